@@ -1,0 +1,77 @@
+//! Every path that is ours on the hypervisor, in one type.
+
+use std::path::{Path, PathBuf};
+
+use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
+
+/// Where things lie below the base directory, `/usr/local/phoenix_hypervisor` unless the operator says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    base: PathBuf,
+    containers_file: Option<PathBuf>,
+    hypervisor_file: Option<PathBuf>,
+}
+
+impl Layout {
+    /// The base directory of the operators' scripts.
+    pub const DEFAULT_BASE: &'static str = "/usr/local/phoenix_hypervisor";
+
+    /// Everything below `base`.
+    pub fn new(base: impl Into<PathBuf>) -> Self {
+        Self { base: base.into(), containers_file: None, hypervisor_file: None }
+    }
+
+    /// The same layout with the configuration files elsewhere, where given.
+    #[must_use]
+    pub fn with_files(mut self, containers: Option<PathBuf>, hypervisor: Option<PathBuf>) -> Self {
+        self.containers_file = containers.or(self.containers_file);
+        self.hypervisor_file = hypervisor.or(self.hypervisor_file);
+        self
+    }
+
+    /// The base directory.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// `phoenix_lxc_configs.json`, the authority for containers.
+    pub fn containers_file(&self) -> PathBuf {
+        self.containers_file.clone().unwrap_or_else(|| self.base.join("etc/phoenix_lxc_configs.json"))
+    }
+
+    /// `phoenix_hypervisor_config.json`.
+    pub fn hypervisor_file(&self) -> PathBuf {
+        self.hypervisor_file.clone().unwrap_or_else(|| self.base.join("etc/phoenix_hypervisor_config.json"))
+    }
+
+    /// Where the run files lie.
+    pub fn cache(&self) -> PathBuf {
+        self.base.join("cache")
+    }
+
+    /// The run file of a version for this machine's architecture (`x86_64`, `aarch64`), named as NVIDIA names it.
+    pub fn run_file(&self, version: &DriverVersion, architecture: &str) -> PathBuf {
+        self.cache().join(format!("NVIDIA-Linux-{architecture}-{version}.run"))
+    }
+
+    /// The sums of the run files in the cache, in the format of `sha256sum`.
+    pub fn cache_sums(&self) -> PathBuf {
+        self.cache().join("SHA256SUMS")
+    }
+
+    /// What we have put into a container, as the host remembers it.
+    pub fn receipt(&self, container: ContainerId) -> PathBuf {
+        self.base.join(format!("lib/receipts/{container}.json"))
+    }
+
+    /// The lock that one container's work is done under.
+    pub fn container_lock(&self, container: ContainerId) -> PathBuf {
+        self.base.join(format!("lib/locks/{container}.lock"))
+    }
+
+    /// The operators' own script for a feature that is not ours.
+    pub fn feature_script(&self, feature: &str) -> PathBuf {
+        self.base.join(format!("bin/lxc_setup/phoenix_hypervisor_feature_install_{feature}.sh"))
+    }
+}

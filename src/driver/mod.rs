@@ -1,0 +1,7 @@
+//! Pure knowledge about NVIDIA's driver: versions, run files, the installer, `nvidia-smi`, devices. No input or output.
+
+mod sha256;
+mod version;
+
+pub use sha256::Sha256;
+pub use version::DriverVersion;

@@ -1,0 +1,3 @@
+//! The program `phoenix-nvidia`.
+
+fn main() {}

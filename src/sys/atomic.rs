@@ -1,0 +1,100 @@
+//! Writing files so that they are old or new and never between: file, fsync, rename, fsync of the directory.
+
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::error::{Error, Kind, Result};
+
+/// Replaces the contents of `path`, or makes it, with these permission bits; parents are made where missing.
+///
+/// # Errors
+/// The file system refused; the old file is then untouched and nothing is left beside it.
+pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    let directory = directory_of(path);
+    fs_err::create_dir_all(directory)?;
+    let failed =
+        |error: std::io::Error| Error::from(error).within(format!("`{}` could not be written", path.display()));
+    let mut file = tempfile::Builder::new().prefix(".phoenix-nvidia-").tempfile_in(directory).map_err(failed)?;
+    file.write_all(contents).map_err(failed)?;
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    sync_directory(directory)
+}
+
+/// Gives a file that is complete its final name. The file and the directory reach the disk before this returns.
+///
+/// # Errors
+/// The file system refused; `from` then still exists.
+pub fn rename_synced(from: &Path, to: &Path) -> Result<()> {
+    fs_err::File::open(from)?.sync_all()?;
+    fs_err::rename(from, to)?;
+    sync_directory(directory_of(to))
+}
+
+/// Removes a file if it exists; the removal reaches the disk before this returns.
+///
+/// # Errors
+/// The file system refused.
+pub fn remove_if_there(path: &Path) -> Result<()> {
+    match fs_err::remove_file(path) {
+        Ok(()) => sync_directory(directory_of(path)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the names in a directory reach the disk.
+///
+/// # Errors
+/// The file system refused.
+pub fn sync_directory(directory: &Path) -> Result<()> {
+    fs_err::File::open(directory)?.sync_all().map_err(|error| {
+        Error::new(Kind::Host, format!("`{}` could not be synced", directory.display())).caused_by(error)
+    })
+}
+
+/// The directory that holds `path`; a bare name lies in `.`.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_and_mode_are_replaced_and_nothing_is_left_beside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a/receipt.json");
+        write(&path, b"old", 0o600).unwrap();
+        write(&path, b"new", 0o644).unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"new");
+        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
+        assert_eq!(fs_err::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("target");
+        fs_err::create_dir(&path).unwrap();
+        assert!(write(&path, b"new", 0o644).is_err());
+        assert_eq!(fs_err::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn removing_what_is_not_there_is_fine() {
+        let directory = tempfile::tempdir().unwrap();
+        remove_if_there(&directory.path().join("nothing")).unwrap();
+    }
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_directory() {
+        assert_eq!(directory_of(Path::new("name")), Path::new("."));
+    }
+}
