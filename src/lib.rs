@@ -7,4 +7,5 @@ pub mod container_id;
 pub mod driver;
 pub mod error;
 pub mod event;
+pub mod host;
 pub mod sys;

@@ -65,6 +65,16 @@ impl Layout {
         self.base.join(format!("lib/receipts/{container}.json"))
     }
 
+    /// What the host remembers of a container beside the receipt.
+    pub fn container_record(&self, container: ContainerId) -> PathBuf {
+        self.base.join(format!("lib/containers/{container}.json"))
+    }
+
+    /// The last log of NVIDIA's installer in a container, fetched to the host.
+    pub fn installer_log(&self, container: ContainerId) -> PathBuf {
+        self.base.join(format!("lib/logs/{container}-nvidia-installer.log"))
+    }
+
     /// The lock that one container's work is done under.
     pub fn container_lock(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/locks/{container}.lock"))

@@ -1,5 +1,10 @@
 //! Pure knowledge about NVIDIA's driver: versions, run files, the installer, `nvidia-smi`, devices. No input or output.
 
+pub mod backup_log;
+pub mod device;
+pub mod installer;
+pub mod nvidia_smi;
+pub mod proc_files;
 mod sha256;
 mod version;
 

@@ -1,0 +1,62 @@
+//! Device nodes of NVIDIA's driver: their names, numbers, and which of them a container needs.
+
+use std::path::PathBuf;
+
+/// The major of `nvidiaN`, `nvidiactl` and `nvidia-modeset`, the only fixed one (`devices.txt` of the kernel).
+pub const MAJOR: u32 = 195;
+
+/// A character device node on the host, as it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct DeviceNode {
+    /// Where it lies, on the host and in the container: `/dev/nvidia0`.
+    pub path: PathBuf,
+    /// Its major number.
+    pub major: u32,
+    /// Its minor number.
+    pub minor: u32,
+    /// Its permission bits, 0o666 as a rule.
+    pub mode: u32,
+}
+
+/// A node that goes with every GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Companion {
+    /// Its name below `/dev`.
+    pub name: &'static str,
+    /// CUDA does not work without it.
+    pub required: bool,
+    /// Its numbers: the major's name in `/proc/devices` when it is dynamic, and the minor.
+    pub numbers: (Option<&'static str>, u32),
+}
+
+/// The nodes that go with every GPU. The major of `nvidia-uvm` is dynamic (234 … 243 and 500 … 511 were seen).
+pub const COMPANIONS: [Companion; 4] = [
+    Companion { name: "nvidiactl", required: true, numbers: (None, 255) },
+    Companion { name: "nvidia-uvm", required: true, numbers: (Some("nvidia-uvm"), 0) },
+    Companion { name: "nvidia-uvm-tools", required: false, numbers: (Some("nvidia-uvm"), 1) },
+    Companion { name: "nvidia-modeset", required: false, numbers: (None, 254) },
+];
+
+/// Whether a name below `/dev` is one of NVIDIA's: `nvidia0`, `nvidiactl`, `nvidia-uvm`, `nvidia-caps/…`.
+pub fn is_nvidia_node(name: &str) -> bool {
+    name == "nvidiactl"
+        || name.starts_with("nvidia-")
+        || name
+            .strip_prefix("nvidia")
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nvidias_nodes_are_known_by_name() {
+        for node in ["nvidia0", "nvidia15", "nvidiactl", "nvidia-uvm", "nvidia-caps/nvidia-cap1"] {
+            assert!(is_nvidia_node(node), "{node}");
+        }
+        for other in ["nvidia", "nvidiax", "nvme0", "dri/card0"] {
+            assert!(!is_nvidia_node(other), "{other}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! NVIDIA's installer: which options a version takes, what its exit codes mean, and what it needs around it.
+
+use super::DriverVersion;
+
+/// Programs that the run file's shell stub cannot do without (read from the stubs of makeself 1.6.0-nv2 and -nv4).
+pub const STUB_NEEDS: [&str; 16] = [
+    "sh", "tail", "cksum", "awk", "md5sum", "cut", "grep", "mktemp", "uname", "tar", "head", "chmod", "mkdir", "rm",
+    "id", "chown",
+];
+
+/// Programs that the installer itself looks for and really uses, beside those of the stub.
+pub const INSTALLER_NEEDS: [&str; 1] = ["ldconfig"];
+
+/// Programs that the installer insists on and never needs while it installs no kernel modules: an executable that
+/// does nothing satisfies it (measured with 550.144.03, 535.216.01 and 470.256.02).
+pub const STAND_INS: [&str; 5] = ["modprobe", "rmmod", "lsmod", "depmod", "dmesg"];
+
+/// Where NVIDIA's installer writes its log; it starts anew at every run.
+pub const LOG: &str = "/var/log/nvidia-installer.log";
+
+/// Where the uninstallation writes its log.
+pub const UNINSTALL_LOG: &str = "/var/log/nvidia-uninstall.log";
+
+/// Where the installer keeps what it did, for `nvidia-uninstall`.
+pub const BACKUP_LOG: &str = "/var/lib/nvidia/log";
+
+/// Options with the first release that knows them, read from the option tables of nvidia-installer's release tags.
+/// An option that a release does not know ends it with exit code 1, after the whole extraction.
+const OPTIONS: [(&str, &[u32]); 11] = [
+    ("--silent", &[0]),
+    // `--no-kernel-modules` exists only since 515.43.04; this one is accepted by every release.
+    ("--no-kernel-module", &[0]),
+    ("--no-x-check", &[1, 0, 7184]),
+    ("--no-nouveau-check", &[71, 86, 15]),
+    ("--no-nvidia-modprobe", &[319, 12]),
+    ("--no-check-for-alternate-installs", &[325, 8]),
+    // An empty /usr/lib/i386-linux-gnu is enough to make the installer add 314 MB of 32-bit libraries.
+    ("--no-install-compat32-libs", &[346, 16]),
+    ("--skip-depmod", &[418, 30]),
+    ("--no-systemd", &[465, 19, 1]),
+    ("--no-dkms", &[520, 56, 6]),
+    ("--no-rebuild-initramfs", &[545, 23, 6]),
+];
+
+/// The options for an installation of the user-space driver alone, that this version knows.
+pub fn install_options(version: &DriverVersion) -> Vec<&'static str> {
+    OPTIONS.iter().filter(|(_, since)| version.is_at_least(since)).map(|(option, _)| *option).collect()
+}
+
+/// The options for a removal that this version knows.
+pub fn uninstall_options(version: &DriverVersion) -> Vec<&'static str> {
+    let mut options = vec!["--uninstall", "--silent"];
+    if version.is_at_least(&[418, 30]) {
+        options.push("--skip-depmod");
+    }
+    options
+}
+
+/// What an exit code of `sh X.run …` means, and what can be done about it.
+pub fn exit_meaning(code: i32) -> (&'static str, &'static str) {
+    match code {
+        1 => ("the installer gave up", "the reason is in the last lines of its log"),
+        2 => (
+            "the run file's checksums are wrong inside the container",
+            "look for a full or failing disk below the container",
+        ),
+        15 => (
+            "the run file could not be unpacked in the container",
+            "make room on the container's disk, or give it a temporary directory that is not mounted noexec",
+        ),
+        126 | 127 => (
+            "the installer cannot run in this container",
+            "NVIDIA's driver needs glibc; a container with musl, such as Alpine, cannot use it",
+        ),
+        135 => (
+            "the installer died of SIGBUS: the container's disk filled up while it copied",
+            "make the container's disk larger",
+        ),
+        137 => ("the installer was killed", "look whether the container was stopped, or ran out of memory"),
+        _ => ("the installer failed", "the reason is in the last lines of its log"),
+    }
+}
+
+/// Whether a log of the installer says that this version was installed to the end.
+pub fn log_says_complete(log: &str, version: &DriverVersion) -> bool {
+    let version = format!("(version: {version})");
+    log.lines()
+        .any(|line| line.contains("Installation of the") && line.contains(&version) && line.contains("is now complete"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(version: &str) -> Vec<&'static str> {
+        install_options(&version.parse().unwrap())
+    }
+
+    #[test]
+    fn every_version_gets_only_the_options_that_it_knows() {
+        assert_eq!(
+            options("470.256.02"),
+            [
+                "--silent",
+                "--no-kernel-module",
+                "--no-x-check",
+                "--no-nouveau-check",
+                "--no-nvidia-modprobe",
+                "--no-check-for-alternate-installs",
+                "--no-install-compat32-libs",
+                "--skip-depmod",
+                "--no-systemd",
+            ]
+        );
+        assert!(options("520.56.06").contains(&"--no-dkms"));
+        assert!(!options("515.105.01").contains(&"--no-dkms"));
+        assert!(options("580.76.05").contains(&"--no-rebuild-initramfs"));
+        assert!(!options("390.157").contains(&"--skip-depmod"));
+    }
+
+    #[test]
+    fn the_success_line_counts_only_for_its_version() {
+        let log = "-> done.\nInstallation of the NVIDIA Accelerated Graphics Driver for Linux-x86_64 (version: 580.76.05) is now complete.\n";
+        assert!(log_says_complete(log, &"580.76.05".parse().unwrap()));
+        assert!(!log_says_complete(log, &"580.76.5".parse().unwrap()));
+        assert!(!log_says_complete("", &"580.76.05".parse().unwrap()));
+    }
+}

@@ -1,0 +1,148 @@
+//! The NVIDIA driver of this host: the loaded kernel module, its GPUs and its device nodes, read from `/proc` and `/dev`.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::driver::DriverVersion;
+use crate::driver::device::{COMPANIONS, Companion, DeviceNode, MAJOR};
+use crate::driver::proc_files::{self, Gpu};
+use crate::error::{Error, Kind, Result};
+use crate::sys::cancel::Cancel;
+use crate::sys::command::Command;
+
+/// What this host has of NVIDIA's driver.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct NvidiaHost {
+    /// The version of the loaded kernel module.
+    pub loaded: Option<DriverVersion>,
+    /// The GPUs that the module drives, by device minor.
+    pub gpus: Vec<Gpu>,
+    /// The text of `/proc/devices`.
+    #[serde(skip)]
+    devices: String,
+}
+
+impl NvidiaHost {
+    /// Reads `/proc`. A host without the module is an answer, not an error.
+    ///
+    /// # Errors
+    /// `/proc` is there and cannot be read.
+    pub fn read() -> Result<Self> {
+        let loaded = read_if_there(Path::new("/proc/driver/nvidia/version"))?;
+        let devices = read_if_there(Path::new("/proc/devices"))?.unwrap_or_default();
+        let mut gpus = Vec::new();
+        if let Ok(directory) = fs_err::read_dir("/proc/driver/nvidia/gpus") {
+            for entry in directory {
+                let information = read_if_there(&entry?.path().join("information"))?;
+                gpus.extend(information.as_deref().and_then(proc_files::gpu));
+            }
+        }
+        gpus.sort_by_key(|gpu| gpu.minor);
+        Ok(Self { loaded: loaded.as_deref().and_then(proc_files::module_version), gpus, devices })
+    }
+
+    /// The version of the kernel module on disk (`modinfo -F version nvidia`), which the next boot would load.
+    pub fn on_disk(&self, cancel: &Cancel) -> Option<DriverVersion> {
+        let modinfo = Command::new("modinfo").args(["-F", "version", "nvidia"]).deadline(Duration::from_secs(10));
+        let output = modinfo.run(cancel).ok().filter(|output| output.success())?;
+        output.stdout_text().trim().parse().ok()
+    }
+
+    /// The device nodes for these GPUs (N of `/dev/nvidiaN`), with what goes with every GPU.
+    ///
+    /// Nodes that CUDA can do without and the host lacks are left out.
+    ///
+    /// # Errors
+    /// A GPU that this host does not have, a node that is missing, or one with the wrong number.
+    pub fn nodes_for(&self, minors: &BTreeSet<u32>) -> Result<Vec<DeviceNode>> {
+        let mut nodes = Vec::new();
+        if minors.is_empty() {
+            return Ok(nodes);
+        }
+        for minor in minors {
+            nodes.push(self.gpu_node(*minor)?);
+        }
+        for companion in &COMPANIONS {
+            nodes.extend(self.companion_node(companion)?);
+        }
+        Ok(nodes)
+    }
+
+    fn gpu_node(&self, minor: u32) -> Result<DeviceNode> {
+        let path = PathBuf::from(format!("/dev/nvidia{minor}"));
+        match device_node(&path)? {
+            Some(node) if (node.major, node.minor) == (MAJOR, minor) => Ok(node),
+            Some(node) => Err(wrong_numbers(&node, MAJOR, minor)),
+            None if self.gpus.iter().any(|gpu| gpu.minor == minor) => Err(missing_node(&path)),
+            None => Err(Error::new(
+                Kind::Configuration,
+                format!("this host has no GPU {minor}: there is no `{}`", path.display()),
+            )
+            .hint(format!("set `gpu_assignment` to GPUs that are there: {}", self.describe_gpus()))),
+        }
+    }
+
+    fn companion_node(&self, companion: &Companion) -> Result<Option<DeviceNode>> {
+        let path = Path::new("/dev").join(companion.name);
+        let major = match companion.numbers.0 {
+            None => Some(MAJOR),
+            Some(name) => proc_files::character_major(&self.devices, name),
+        };
+        match (device_node(&path)?, major) {
+            (Some(node), Some(major)) if (node.major, node.minor) != (major, companion.numbers.1) => {
+                Err(wrong_numbers(&node, major, companion.numbers.1))
+            }
+            (Some(node), _) => Ok(Some(node)),
+            (None, _) if companion.required => Err(missing_node(&path)),
+            (None, _) => Ok(None),
+        }
+    }
+
+    fn describe_gpus(&self) -> String {
+        if self.gpus.is_empty() {
+            return "none".to_owned();
+        }
+        let describe = |gpu: &Gpu| format!("{} ({}, {})", gpu.minor, gpu.model, gpu.pci_address);
+        self.gpus.iter().map(describe).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn missing_node(path: &Path) -> Error {
+    Error::new(Kind::Host, format!("the device node `{}` is missing on this host", path.display()))
+        .hint("make the nodes with `nvidia-modprobe -c 0 -u -m`, or run `nvidia-smi` once on the host as root")
+}
+
+fn wrong_numbers(node: &DeviceNode, major: u32, minor: u32) -> Error {
+    let path = node.path.display();
+    Error::new(
+        Kind::Host,
+        format!("the device node `{path}` is {}:{}, and the driver answers at {major}:{minor}", node.major, node.minor),
+    )
+    .hint(format!("remove it and make it again: `rm {path} && nvidia-modprobe -c 0 -u -m`"))
+}
+
+/// The device node at this path of the host, if one is there.
+fn device_node(path: &Path) -> Result<Option<DeviceNode>> {
+    match fs_err::symlink_metadata(path) {
+        Ok(metadata) if metadata.file_type().is_char_device() => Ok(Some(DeviceNode {
+            path: path.to_owned(),
+            major: rustix::fs::major(metadata.rdev()),
+            minor: rustix::fs::minor(metadata.rdev()),
+            mode: metadata.mode() & 0o7777,
+        })),
+        Ok(_) => Err(Error::new(Kind::Host, format!("`{}` is not a device node", path.display()))
+            .hint("remove it; a bind mount onto a missing node leaves an ordinary file behind")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,57 @@
+//! Processes of a container, seen from the host: found by their environment, ended without asking them.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::error::{Error, Kind, Result};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Kills every process in the PID namespace of `init` whose environment holds `marker`, and waits until they are gone.
+///
+/// A container can put the marker into any of its processes' environments; it only ever harms its own.
+///
+/// # Errors
+/// `/proc` cannot be read, or a process does not end.
+pub fn kill_marked(init: u32, marker: &str) -> Result<usize> {
+    let namespace = fs_err::read_link(format!("/proc/{init}/ns/pid"))?;
+    let mut killed = 0;
+    for entry in fs_err::read_dir("/proc")? {
+        let Ok(entry) = entry else { continue };
+        let Some(number) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Some(pid) = Pid::from_raw(number) else { continue };
+        // Opened before it is looked at: the number may belong to somebody else by the time of the signal.
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        if number as u32 != init && is_in(&entry.path(), &namespace) && is_marked(&entry.path(), marker) {
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+            wait_until_gone(&process, number)?;
+            killed += 1;
+        }
+    }
+    Ok(killed)
+}
+
+fn is_in(process: &Path, namespace: &Path) -> bool {
+    fs_err::read_link(process.join("ns/pid")).is_ok_and(|found| found == namespace)
+}
+
+fn is_marked(process: &Path, marker: &str) -> bool {
+    let Ok(environment) = fs_err::read(process.join("environ")) else { return false };
+    environment.windows(marker.len()).any(|window| window == std::ffi::OsStr::new(marker).as_bytes())
+}
+
+fn wait_until_gone(process: &std::os::fd::OwnedFd, number: i32) -> Result<()> {
+    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+    match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
+        Ok(0) => Err(Error::new(
+            Kind::Host,
+            format!("process {number} did not end within {} s of SIGKILL", PATIENCE.as_secs()),
+        )
+        .hint("it waits for the kernel; look at its state in `/proc`, and run the same command again")),
+        _ => Ok(()),
+    }
+}
