@@ -1,6 +1,7 @@
-//! The doors to the operating system: commands, locks, atomic writes, interruption.
+//! The doors to the operating system: commands, locks, atomic writes, HTTP, interruption.
 
 pub mod atomic;
 pub mod cancel;
 pub mod command;
+pub mod http;
 pub mod lock;
