@@ -2,6 +2,7 @@
 //!
 //! The layers, each using only those below it (a test checks that), are described in `ARCHITECTURE.md`.
 
+pub mod cache;
 pub mod config;
 pub mod container_id;
 pub mod driver;

@@ -60,6 +60,21 @@ impl Layout {
         self.cache().join("SHA256SUMS")
     }
 
+    /// What the run files in the cache looked like when they were verified (size, times, inode), as JSON.
+    pub fn cache_stamps(&self) -> PathBuf {
+        self.cache().join("stamps.json")
+    }
+
+    /// The lock that a run file is downloaded, imported and removed under.
+    pub fn run_file_lock(&self, version: &DriverVersion, architecture: &str) -> PathBuf {
+        self.base.join(format!("lib/locks/NVIDIA-Linux-{architecture}-{version}.lock"))
+    }
+
+    /// The lock that the sums and stamps of the cache are changed under.
+    pub fn cache_record_lock(&self) -> PathBuf {
+        self.base.join("lib/locks/cache-record.lock")
+    }
+
     /// What we have put into a container, as the host remembers it.
     pub fn receipt(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/receipts/{container}.json"))

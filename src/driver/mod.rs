@@ -1,12 +1,15 @@
 //! Pure knowledge about NVIDIA's driver: versions, run files, the installer, `nvidia-smi`, devices. No input or output.
 
 pub mod backup_log;
+mod compression;
 pub mod device;
 pub mod installer;
 pub mod nvidia_smi;
 pub mod proc_files;
+pub mod run_file;
 mod sha256;
 mod version;
 
+pub use compression::Compression;
 pub use sha256::Sha256;
 pub use version::DriverVersion;

@@ -1,8 +1,9 @@
-//! The doors to the operating system: commands, locks, atomic writes, containers' roots, interruption.
+//! The doors to the operating system: commands, locks, atomic writes, HTTP, containers' roots, interruption.
 
 pub mod atomic;
 pub mod cancel;
 pub mod command;
+pub mod http;
 pub mod idmap;
 pub mod lock;
 pub mod processes;
