@@ -3,5 +3,10 @@
 
 #[path = "../support/run_file.rs"]
 mod run_file;
+#[path = "../support/shared_object.rs"]
+mod shared_object;
+#[path = "../support/test_driver.rs"]
+mod test_driver;
 
 mod the_run_file_builder;
+mod the_test_driver;
