@@ -203,6 +203,9 @@ impl Parts {
 
     fn add_data(&mut self) {
         let version = self.version.clone();
+        // Without its libGL, the link `/usr/lib/libGL.so.1` that every installation makes leads nowhere.
+        self.add("libGL.so.1.7.0", 0o755, "GLX_CLIENT_LIB NATIVE MODULE:opengl", shared_object("libGL.so.1", 0));
+        self.add_link("libGL.so.1", "GLX_CLIENT_SYMLINK NATIVE libGL.so.1.7.0 MODULE:opengl");
         self.add("nvidia.icd", 0o644, "CUDA_ICD MODULE:opencl", "libnvidia-opencl.so.1\n");
         self.add("nvidia-smi.1.gz", 0o644, "MANPAGE man1 MODULE:gpgpu", "no page");
         self.add("README.txt", 0o644, "DOCUMENTATION NVIDIA_GLX-1.0 MODULE:installer", "A driver for tests.\n");
