@@ -1,7 +1,20 @@
 //! Tests of the whole: the real program, real containers, run files in NVIDIA's format.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be prepared has failed")]
 
+#[path = "../support/gpu_host.rs"]
+mod gpu_host;
+#[path = "../support/ran.rs"]
+mod ran;
 #[path = "../support/run_file.rs"]
 mod run_file;
+#[path = "../support/shared_object.rs"]
+mod shared_object;
+#[path = "../support/test_driver.rs"]
+mod test_driver;
+#[path = "../support/world.rs"]
+mod world;
 
+mod the_pretended_host;
 mod the_run_file_builder;
+mod the_stand_in_installer;
+mod the_test_driver;
