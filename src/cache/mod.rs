@@ -1,11 +1,128 @@
 //! Run files on this host: got once, verified always.
+//!
+//! A run file lies in the cache under NVIDIA's name, beside it `SHA256SUMS` and `stamps.json`. While it comes it is
+//! called `….run.partial`; one that turned out wrong is put aside as `….run.wrong`.
 
+mod download;
+mod ensure;
+mod import;
+mod inventory;
 mod origin;
+mod partial;
 mod payload;
 mod record;
 mod sum_list;
 mod sums;
 mod verified;
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use inventory::{Entry, Sort};
 pub use origin::{ExpectedSum, Origin};
 pub use verified::{Section, VerifiedRunFile};
+
+use crate::config::Layout;
+use crate::driver::{DriverVersion, Sha256};
+use crate::event::Listener;
+use crate::sys::cancel::Cancel;
+use crate::sys::http::{Http, Limits};
+
+/// A run file that somebody wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// The driver's version.
+    pub version: DriverVersion,
+    /// The machine it is for, as `uname -m` names it.
+    pub architecture: String,
+    /// Where it may be downloaded, best first.
+    pub urls: Vec<String>,
+    /// The sum that it has to have, where the operator says so.
+    pub sha256: Option<ExpectedSum>,
+}
+
+/// How the cache behaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Hosts, or hosts with ports, that may be asked without TLS.
+    pub allow_http: Vec<String>,
+    /// Nothing is downloaded, nobody is asked.
+    pub offline: bool,
+    /// How long connecting to a server may take.
+    pub connect_timeout: Duration,
+    /// How long nothing may come before a download counts as stalled.
+    pub stall_timeout: Duration,
+    /// How often one URL is tried without getting any further.
+    pub attempts: u32,
+    /// How long to pause before the second attempt; it doubles from attempt to attempt, up to 30 seconds.
+    pub pause: Duration,
+    /// How long to wait for somebody else who is getting the same file.
+    pub lock_patience: Duration,
+    /// The operator's own list of sums, in the format of `sha256sum`.
+    pub checksums: Option<PathBuf>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            allow_http: Vec::new(),
+            offline: false,
+            connect_timeout: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(60),
+            attempts: 5,
+            pause: Duration::from_millis(500),
+            lock_patience: Duration::from_secs(3600),
+            checksums: None,
+        }
+    }
+}
+
+/// What is there of a run file, seen without reading it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "presence", rename_all = "snake_case")]
+pub enum Presence {
+    /// Nothing.
+    Absent,
+    /// It is there and looks as it did when all of it was checked.
+    Trusted {
+        /// Where it lies.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// Its sum.
+        sha256: Sha256,
+    },
+    /// It is there, and will be checked before it is used.
+    Unchecked {
+        /// Where it lies.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The beginning of it is there, from a download that was broken off.
+    Partial {
+        /// How much of it.
+        bytes: u64,
+    },
+}
+
+/// The run files of one hypervisor.
+pub struct Cache<'a> {
+    layout: &'a Layout,
+    settings: Settings,
+    http: Http,
+    listener: &'a dyn Listener,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Cache<'a> {
+    /// The cache where `layout` says it is; nothing is read or made yet.
+    pub fn new(layout: &'a Layout, settings: Settings, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
+        let http = Http::new(Limits {
+            allow_http: settings.allow_http.clone(),
+            connect_timeout: settings.connect_timeout,
+            stall_timeout: settings.stall_timeout,
+        });
+        Self { layout, settings, http, listener, cancel }
+    }
+}

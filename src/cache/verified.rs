@@ -157,6 +157,10 @@ pub(super) struct Check<'a> {
     pub(super) architecture: Option<&'a str>,
     /// The name that it came under, where it can say something else than the header.
     pub(super) name: Option<&'a str>,
+    /// What messages call the file; its path may be temporary and mean nothing to the operator.
+    pub(super) called: &'a str,
+    /// What progress calls the file.
+    pub(super) subject: &'a str,
     pub(super) listener: &'a dyn Listener,
     pub(super) cancel: &'a Cancel,
 }
@@ -171,18 +175,18 @@ impl Check<'_> {
     pub(super) fn whole(&self, path: &Path, expected: Option<&Expected>) -> Result<VerifiedRunFile> {
         let file = open(path)?;
         let before = Stamp::of(&file.metadata()?);
-        let (header, compression) = self.beginning(path, &file)?;
+        let (header, compression) = self.beginning(&file)?;
         let extent = match expected {
             Some(_) => Extent::Sha256,
             None => Extent::Embedded { summed_from: header.summed_from },
         };
-        let sums = self.sums(path, &file, before.bytes, extent)?;
+        let sums = self.sums(&file, before.bytes, extent)?;
         if Stamp::of(&file.metadata()?) != before {
-            return Err(refused(path, &Fault::Changed));
+            return Err(self.refused(&Fault::Changed));
         }
-        compare(&header, &sums, expected).map_err(|fault| refused(path, &fault))?;
+        compare(&header, &sums, expected).map_err(|fault| self.refused(&fault))?;
         if expected.is_none() && header.md5.is_none() {
-            self.listener.note(None, format!("`{}` has no MD5 sum inside; its CRC sum is right", path.display()));
+            self.listener.note(None, format!("{} has no MD5 sum inside; its CRC sum is right", self.called));
         }
         let origin = expected.map_or(Origin::Embedded, |expected| expected.origin.clone());
         let (path, bytes, sha256) = (path.to_owned(), before.bytes, sums.sha256);
@@ -200,17 +204,17 @@ impl Check<'_> {
         if Stamp::of(&file.metadata()?) != remembered.stamp {
             return Ok(None);
         }
-        let (header, compression) = self.beginning(path, &file)?;
+        let (header, compression) = self.beginning(&file)?;
         let Stamped { stamp, sha256, origin } = remembered.clone();
         let (path, bytes) = (path.to_owned(), stamp.bytes);
         Ok(Some(VerifiedRunFile { path, file: file.into_parts().0, bytes, sha256, header, compression, origin }))
     }
 
-    fn beginning(&self, path: &Path, file: &fs_err::File) -> Result<(Header, Compression)> {
-        let header = read_header(path, file)?;
-        self.identity(&header).map_err(|fault| refused(path, &fault))?;
+    fn beginning(&self, file: &fs_err::File) -> Result<(Header, Compression)> {
+        let header = read_header(self.called, file)?;
+        self.identity(&header).map_err(|fault| self.refused(&fault))?;
         let payload = Section { file: file.file(), position: header.payload_at };
-        let compression = payload::check_beginning(payload).map_err(|fault| refused(path, &Fault::Payload(fault)))?;
+        let compression = payload::check_beginning(payload).map_err(|fault| self.refused(&fault.into()))?;
         Ok((header, compression))
     }
 
@@ -230,10 +234,9 @@ impl Check<'_> {
         }
     }
 
-    fn sums(&self, path: &Path, file: &fs_err::File, bytes: u64, extent: Extent) -> Result<sums::Sums> {
-        let subject = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    fn sums(&self, file: &fs_err::File, bytes: u64, extent: Extent) -> Result<sums::Sums> {
         let tell = |done: u64, finished: bool| {
-            let (activity, subject) = (Activity::Verify, subject.clone());
+            let (activity, subject) = (Activity::Verify, self.subject.to_owned());
             self.listener.hear(&Event::Progress {
                 container: None,
                 activity,
@@ -254,11 +257,15 @@ impl Check<'_> {
             }
         })
         .map_err(|error| match error.kind() {
-            Kind::Host => error.within(format!("`{}` could not be read", path.display())),
+            Kind::Host => error.within(format!("{} could not be read", self.called)),
             _ => error,
         })?;
         tell(bytes, true);
         Ok(sums)
+    }
+
+    fn refused(&self, fault: &Fault) -> Error {
+        refused(self.called, fault)
     }
 }
 
@@ -268,13 +275,13 @@ fn open(path: &Path) -> Result<fs_err::File> {
     Ok(fs_err::OpenOptions::new().read(true).custom_flags(flags).open(path)?)
 }
 
-fn read_header(path: &Path, file: &fs_err::File) -> Result<Header> {
+fn read_header(called: &str, file: &fs_err::File) -> Result<Header> {
     if !file.metadata()?.is_file() {
-        return Err(refused(path, &Fault::NotAFile));
+        return Err(refused(called, &Fault::NotAFile));
     }
     let mut prefix = Vec::new();
     Section { file: file.file(), position: 0 }.take(HEADER_LIMIT as u64).read_to_end(&mut prefix)?;
-    Header::parse(&prefix).map_err(|fault| refused(path, &Fault::Header(fault)))
+    Header::parse(&prefix).map_err(|fault| refused(called, &Fault::Header(fault)))
 }
 
 fn compare(header: &Header, sums: &sums::Sums, expected: Option<&Expected>) -> Result<(), Fault> {
@@ -288,8 +295,8 @@ fn compare(header: &Header, sums: &sums::Sums, expected: Option<&Expected>) -> R
     }
 }
 
-fn refused(path: &Path, fault: &Fault) -> Error {
-    Error::new(Kind::Verification, format!("`{}` is refused: {fault}", path.display()))
+fn refused(called: &str, fault: &Fault) -> Error {
+    Error::new(Kind::Verification, format!("{called} is refused: {fault}"))
 }
 
 /// The driver and the machine that a file's header names, without any proof.
@@ -297,5 +304,10 @@ fn refused(path: &Path, fault: &Fault) -> Error {
 /// # Errors
 /// [`Kind::Verification`] when it has no sound header, or it cannot be read.
 pub(super) fn claimed(path: &Path) -> Result<Header> {
-    read_header(path, &open(path)?)
+    read_header(&quoted(path), &open(path)?)
+}
+
+/// A path as messages show it.
+pub(super) fn quoted(path: &Path) -> String {
+    format!("`{}`", path.display())
 }

@@ -1,0 +1,220 @@
+//! What lies in the cache, whether it is still good, and what of it may go.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::Cache;
+use super::ensure::name_of;
+use super::import::TEMPORARY;
+use super::origin::Origin;
+use super::record::{Record, Stamp};
+use super::verified::{Check, VerifiedRunFile, quoted};
+use crate::driver::run_file::Name;
+use crate::driver::{DriverVersion, Sha256};
+use crate::error::{Kind, Result};
+use crate::sys::atomic;
+use crate::sys::lock::FileLock;
+
+// A download that nobody has continued for this long will not be continued.
+const PARTIAL_IS_STALE_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
+// No import takes this long, so a temporary file this old was left by one that was killed.
+const TEMPORARY_IS_STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
+
+/// One file in the cache.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Entry {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// The driver that its name says; none for temporary files.
+    pub version: Option<DriverVersion>,
+    /// The machine that its name says; none for temporary files.
+    pub architecture: Option<String>,
+    /// What sort of file it is.
+    #[serde(flatten)]
+    pub sort: Sort,
+}
+
+/// The sorts of files that the cache makes.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(tag = "sort", rename_all = "snake_case")]
+pub enum Sort {
+    /// A run file that looks as it did when all of it was checked.
+    Trusted {
+        /// Its sum.
+        sha256: Sha256,
+        /// Who vouched for the sum.
+        origin: Origin,
+    },
+    /// A run file that will be checked before it is used.
+    Unchecked,
+    /// The beginning of a run file, from a download that was broken off; or the note beside it.
+    Partial,
+    /// A run file that was wrong and was put aside.
+    Wrong,
+    /// What a killed process left.
+    Temporary,
+}
+
+impl Cache<'_> {
+    /// The cache's files in the order of their names; files that are none of its own are not among them.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn list(&self) -> Result<Vec<Entry>> {
+        let record = Record::read(self.layout, self.listener)?;
+        let mut entries = Vec::new();
+        let directory = match fs_err::read_dir(self.layout.cache()) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(entries),
+            Err(error) => return Err(error.into()),
+        };
+        for file in directory {
+            let path = file?.path();
+            // A file that is renamed or removed while we look is not there.
+            let Ok(metadata) = fs_err::metadata(&path) else { continue };
+            let name = name_of(&path);
+            let Some((sort, named)) = sorted(&name) else { continue };
+            let remembered = record.stamped(&name).filter(|known| known.stamp == Stamp::of(&metadata));
+            let sort = match (sort, remembered) {
+                (Sort::Unchecked, Some(known)) => Sort::Trusted { sha256: known.sha256, origin: known.origin.clone() },
+                (sort, _) => sort,
+            };
+            let (version, architecture) = named.map(|name| (name.version, name.architecture)).unzip();
+            entries.push(Entry { path, bytes: metadata.len(), version, architecture, sort });
+        }
+        entries.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(entries)
+    }
+
+    /// Reads every run file to its end and says whether it is good, remembered or not.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`], or the file system refused; what is wrong with one file stands beside its entry.
+    pub fn verify_all(&self) -> Result<Vec<(Entry, Result<VerifiedRunFile>)>> {
+        let mut verdicts = Vec::new();
+        for entry in self.list()? {
+            if !matches!(entry.sort, Sort::Trusted { .. } | Sort::Unchecked) {
+                continue;
+            }
+            let verdict = self.verify(&entry);
+            match verdict {
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                verdict => verdicts.push((entry, verdict)),
+            }
+        }
+        Ok(verdicts)
+    }
+
+    fn verify(&self, entry: &Entry) -> Result<VerifiedRunFile> {
+        let name = name_of(&entry.path);
+        let expected = self.expected(&name, &Record::read(self.layout, self.listener)?, self.listener)?;
+        let check = Check {
+            version: None,
+            architecture: None,
+            name: Some(&name),
+            called: &quoted(&entry.path),
+            subject: &name,
+            listener: self.listener,
+            cancel: self.cancel,
+        };
+        let file = check.whole(&entry.path, expected.as_ref())?;
+        self.remember(&file)?;
+        Ok(file)
+    }
+
+    /// What [`Cache::prune`] would remove.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn prunable(&self, keep: &[DriverVersion]) -> Result<Vec<Entry>> {
+        let mut entries = self.list()?;
+        entries.retain(|entry| {
+            let wanted = entry.version.as_ref().is_some_and(|version| keep.contains(version));
+            match entry.sort {
+                Sort::Trusted { .. } | Sort::Unchecked => !wanted,
+                Sort::Partial => !wanted || is_older(&entry.path, PARTIAL_IS_STALE_AFTER),
+                Sort::Wrong => true,
+                Sort::Temporary => is_older(&entry.path, TEMPORARY_IS_STALE_AFTER),
+            }
+        });
+        Ok(entries)
+    }
+
+    /// Removes the run files of all versions but these, and what broken-off downloads and killed processes left.
+    ///
+    /// The sums of what is removed stay in `SHA256SUMS`, so that a later download has to be the same. A file that
+    /// somebody is just getting is left alone, and the listener is told. Returns what was removed.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`], or the file system refused.
+    pub fn prune(&self, keep: &[DriverVersion]) -> Result<Vec<Entry>> {
+        let mut removed = Vec::new();
+        for entry in self.prunable(keep)? {
+            let lock = match (&entry.version, &entry.architecture) {
+                (Some(version), Some(architecture)) => {
+                    let path = self.layout.run_file_lock(version, architecture);
+                    let subject = format!("run file {version}");
+                    Some(FileLock::acquire(&path, &subject, Duration::ZERO, self.listener, self.cancel))
+                }
+                _ => None,
+            };
+            match lock.transpose() {
+                Ok(_alone) => {
+                    atomic::remove_if_there(&entry.path)?;
+                    let name = name_of(&entry.path);
+                    Record::change(self.layout, self.listener, self.cancel, |record| record.forget_stamp(&name))?;
+                    removed.push(entry);
+                }
+                Err(error) if error.kind() == Kind::Busy => {
+                    self.listener.warn(None, format!("`{}` stays: {}", entry.path.display(), error.message()));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What a name in the cache's directory means; none for a file that is not the cache's own.
+fn sorted(name: &str) -> Option<(Sort, Option<Name>)> {
+    if name.starts_with(TEMPORARY) {
+        return Some((Sort::Temporary, None));
+    }
+    let (run_file, rest) = name.split_at(name.find(".run")? + ".run".len());
+    let sort = match rest {
+        "" => Sort::Unchecked,
+        ".partial" | ".partial.json" => Sort::Partial,
+        ".wrong" => Sort::Wrong,
+        _ => return None,
+    };
+    let named = Name::parse(run_file)?;
+    // Names with more in them (`-no-compat32`) are files that the operator put there.
+    let own = format!("NVIDIA-Linux-{}-{}.run", named.architecture, named.version);
+    (own == run_file).then_some((sort, Some(named)))
+}
+
+fn is_older(path: &Path, age: Duration) -> bool {
+    let modified = fs_err::metadata(path).and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|modified| SystemTime::now().duration_since(modified).is_ok_and(|passed| passed > age))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_the_cache_itself_have_a_meaning() {
+        let sort = |name: &str| sorted(name).map(|(sort, _)| sort);
+        assert_eq!(sort("NVIDIA-Linux-x86_64-580.76.05.run"), Some(Sort::Unchecked));
+        assert_eq!(sort("NVIDIA-Linux-x86_64-580.76.05.run.partial"), Some(Sort::Partial));
+        assert_eq!(sort("NVIDIA-Linux-x86_64-580.76.05.run.partial.json"), Some(Sort::Partial));
+        assert_eq!(sort("NVIDIA-Linux-x86_64-580.76.05.run.wrong"), Some(Sort::Wrong));
+        assert_eq!(sort(".phoenix-nvidia-a1B2c3"), Some(Sort::Temporary));
+        for other in ["SHA256SUMS", "stamps.json", "NVIDIA-Linux-x86_64-580.76.05-grid.run", "x.run", "debian.tar.zst"]
+        {
+            assert_eq!(sort(other), None, "{other}");
+        }
+    }
+}
