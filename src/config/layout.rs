@@ -35,9 +35,14 @@ impl Layout {
         &self.base
     }
 
-    /// `phoenix_lxc_configs.json`, the authority for containers.
+    /// `phoenix_lxc_configs.json`, the authority for containers, unless the hypervisor's file names another one.
     pub fn containers_file(&self) -> PathBuf {
         self.containers_file.clone().unwrap_or_else(|| self.base.join("etc/phoenix_lxc_configs.json"))
+    }
+
+    /// Whether the operator has named the containers' file for this run, so that nothing else decides it.
+    pub fn names_containers_file(&self) -> bool {
+        self.containers_file.is_some()
     }
 
     /// `phoenix_hypervisor_config.json`.

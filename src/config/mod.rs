@@ -1,5 +1,32 @@
 //! The two JSON files of the operators, read into types that cannot be wrong; and every path that is ours.
 
+mod configuration;
+mod container;
+mod document;
+mod finding;
+mod gpu;
+mod hypervisor;
+mod keys;
 mod layout;
+mod lint;
+mod lookup;
+mod lxc_option;
+mod network;
+mod node;
+mod order;
+pub mod schema;
+mod source;
+mod storage;
+mod url;
+mod wanted;
 
+pub use configuration::Configuration;
+pub use container::Container;
+pub use finding::{Finding, Place, Severity};
+pub use gpu::{GpuAssignment, GpuSelector, NotAGpu};
+pub use hypervisor::{Backend, HypervisorSettings};
 pub use layout::Layout;
+pub use lxc_option::LxcOption;
+pub use network::{Address, MacAddress, Network, NotThat};
+pub use storage::{Mount, Volume};
+pub use wanted::{ConfiguredSum, Method, Profile, WantedDriver};

@@ -1,0 +1,343 @@
+//! Both files together: what they say of every container, and all that is wrong or doubtful in them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::container::{Container, Surroundings};
+use super::document::Document;
+use super::finding::{Finding, Severity, quoted};
+use super::hypervisor::{Hypervisor, HypervisorSettings};
+use super::keys;
+use super::layout::Layout;
+use super::lint::{self, Subject};
+use super::lookup::Lookup;
+use super::node::Node;
+use super::order;
+use super::source::Source;
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+
+/// The operators' two files, read once.
+#[derive(Debug)]
+pub struct Configuration {
+    containers_file: PathBuf,
+    entries: BTreeMap<ContainerId, Entry>,
+    hypervisor: HypervisorSettings,
+    /// Errors that concern every container.
+    faults: Vec<Finding>,
+    findings: Vec<Finding>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Absent where the entry is no object.
+    container: Option<Container>,
+    /// The errors that concern this container.
+    faults: Vec<Finding>,
+}
+
+/// Why nothing can be said of any container.
+enum Refusal {
+    /// A document is not what it should be, at a place that can be shown.
+    Document(Box<Finding>),
+    /// A file cannot be read.
+    File(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::File(error) => error,
+            Refusal::Document(finding) => {
+                let message = format!("`{}` cannot be used: {}", finding.file.display(), finding.message);
+                Self::new(Kind::Configuration, message).output(finding.render())
+            }
+        }
+    }
+}
+
+impl Configuration {
+    /// Reads both files.
+    ///
+    /// The hypervisor's file may be missing; its settings then have their defaults. The containers' file is, in this
+    /// order, the one that the layout was given by name, `core_paths.lxc_config_file` of the hypervisor's file, and
+    /// the layout's default. A `core_paths.lxc_config_file` that is the default path of an installation
+    /// ([`Layout::DEFAULT_BASE`]) decides nothing, so that a copy of both files can be used below another base.
+    ///
+    /// # Errors
+    /// A file cannot be read, is malformed, or is no object with `lxc_configs`. What is wrong in one container's entry
+    /// is kept until that container is asked for.
+    pub fn load(layout: &Layout) -> Result<Self> {
+        Ok(Self::read(layout)?)
+    }
+
+    /// All that is wrong or doubtful in both files, ordered by file and line; also where [`Configuration::load`] fails
+    /// because a document is malformed.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn lint(layout: &Layout) -> Result<Vec<Finding>> {
+        match Self::read(layout) {
+            Ok(configuration) => Ok(configuration.findings),
+            Err(Refusal::Document(finding)) => Ok(vec![*finding]),
+            Err(Refusal::File(error)) => Err(error),
+        }
+    }
+
+    /// The container of a CTID.
+    ///
+    /// # Errors
+    /// The file does not define it, or something in its entry, or in what holds for all, is wrong: the error's output
+    /// shows every such line.
+    pub fn container(&self, id: ContainerId) -> Result<&Container> {
+        let entry = self.entries.get(&id).ok_or_else(|| self.unknown(id))?;
+        let mut faults: Vec<&Finding> = self.faults.iter().chain(&entry.faults).collect();
+        faults.sort_by(|a, b| a.identity().cmp(&b.identity()));
+        match &entry.container {
+            Some(container) if faults.is_empty() => Ok(container),
+            _ => Err(faulty(id, &faults)),
+        }
+    }
+
+    /// Every container that the file defines, by CTID, or why it cannot be used.
+    pub fn containers(&self) -> impl Iterator<Item = (ContainerId, Result<&Container>)> {
+        self.entries.keys().map(|id| (*id, self.container(*id)))
+    }
+
+    /// The settings of the hypervisor's file.
+    pub fn hypervisor(&self) -> &HypervisorSettings {
+        &self.hypervisor
+    }
+
+    /// All that is wrong or doubtful in both files, ordered by file and line.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The file that defines the containers.
+    pub fn containers_file(&self) -> &Path {
+        &self.containers_file
+    }
+
+    /// These containers and all that they need, each once and after what it needs: its clone source first, then its
+    /// `dependencies`. What the file does not define is left out; see [`Container::external_dependencies`].
+    ///
+    /// # Errors
+    /// One of `ids` is not defined, or containers wait for each other in a circle.
+    pub fn in_dependency_order(&self, ids: &[ContainerId]) -> Result<Vec<ContainerId>> {
+        if let Some(unknown) = ids.iter().find(|id| !self.entries.contains_key(id)) {
+            return Err(self.unknown(*unknown));
+        }
+        let container = |id| self.entries.get(&id).and_then(|entry| entry.container.as_ref());
+        order::in_order(ids, container).map_err(|circle| {
+            Error::new(Kind::Configuration, format!("containers wait for each other: {circle}"))
+                .hint("take one of them out of the `dependencies` or `clone_from_ctid` of the one before it")
+        })
+    }
+
+    fn unknown(&self, id: ContainerId) -> Error {
+        let message = format!("container {id} is not defined in `{}`", self.containers_file.display());
+        let error = Error::new(Kind::Configuration, message);
+        let mut known: Vec<String> = self.entries.keys().map(ContainerId::to_string).collect();
+        if known.is_empty() {
+            return error.hint(format!("add \"{id}\" to `lxc_configs`, which is empty"));
+        }
+        const SHOWN: usize = 12;
+        if known.len() <= SHOWN {
+            return error.hint(format!("it defines {}", known.join(", ")));
+        }
+        let (count, asked) = (known.len(), id.to_string());
+        known.sort_by_key(|text| keys::distance(text, &asked));
+        known.truncate(SHOWN / 2);
+        error.hint(format!("it defines {count} containers; {} look most like it", known.join(", ")))
+    }
+
+    fn read(layout: &Layout) -> Result<Self, Refusal> {
+        let hypervisor_file = layout.hypervisor_file();
+        let mut findings = Vec::new();
+        let document = match Source::read(&hypervisor_file)? {
+            Some(source) => Some(Document::parse(source).map_err(Refusal::Document)?),
+            None => {
+                let message = "there is no such file, so the settings of the hypervisor have their defaults";
+                findings.push(Finding::about_file(&hypervisor_file, Severity::Note, message));
+                None
+            }
+        };
+        let hypervisor = match &document {
+            Some(document) => Hypervisor::read(&document.root(), &mut findings),
+            None => Hypervisor::without_file(),
+        };
+        let source = containers_source(layout, &hypervisor.settings)?;
+        let containers = Document::parse(source).map_err(Refusal::Document)?;
+        Self::build(&containers, document.as_ref(), &hypervisor, std::env::consts::ARCH, findings)
+    }
+
+    /// Puts together what was parsed. `findings` holds what is already known.
+    fn build(
+        containers: &Document,
+        hypervisor_document: Option<&Document>,
+        hypervisor: &Hypervisor<'_>,
+        architecture: &str,
+        mut findings: Vec<Finding>,
+    ) -> Result<Self, Refusal> {
+        findings
+            .extend([Some(containers), hypervisor_document].into_iter().flatten().filter_map(Document::informality));
+        let root = containers.root();
+        let configs = containers_of(&root).map_err(Refusal::Document)?;
+        let hypervisor_root = hypervisor_document.map(Document::root);
+        findings.extend(lint::duplicate_keys(&root, hypervisor_root.as_ref()));
+        let faults = errors(&findings);
+
+        let (defined, strangers) = by_id(&configs);
+        findings.extend(strangers);
+        let is_defined = |id: ContainerId| defined.contains_key(&id);
+        let surroundings = Surroundings { hypervisor, architecture, defined: &is_defined };
+        let mut entries = BTreeMap::new();
+        let mut lookups = BTreeMap::new();
+        for (id, nodes) in &defined {
+            let Some(node) = nodes.last() else { continue };
+            let lookup = Lookup { container: node.clone(), root: root.clone() };
+            let (entry, found) = read_entry(*id, &lookup, nodes, &surroundings);
+            findings.extend(found);
+            entries.insert(*id, entry);
+            lookups.insert(*id, lookup);
+        }
+        let subjects: BTreeMap<ContainerId, Subject<'_, '_>> = entries
+            .iter()
+            .filter_map(|(id, entry)| {
+                Some((*id, Subject { container: entry.container.as_ref()?, lookup: lookups.get(id)? }))
+            })
+            .collect();
+        findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects));
+        Ok(Self {
+            containers_file: containers.path().to_owned(),
+            entries,
+            hypervisor: hypervisor.settings.clone(),
+            faults,
+            findings: in_file_order(findings),
+        })
+    }
+}
+
+fn containers_source(layout: &Layout, settings: &HypervisorSettings) -> Result<Source> {
+    let default = layout.containers_file();
+    let named = settings.lxc_config_file.as_ref().filter(|path| {
+        !layout.names_containers_file() && **path != Layout::new(Layout::DEFAULT_BASE).containers_file()
+    });
+    let path = named.unwrap_or(&default);
+    Source::read(path)?.ok_or_else(|| {
+        let error = Error::new(Kind::Configuration, format!("there is no containers' file `{}`", path.display()));
+        match named {
+            Some(_) => error.hint(format!(
+                "correct `core_paths.lxc_config_file` in `{}`, or name the file with `--config`",
+                layout.hypervisor_file().display()
+            )),
+            None => error.hint("copy `etc/phoenix_lxc_configs.json` of this project there and change it, or name the file with `--config`"),
+        }
+    })
+}
+
+fn containers_of<'d>(root: &Node<'d>) -> Result<Node<'d>, Box<Finding>> {
+    const EXPECTED: &str = "`lxc_configs`: an object with an entry for each CTID";
+    match root.member("lxc_configs") {
+        Some(configs) if configs.is_object() => Ok(configs),
+        Some(other) => Err(Box::new(other.wrong_type(EXPECTED))),
+        None => Err(Box::new(
+            root.finding_at_key(Severity::Error, "the file has no `lxc_configs`, so it defines no containers")
+                .expected(EXPECTED),
+        )),
+    }
+}
+
+type ById<'d> = BTreeMap<ContainerId, Vec<Node<'d>>>;
+
+/// The entries of each CTID, and what is wrong with the keys that are none.
+fn by_id<'d>(configs: &Node<'d>) -> (ById<'d>, Vec<Finding>) {
+    let (mut defined, mut findings) = (ById::new(), Vec::new());
+    for node in configs.members() {
+        match node.key().parse::<ContainerId>() {
+            Ok(id) => defined.entry(id).or_default().push(node),
+            Err(_) => findings.push(
+                node.finding_at_key(
+                    Severity::Error,
+                    format!("{} is no CTID, so nothing can be done with its entry", quoted(node.key())),
+                )
+                .expected("a number in quotes, \"100\" to \"999999999\""),
+            ),
+        }
+    }
+    (defined, findings)
+}
+
+/// The container of an entry; everything found in it.
+fn read_entry(
+    id: ContainerId,
+    lookup: &Lookup<'_>,
+    nodes: &[Node<'_>],
+    surroundings: &Surroundings<'_, '_>,
+) -> (Entry, Vec<Finding>) {
+    let mut findings = Vec::new();
+    if nodes.len() > 1 {
+        let message = format!("container {id} is defined {} times", nodes.len());
+        let hint = "keep one of the entries: other tools take the last one and forget the others without a word";
+        findings.push(lookup.container.finding_at_key(Severity::Error, message).hint(hint));
+    }
+    let container = if lookup.container.is_object() {
+        findings.extend(lint::duplicates_within(&lookup.container, keys::is_of_container));
+        Some(Container::read(id, lookup, surroundings, &mut findings))
+    } else {
+        findings.push(lookup.container.wrong_type("an object that describes a container"));
+        None
+    };
+    (Entry { container, faults: errors(&findings) }, findings)
+}
+
+fn errors(findings: &[Finding]) -> Vec<Finding> {
+    findings.iter().filter(|finding| finding.severity == Severity::Error).cloned().collect()
+}
+
+fn faulty(id: ContainerId, faults: &[&Finding]) -> Error {
+    let errors = if faults.len() == 1 { "1 error".to_owned() } else { format!("{} errors", faults.len()) };
+    let rendered: Vec<String> = faults.iter().map(|finding| finding.render()).collect();
+    Error::new(Kind::Configuration, format!("the configuration of container {id} has {errors}"))
+        .output(rendered.join("\n\n"))
+        .hint("correct what is shown above; `phoenix-nvidia lint` shows all that is wrong or doubtful in both files")
+}
+
+/// Ordered by file and place, and each only once: what stands at the root is found again for every container.
+fn in_file_order(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut seen = BTreeSet::new();
+    findings.retain(|finding| {
+        let (file, start, end, message) = finding.identity();
+        seen.insert((file.clone(), start, end, message.to_owned()))
+    });
+    findings.sort_by(|a, b| a.identity().cmp(&b.identity()));
+    findings
+}
+
+#[cfg(test)]
+impl Configuration {
+    /// The configuration of two texts, on an x86_64 machine.
+    pub(super) fn of_texts(containers: &str, hypervisor: Option<&str>) -> Result<Self> {
+        let containers = Document::parse(Source::new("etc/phoenix_lxc_configs.json", containers));
+        let hypervisor =
+            hypervisor.map(|text| Document::parse(Source::new("etc/phoenix_hypervisor_config.json", text))).transpose();
+        let containers = containers.map_err(Refusal::Document)?;
+        let document = hypervisor.map_err(Refusal::Document)?;
+        let mut findings = Vec::new();
+        let hypervisor = match &document {
+            Some(document) => Hypervisor::read(&document.root(), &mut findings),
+            None => Hypervisor::without_file(),
+        };
+        Ok(Self::build(&containers, document.as_ref(), &hypervisor, "x86_64", findings)?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! Which GPUs a container gets: `gpu_assignment`.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::finding::{Finding, Severity, quoted};
+use super::node::Node;
+
+/// One GPU, by one of its three names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GpuSelector {
+    /// N of the device node `/dev/nvidiaN`.
+    Minor(u32),
+    /// The PCI address as sysfs writes it, `0000:01:00.0`; it stays when the numbers of the nodes move.
+    Pci(String),
+    /// NVIDIA's UUID, `GPU-` and 32 hexadecimal digits in five groups; it stays with the card.
+    Uuid(String),
+}
+
+/// Why a text names no GPU.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names no GPU")]
+pub struct NotAGpu(pub String);
+
+impl GpuSelector {
+    /// The highest N of a GPU's node: minor 254 is `nvidia-modeset` and 255 `nvidiactl` (NVIDIA's `nv-chardev-numbers.h`).
+    pub const HIGHEST_MINOR: u32 = 253;
+}
+
+impl FromStr for GpuSelector {
+    type Err = NotAGpu;
+
+    fn from_str(text: &str) -> Result<Self, NotAGpu> {
+        minor(text).or_else(|| uuid(text)).or_else(|| pci(text)).ok_or_else(|| NotAGpu(text.chars().take(80).collect()))
+    }
+}
+
+fn minor(text: &str) -> Option<GpuSelector> {
+    let number = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
+    (number <= GpuSelector::HIGHEST_MINOR).then_some(GpuSelector::Minor(number))
+}
+
+fn uuid(text: &str) -> Option<GpuSelector> {
+    let groups: Vec<&str> = text.strip_prefix("GPU-")?.split('-').collect();
+    let lengths = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]);
+    let digits = groups.iter().all(|group| hexadecimal(group));
+    (lengths && digits).then(|| GpuSelector::Uuid(format!("GPU-{}", groups.join("-").to_ascii_lowercase())))
+}
+
+/// `0000:01:00.0`, with NVIDIA's eight-digit domain, or `lspci`'s short form without one.
+fn pci(text: &str) -> Option<GpuSelector> {
+    let (rest, function) = text.rsplit_once('.')?;
+    let mut parts = rest.rsplit(':');
+    let (device, bus, domain) = (parts.next()?, parts.next()?, parts.next().unwrap_or("0"));
+    let hexadecimal = [device, bus, domain, function].into_iter().all(hexadecimal);
+    let lengths = parts.next().is_none() && device.len() == 2 && bus.len() == 2 && domain.len() <= 8;
+    let device_number = u32::from_str_radix(device, 16).ok().filter(|number| *number < 32);
+    let function_number = u32::from_str_radix(function, 16).ok().filter(|number| *number < 8 && function.len() == 1);
+    let domain = u32::from_str_radix(domain, 16).ok()?;
+    (hexadecimal && lengths).then_some(())?;
+    let (device, function) = (device_number?, function_number?);
+    Some(GpuSelector::Pci(format!("{domain:04x}:{}:{device:02x}.{function}", bus.to_ascii_lowercase())))
+}
+
+fn hexadecimal(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl fmt::Display for GpuSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Minor(number) => write!(f, "{number}"),
+            Self::Pci(text) | Self::Uuid(text) => f.write_str(text),
+        }
+    }
+}
+
+impl serde::Serialize for GpuSelector {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The GPUs that a container gets; all others are taken from it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum GpuAssignment {
+    /// No GPU.
+    #[default]
+    None,
+    /// These, at least one.
+    Of(BTreeSet<GpuSelector>),
+}
+
+impl GpuAssignment {
+    /// Whether the container gets any GPU.
+    pub fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    /// The GPUs, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &GpuSelector> {
+        match self {
+            Self::None => None,
+            Self::Of(gpus) => Some(gpus.iter()),
+        }
+        .into_iter()
+        .flatten()
+    }
+
+    const EXPECTED: &str = "`none`, or GPUs separated by commas: `0`, `0,1`, `0000:01:00.0`, `GPU-…`";
+
+    /// Reads the value of `gpu_assignment`.
+    pub(super) fn read(node: &Node<'_>, findings: &mut Vec<Finding>) -> Self {
+        let Some(text) = node.as_text_or_number() else {
+            findings.push(node.wrong_type(Self::EXPECTED));
+            return Self::None;
+        };
+        if text.trim() == "none" {
+            return Self::None;
+        }
+        let mut gpus = BTreeSet::new();
+        for part in text.split(',').map(str::trim) {
+            match part.parse::<GpuSelector>() {
+                Ok(gpu) => {
+                    if !gpus.insert(gpu) {
+                        let message = format!("`gpu_assignment` names GPU {} twice", quoted(part));
+                        findings.push(node.finding(Severity::Warning, message));
+                    }
+                }
+                Err(_) => {
+                    findings.push(match part == text {
+                        true => node.wrong_value(Self::EXPECTED),
+                        false => {
+                            let message = format!("{} in `gpu_assignment` names no GPU", quoted(part));
+                            node.finding(Severity::Error, message).expected(Self::EXPECTED)
+                        }
+                    });
+                    return Self::None;
+                }
+            }
+        }
+        if gpus.is_empty() { Self::None } else { Self::Of(gpus) }
+    }
+}
+
+/// As it can stand in the file: `none`, `0,1`.
+impl fmt::Display for GpuAssignment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_none() {
+            return f.write_str("none");
+        }
+        let names: Vec<String> = self.iter().map(GpuSelector::to_string).collect();
+        f.write_str(&names.join(","))
+    }
+}
+
+impl serde::Serialize for GpuAssignment {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::document::Document;
+    use crate::config::source::Source;
+
+    fn read(value: &str) -> (String, Vec<Severity>) {
+        let text = format!(r#"{{ "gpu_assignment": {value} }}"#);
+        let document = Document::parse(Source::new("x", text)).map_err(|finding| finding.render()).unwrap();
+        let mut findings = Vec::new();
+        let gpus = GpuAssignment::read(&document.root().member("gpu_assignment").unwrap(), &mut findings);
+        (gpus.to_string(), findings.into_iter().map(|finding| finding.severity).collect())
+    }
+
+    #[test]
+    fn every_form_that_operators_write_is_read() {
+        for (value, gpus) in [
+            (r#""none""#, "none"),
+            (r#""0""#, "0"),
+            (r#""0,1""#, "0,1"),
+            (r#""0, 1""#, "0,1"),
+            (r#""1,0""#, "0,1"),
+            ("0", "0"),
+            (r#""10,9""#, "9,10"),
+            (r#""01:00.0""#, "0000:01:00.0"),
+            (r#""00000000:C1:00.0""#, "0000:c1:00.0"),
+            (r#""GPU-8932F937-D72C-4106-C12F-20bd9faed9f6""#, "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"),
+        ] {
+            assert_eq!(read(value), (gpus.to_owned(), vec![]), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_gpu_named_twice_is_given_once_and_told() {
+        assert_eq!(read(r#""0,0""#), ("0".to_owned(), vec![Severity::Warning]));
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        for value in [
+            r#""0;1""#,
+            r#""0,,1""#,
+            r#""0,""#,
+            r#""all""#,
+            "-1",
+            "1.0",
+            "true",
+            "[0, 1]",
+            r#""254""#,
+            r#""nvidia0""#,
+            r#""none,0""#,
+            r#""0000:01:20.0""#,
+            r#""0000:01:00.8""#,
+            r#""GPU-1""#,
+            r#""1:0000:01:00.0""#,
+            r#"" ""#,
+        ] {
+            assert_eq!(read(value), ("none".to_owned(), vec![Severity::Error]), "{value}");
+        }
+    }
+}

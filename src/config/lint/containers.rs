@@ -1,0 +1,168 @@
+//! What is doubtful in one container's entry, or between it and the container that it is cloned from.
+
+use super::super::finding::{Finding, Severity, quoted};
+use super::super::hypervisor::{Backend, HypervisorSettings};
+use super::super::node::Node;
+use super::{Subject, Subjects, clone_sources};
+
+/// Everything doubtful about a container but its network and its driver.
+pub(super) fn doubts(
+    subject: &Subject<'_, '_>,
+    subjects: &Subjects<'_, '_>,
+    settings: &HypervisorSettings,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    findings.extend(origin(subject, subjects));
+    findings.extend(privilege(subject));
+    findings.extend(host_name(subject));
+    findings.extend(memory(subject));
+    findings.extend(id_maps(subject));
+    findings.extend(shell_characters(subject));
+    if !matches!(settings.backend, Some(Backend::Lxc | Backend::Incus)) {
+        findings.extend(bind_mounts(subject, subjects));
+    }
+    findings
+}
+
+fn origin(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Option<Finding> {
+    let container = subject.container;
+    match (&container.template, container.clone_from) {
+        (None, None) if !subject.lookup.scalar("clone_from_ctid").is_some_and(|node| node.is_set()) => Some(
+            subject
+                .place("template")
+                .finding(Severity::Warning, "neither `template` nor `clone_from_ctid` is set, so it cannot be created"),
+        ),
+        (Some(_), Some(source)) => Some(
+            subject
+                .place("template")
+                .finding(Severity::Note, format!("`template` is not used: the container is cloned from {source}")),
+        ),
+        (None, Some(source)) => {
+            let source = subjects.get(&source).filter(|source| source.container.template_snapshot_name.is_none())?;
+            let id = source.container.id;
+            Some(
+                subject
+                    .place("clone_from_ctid")
+                    .finding(Severity::Warning, format!("the clone source {id} has no `template_snapshot_name`"))
+                    .hint(format!("without a snapshot, {id} must be stopped whenever it is cloned")),
+            )
+        }
+        _ => None,
+    }
+}
+
+fn privilege(subject: &Subject<'_, '_>) -> Option<Finding> {
+    let container = subject.container;
+    if container.unprivileged.is_some() || subject.lookup.scalar("unprivileged").is_some() {
+        return None;
+    }
+    let place = subject.place("unprivileged");
+    Some(match container.clone_from {
+        Some(source) => {
+            place.finding(Severity::Note, format!("`unprivileged` is not set: the container keeps what {source} is"))
+        }
+        None => place
+            .finding(Severity::Warning, "`unprivileged` is not set: the container is created privileged")
+            .hint("set `unprivileged` to true, or to false if its root shall be the host's root"),
+    })
+}
+
+fn host_name(subject: &Subject<'_, '_>) -> Option<Finding> {
+    let name = &subject.container.name;
+    if name.is_empty() {
+        return None;
+    }
+    let label = |part: &str| {
+        let characters = part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (1..=63).contains(&part.len()) && characters && !part.starts_with('-') && !part.ends_with('-')
+    };
+    let place = subject.place("name");
+    if !name.split('.').all(label) {
+        return Some(
+            place
+                .finding(Severity::Warning, format!("{} is not a valid host name", quoted(name)))
+                .hint("Proxmox VE takes letters, digits and `-` only, at most 63 between two dots"),
+        );
+    }
+    let (host, domain) = name.split_once('.')?;
+    let message = format!("the container's host name is `{host}`, because a dot begins a domain, here `{domain}`");
+    Some(place.finding(Severity::Note, message))
+}
+
+fn memory(subject: &Subject<'_, '_>) -> Option<Finding> {
+    const SMALLEST: u64 = 64;
+    const LARGEST: u64 = 4 << 20;
+    let memory = subject.container.memory_mb?;
+    if (SMALLEST..=LARGEST).contains(&memory) {
+        return None;
+    }
+    let message = format!("`memory_mb` is {memory} MiB");
+    Some(subject.place("memory_mb").finding(Severity::Warning, message).hint("the number counts MiB"))
+}
+
+fn id_maps(subject: &Subject<'_, '_>) -> Option<Finding> {
+    let maps = subject.lookup.composed("id_maps")?;
+    let number =
+        |entry: &Node<'_>, key: &str| entry.member(key).and_then(|node| node.as_text_or_number()).map(str::to_owned);
+    let is_the_map = |entry: Node<'_>| {
+        let values = ["container_id", "host_id", "size"].map(|key| number(&entry, key));
+        values == [Some("0".to_owned()), Some("100000".to_owned()), Some("65536".to_owned())]
+    };
+    if maps.elements().all(is_the_map) {
+        return None;
+    }
+    let finding = maps.finding_at_key(Severity::Warning, "the entries of `id_maps` are not read");
+    Some(
+        finding.hint(
+            "any entry means the map of 65536 users and groups from 100000; another map belongs into `lxc_options`",
+        ),
+    )
+}
+
+fn shell_characters(subject: &Subject<'_, '_>) -> Vec<Finding> {
+    let lookup = subject.lookup;
+    let mut places: Vec<Node<'_>> = ["template", "template_snapshot_name", "apparmor_profile"]
+        .into_iter()
+        .filter_map(|key| lookup.scalar(key))
+        .collect();
+    for list in ["mount_points", "volumes", "zfs_volumes"].into_iter().filter_map(|key| lookup.composed(key)) {
+        places.extend(list.elements().flat_map(|entry| entry.members()));
+    }
+    places.extend(lookup.composed("lxc_options").iter().flat_map(Node::elements));
+    places
+        .into_iter()
+        .filter_map(|place| {
+            let found = place.as_text()?.chars().find(|c| "`$;|&<>\\\"'".contains(*c))?;
+            let message = format!(
+                "`{}` holds the character {}, which a shell would act upon",
+                place.key(),
+                quoted(&found.to_string())
+            );
+            Some(
+                place
+                    .finding(Severity::Warning, message)
+                    .hint("it is taken as it stands here, but scripts that read this file may not"),
+            )
+        })
+        .collect()
+}
+
+/// Proxmox VE makes no snapshots of, and no clones from, a container with a bind mount (pve-container 6.1.10).
+fn bind_mounts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let container = subject.container;
+    if container.lifecycle_snapshots && !container.mounts.is_empty() {
+        findings.push(
+            subject
+                .place("enable_lifecycle_snapshots")
+                .finding(Severity::Warning, "Proxmox VE makes no snapshots of a container that has `mount_points`")
+                .hint("the snapshot `pre-configured` fails once the directories of the host are mounted"),
+        );
+    }
+    let source = clone_sources(subjects, container.id).into_iter().next();
+    if let Some(source) = source.filter(|source| !source.container.mounts.is_empty()) {
+        let message = format!("Proxmox VE clones no container that has `mount_points`, as {} has", source.container.id);
+        findings.push(subject.place("clone_from_ctid").finding(Severity::Warning, message));
+    }
+    findings
+}
