@@ -8,5 +8,8 @@ pub mod container_id;
 pub mod driver;
 pub mod error;
 pub mod event;
+pub mod fleet;
 pub mod host;
+pub mod hypervisor;
+pub mod install;
 pub mod sys;

@@ -1,3 +1,7 @@
-//! The program `phoenix-nvidia`.
+//! The program `phoenix-nvidia`: arguments in, text and exit code out.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::run(std::env::args_os().collect())
+}

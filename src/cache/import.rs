@@ -59,6 +59,28 @@ impl Cache<'_> {
         }
     }
 
+    /// Checks a local run file as an import would, and changes nothing.
+    ///
+    /// # Errors
+    /// As [`Cache::import`].
+    pub fn examine(&self, source: &Path, version: Option<&DriverVersion>) -> Result<VerifiedRunFile> {
+        let header = verified::claimed(source)?;
+        let version = version.unwrap_or(&header.version);
+        let path = self.layout.run_file(version, &header.architecture);
+        let expected = self.expected(&name_of(&path), &Record::read(self.layout, self.listener)?, self.listener)?;
+        let (called, name) = (verified::quoted(source), name_of(source));
+        let check = Check {
+            version: Some(version),
+            architecture: Some(&header.architecture),
+            name: Some(&name),
+            called: &called,
+            subject: &name,
+            listener: self.listener,
+            cancel: self.cancel,
+        };
+        check.whole(source, expected.as_ref()).map_err(with_hint)
+    }
+
     /// A copy beside the cache's files, that shares their blocks where the file system can.
     fn copied(&self, source: &Path) -> Result<tempfile::TempPath> {
         let directory = self.layout.cache();

@@ -80,6 +80,11 @@ impl VerifiedRunFile {
         self.header.uncompressed_kib
     }
 
+    /// The open file itself, for a copy that shares its blocks.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The whole file from its beginning; every reader has its own position.
     pub fn reader(&self) -> Section<'_> {
         Section { file: &self.file, position: 0 }

@@ -14,7 +14,9 @@ use super::lookup::Lookup;
 use super::node::Node;
 use super::order;
 use super::source::Source;
+use super::wanted::WantedDriver;
 use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
 use crate::error::{Error, Kind, Result};
 
 /// The operators' two files, read once.
@@ -108,6 +110,11 @@ impl Configuration {
     /// Every container that the file defines, by CTID, or why it cannot be used.
     pub fn containers(&self) -> impl Iterator<Item = (ContainerId, Result<&Container>)> {
         self.entries.keys().map(|id| (*id, self.container(*id)))
+    }
+
+    /// The driver of any version, also one that no container wants.
+    pub fn driver_of(&self, version: &DriverVersion) -> WantedDriver {
+        WantedDriver::of_version(version, &self.hypervisor().mirrors)
     }
 
     /// The settings of the hypervisor's file.

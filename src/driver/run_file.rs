@@ -11,8 +11,8 @@ use super::DriverVersion;
 
 /// How many bytes from the beginning of a file [`Header::parse`] wants to see, or the whole file if it is shorter.
 ///
-/// Headers of real files end before 300 KiB, embedded decompressor included.
-pub const HEADER_LIMIT: usize = 1 << 20;
+/// Headers of real files end before 300 KiB, embedded decompressor included; a decompressor may grow.
+pub const HEADER_LIMIT: usize = 4 << 20;
 
 // The variables stand in the first twenty lines or so; further down the stub's own code begins.
 const VARIABLE_LINES: usize = 200;

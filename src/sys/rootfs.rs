@@ -73,7 +73,9 @@ impl Rootfs {
     /// The directory cannot be opened.
     pub fn open(directory: &Path, idmap: IdMap, name: impl Into<String>) -> Result<Self> {
         let name = name.into();
-        let root = Root::open(directory).map_err(|error| {
+        // `/proc/<init>/root` is a link of the kernel's, and the one that is followed.
+        let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        let root = rustix::fs::open(directory, flags, Mode::empty()).map(Root::from_fd).map_err(|error| {
             Error::new(Kind::Host, format!("{name}: its root `{}` could not be opened", directory.display()))
                 .caused_by(error)
         })?;

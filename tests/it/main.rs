@@ -14,6 +14,7 @@ mod test_driver;
 #[path = "../support/world.rs"]
 mod world;
 
+mod the_main_job;
 mod the_pretended_host;
 mod the_run_file_builder;
 mod the_stand_in_installer;

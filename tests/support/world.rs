@@ -54,6 +54,11 @@ impl World {
         self.directory.path().join("lxc")
     }
 
+    /// Where the program logs.
+    pub fn log_file(&self) -> PathBuf {
+        self.directory.path().join("phoenix_hypervisor.log")
+    }
+
     /// A place for what a test needs beside base and containers.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
@@ -100,10 +105,11 @@ impl World {
     }
 
     /// How the program is told where this world is.
-    pub fn environment(&self) -> [(&'static str, OsString); 2] {
+    pub fn environment(&self) -> [(&'static str, OsString); 3] {
         [
-            ("PHOENIX_NVIDIA_BASE", self.base().into_os_string()),
-            ("PHOENIX_NVIDIA_LXCPATH", self.lxcpath().into_os_string()),
+            ("PHOENIX_BASE", self.base().into_os_string()),
+            ("PHOENIX_LXCPATH", self.lxcpath().into_os_string()),
+            ("PHOENIX_LOG_FILE", self.log_file().into_os_string()),
         ]
     }
 

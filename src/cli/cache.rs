@@ -1,0 +1,139 @@
+//! `cache`: the run files on this host: list, fetch, verify, import, prune.
+
+use std::path::Path;
+
+use phoenix_nvidia::cache::{Cache, Entry, Presence, Request, Sort, VerifiedRunFile};
+use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::error::{Kind, Result};
+use phoenix_nvidia::fleet;
+
+use super::arguments::CacheVerb;
+use super::context::Context;
+use super::{Ended, report, terminal};
+
+pub(crate) fn run(context: &Context<'_>, verb: &CacheVerb) -> Result<Ended> {
+    let cache = context.cache();
+    match verb {
+        CacheVerb::List => list(context, &cache),
+        CacheVerb::Fetch { versions, dry_run } => fetch(context, &cache, versions, *dry_run),
+        CacheVerb::Verify => verify(context, &cache),
+        CacheVerb::Import { file, version, dry_run } => import(context, &cache, file, version.as_ref(), *dry_run),
+        CacheVerb::Prune { dry_run } => prune(context, &cache, *dry_run),
+    }
+}
+
+fn list(context: &Context<'_>, cache: &Cache<'_>) -> Result<Ended> {
+    show_entries(context, &cache.list()?)?;
+    Ok(Ended::Well)
+}
+
+fn fetch(context: &Context<'_>, cache: &Cache<'_>, versions: &[DriverVersion], dry_run: bool) -> Result<Ended> {
+    let requests = requests(context, versions)?;
+    if dry_run {
+        let missing =
+            |request: &&Request| matches!(cache.look(request), Ok(Presence::Absent | Presence::Partial { .. }));
+        let lines = requests.iter().filter(missing).map(|request| format!("would fetch {}\n", request.version));
+        terminal::data(&lines.collect::<String>())?;
+        return Ok(Ended::Well);
+    }
+    let fetched: Result<Vec<VerifiedRunFile>> = requests.iter().map(|request| cache.ensure(request)).collect();
+    show_verified(context, &fetched?)?;
+    Ok(Ended::Well)
+}
+
+/// The requests for these versions; for every version that a container wants when none is named.
+fn requests(context: &Context<'_>, versions: &[DriverVersion]) -> Result<Vec<Request>> {
+    let containers = context.configuration.containers().filter_map(|(_, container)| container.ok());
+    let mut wanted: Vec<Request> =
+        containers.filter_map(|container| container.driver.as_ref()).map(fleet::request).collect();
+    wanted.sort_by(|a, b| a.version.cmp(&b.version));
+    wanted.dedup();
+    if versions.is_empty() {
+        return Ok(wanted);
+    }
+    let request = |version: &DriverVersion| {
+        let configured = wanted.iter().find(|request| request.version == *version);
+        configured.cloned().unwrap_or_else(|| fleet::request(&context.configuration.driver_of(version)))
+    };
+    Ok(versions.iter().map(request).collect())
+}
+
+fn verify(context: &Context<'_>, cache: &Cache<'_>) -> Result<Ended> {
+    let mut verified = Vec::new();
+    let mut wrong = false;
+    for (_, verdict) in cache.verify_all()? {
+        match verdict {
+            Ok(run_file) => verified.push(run_file),
+            Err(error) => {
+                terminal::error(&error);
+                wrong = true;
+            }
+        }
+    }
+    show_verified(context, &verified)?;
+    Ok(if wrong { Ended::With(Kind::Verification.exit_code()) } else { Ended::Well })
+}
+
+fn import(
+    context: &Context<'_>,
+    cache: &Cache<'_>,
+    file: &Path,
+    version: Option<&DriverVersion>,
+    dry_run: bool,
+) -> Result<Ended> {
+    let run_file = if dry_run { cache.examine(file, version)? } else { cache.import(file, version)? };
+    show_verified(context, &[run_file])?;
+    Ok(Ended::Well)
+}
+
+fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ended> {
+    let mut keep = Vec::new();
+    for (_, container) in context.configuration.containers() {
+        // What a container wants that cannot be read is not known, and might be any of the files.
+        keep.extend(container?.driver.as_ref().map(|driver| driver.version.clone()));
+    }
+    let entries = if dry_run { cache.prunable(&keep)? } else { cache.prune(&keep)? };
+    show_entries(context, &entries)?;
+    Ok(Ended::Well)
+}
+
+fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
+    if context.wants_json() {
+        return terminal::json(&entries);
+    }
+    let row = |entry: &Entry| {
+        let (state, sum) = match &entry.sort {
+            Sort::Trusted { sha256, .. } => ("verified", sha256.to_string()),
+            Sort::Unchecked => ("unchecked", "-".to_owned()),
+            Sort::Partial => ("partial", "-".to_owned()),
+            Sort::Wrong => ("wrong", "-".to_owned()),
+            Sort::Temporary => ("left over", "-".to_owned()),
+        };
+        let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        vec![report::or_dash(entry.version.as_ref()), state.to_owned(), entry.bytes.to_string(), sum, name]
+    };
+    if entries.is_empty() {
+        return Ok(());
+    }
+    terminal::data(&terminal::table(&["VERSION", "STATE", "BYTES", "SHA-256", "FILE"], entries.iter().map(row)))
+}
+
+fn show_verified(context: &Context<'_>, files: &[VerifiedRunFile]) -> Result<()> {
+    if context.wants_json() {
+        let value = |file: &VerifiedRunFile| {
+            serde_json::json!({
+                "version": file.version(),
+                "architecture": file.architecture(),
+                "path": file.path(),
+                "bytes": file.bytes(),
+                "sha256": file.sha256(),
+                "sum_from": file.origin(),
+            })
+        };
+        return terminal::json(&files.iter().map(value).collect::<Vec<_>>());
+    }
+    let line = |file: &VerifiedRunFile| {
+        format!("{} verified: {} bytes, SHA-256 {} ({})\n", file.version(), file.bytes(), file.sha256(), file.origin())
+    };
+    terminal::data(&files.iter().map(line).collect::<String>())
+}

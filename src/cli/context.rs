@@ -1,0 +1,133 @@
+//! What a subcommand works with: configuration, hypervisor, cache, host, and the wish to be interrupted.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use phoenix_nvidia::cache::{Cache, Settings};
+use phoenix_nvidia::config::{self, Configuration, Layout};
+use phoenix_nvidia::error::{Error, Kind, Result};
+use phoenix_nvidia::event::Listener;
+use phoenix_nvidia::fleet::Fleet;
+use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::hypervisor::Hypervisor;
+use phoenix_nvidia::hypervisor::lxc::Lxc;
+use phoenix_nvidia::sys::cancel::Cancel;
+
+use super::arguments::{Backend, Global, Output};
+use super::{log_file, progress};
+
+/// Everything that does not borrow from each other.
+pub(crate) struct Context<'a> {
+    pub(crate) global: &'a Global,
+    pub(crate) layout: Layout,
+    pub(crate) configuration: Configuration,
+    pub(crate) listener: Box<dyn Listener>,
+    pub(crate) cancel: Arc<Cancel>,
+    host: NvidiaHost,
+}
+
+impl<'a> Context<'a> {
+    pub(crate) fn new(global: &'a Global) -> Result<Self> {
+        log_file::open(&global.log_file, global.verbose)?;
+        let layout = layout(global);
+        let configuration = Configuration::load(&layout)?;
+        let cancel = Arc::new(Cancel::new()?);
+        listen_for_signals(&cancel)?;
+        Ok(Self {
+            global,
+            layout,
+            configuration,
+            listener: progress::listener(global),
+            cancel,
+            host: NvidiaHost::read()?,
+        })
+    }
+
+    pub(crate) fn wants_json(&self) -> bool {
+        self.global.output == Output::Json
+    }
+
+    /// The run files of this host.
+    pub(crate) fn cache(&self) -> Cache<'_> {
+        let hypervisor = self.configuration.hypervisor();
+        let settings = Settings {
+            allow_http: hypervisor.allow_http.clone(),
+            offline: hypervisor.offline,
+            lock_patience: Duration::from_secs(self.global.lock_timeout),
+            checksums: self.global.checksums.clone(),
+            ..Settings::default()
+        };
+        Cache::new(&self.layout, settings, &*self.listener, &self.cancel)
+    }
+
+    /// Lets `work` have the whole fleet.
+    pub(crate) fn with_fleet<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
+        let hypervisor = self.hypervisor()?;
+        let cache = self.cache();
+        work(&Fleet {
+            configuration: &self.configuration,
+            layout: &self.layout,
+            hypervisor: &*hypervisor,
+            cache: &cache,
+            host: &self.host,
+            listener: &*self.listener,
+            cancel: &self.cancel,
+            lock_patience: Duration::from_secs(self.global.lock_timeout),
+        })
+    }
+
+    /// As [`Context::with_fleet`], for what needs root.
+    pub(crate) fn with_fleet_as_root<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
+        if !rustix::process::geteuid().is_root() {
+            return Err(
+                Error::new(Kind::Host, "changing containers needs root").hint("run the same command with `sudo`")
+            );
+        }
+        self.with_fleet(work)
+    }
+
+    fn hypervisor(&self) -> Result<Box<dyn Hypervisor + '_>> {
+        match self.backend() {
+            Backend::Proxmox | Backend::Incus => Err(Error::new(Kind::Usage, "this release drives plain LXC alone")
+                .hint("use `--backend lxc` on a host whose containers are liblxc's own")),
+            Backend::Auto | Backend::Lxc if Lxc::is_installed() => {
+                Ok(Box::new(Lxc::new(&self.global.lxcpath, &self.cancel)))
+            }
+            Backend::Auto | Backend::Lxc => Err(Error::new(Kind::Host, "there is no LXC on this host")
+                .hint("install it: `apt-get install lxc uidmap rsync`")),
+        }
+    }
+
+    fn backend(&self) -> Backend {
+        match (self.global.backend, self.configuration.hypervisor().backend) {
+            (Backend::Auto, Some(config::Backend::Lxc)) => Backend::Lxc,
+            (Backend::Auto, Some(config::Backend::Proxmox)) => Backend::Proxmox,
+            (Backend::Auto, Some(config::Backend::Incus)) => Backend::Incus,
+            (Backend::Auto, None) if Path::new("/usr/bin/pct").exists() => Backend::Proxmox,
+            (Backend::Auto, None) if !Lxc::is_installed() && Path::new("/usr/bin/incus").exists() => Backend::Incus,
+            (backend, _) => backend,
+        }
+    }
+}
+
+/// Where things lie, as the command line says.
+pub(crate) fn layout(global: &Global) -> Layout {
+    Layout::new(&global.base).with_files(global.config.clone(), global.hypervisor_config.clone())
+}
+
+/// The first signal asks to stop at the next safe place; the second ends the program where it is.
+fn listen_for_signals(cancel: &Arc<Cancel>) -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let cancel = Arc::clone(cancel);
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            if cancel.is_requested() {
+                std::process::exit(130);
+            }
+            cancel.request();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! `create`: Creating containers with their driver, or bringing them to where they should be.
+
+use phoenix_nvidia::error::Result;
+
+use super::arguments::Change;
+use super::context::Context;
+use super::{Ended, plan, report};
+
+pub(crate) fn run(context: &Context<'_>, options: &Change) -> Result<Ended> {
+    if options.dry_run {
+        return plan::show(context, &options.containers).map(|_| Ended::Well);
+    }
+    let reports = context.with_fleet_as_root(|fleet| Ok(fleet.create(&options.containers, options.require_live)?))?;
+    report::show(context, &reports)
+}

@@ -1,0 +1,24 @@
+//! `destroy`: containers that the configuration names, with everything in them; asks before.
+
+use phoenix_nvidia::error::{Error, Kind, Result};
+
+use super::arguments::Destroy;
+use super::context::Context;
+use super::{Ended, report, status, terminal};
+
+pub(crate) fn run(context: &Context<'_>, options: &Destroy) -> Result<Ended> {
+    // Only what the configuration names, and all of it before the first is touched.
+    let mut names = Vec::new();
+    for id in &options.containers {
+        names.push(format!("{id} ({})", context.configuration.container(*id)?.name));
+    }
+    if options.dry_run {
+        return status::run(context, &options.containers);
+    }
+    let question = format!("This destroys {} with everything in them.", names.join(", "));
+    if !options.yes && !terminal::confirm(&question)? {
+        return Err(Error::new(Kind::Interrupted, "nothing was destroyed"));
+    }
+    let reports = context.with_fleet_as_root(|fleet| Ok(fleet.destroy(&options.containers)))?;
+    report::show(context, &reports)
+}

@@ -1,0 +1,75 @@
+//! The command line: one file a subcommand; the only code that prints.
+
+mod arguments;
+mod cache;
+mod completions;
+mod context;
+mod create;
+mod destroy;
+mod install;
+mod lint;
+mod log_file;
+mod man;
+mod plan;
+mod progress;
+mod report;
+mod status;
+mod terminal;
+mod uninstall;
+mod verify;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use phoenix_nvidia::error::{Error, Kind};
+
+use arguments::{Arguments, Verb};
+use context::Context;
+
+/// How a subcommand ended, when it did not fail.
+pub(crate) enum Ended {
+    /// Everything is as it should be.
+    Well,
+    /// With this exit code; what there is to say has been said.
+    With(u8),
+}
+
+/// Runs the program with these words and says how it ended.
+pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments::as_subcommand(words)) {
+        Ok(arguments) => arguments,
+        Err(error) => return terminal::usage(&error),
+    };
+    match dispatch(&arguments) {
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::With(code)) => ExitCode::from(code),
+        Err(error) => {
+            terminal::error(&error);
+            ExitCode::from(error.kind().exit_code())
+        }
+    }
+}
+
+fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
+    match &arguments.verb {
+        Verb::Completions { shell } => return completions::run(*shell),
+        Verb::Man { directory } => return man::run(directory),
+        Verb::Lint => return lint::run(&arguments.global),
+        _ => {}
+    }
+    let context = Context::new(&arguments.global)?;
+    match &arguments.verb {
+        Verb::Create(options) => create::run(&context, options),
+        Verb::Install(options) => install::run(&context, options),
+        Verb::Verify(options) => verify::run(&context, options),
+        Verb::Status { containers } => status::run(&context, containers),
+        Verb::Plan(options) => plan::run(&context, options),
+        Verb::Uninstall(options) => uninstall::run(&context, options),
+        Verb::Destroy(options) => destroy::run(&context, options),
+        Verb::Cache { verb } => cache::run(&context, verb),
+        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint => {
+            Err(Error::new(Kind::Bug, "a subcommand was dispatched twice"))
+        }
+    }
+}

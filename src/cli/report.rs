@@ -1,0 +1,87 @@
+//! What was done, shown: one line a container on standard output or JSON, and the failures on standard error.
+
+use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::error::{Error, Result};
+use phoenix_nvidia::fleet::report::{ContainerReport, overall};
+use phoenix_nvidia::install::verify::{Verdict, Verification};
+use serde_json::json;
+
+use super::context::Context;
+use super::{Ended, terminal};
+
+/// Shows what was done, and the failures.
+pub(crate) fn show(context: &Context<'_>, reports: &[ContainerReport]) -> Result<Ended> {
+    if context.wants_json() {
+        terminal::json(&reports.iter().map(as_json).collect::<Vec<_>>())?;
+    } else {
+        let lines: String = reports.iter().filter(|report| report.error.is_none()).map(as_line).collect();
+        terminal::data(&lines)?;
+    }
+    failures(reports)
+}
+
+/// Shows the failures, and says which exit code they make.
+pub(crate) fn failures(reports: &[ContainerReport]) -> Result<Ended> {
+    for report in reports {
+        if let Some(error) = &report.error {
+            terminal::error(error);
+        }
+    }
+    Ok(match overall(reports) {
+        Ok(()) => Ended::Well,
+        Err(overall) => Ended::With(overall.exit_code()),
+    })
+}
+
+/// One entry per GPU, said once when all agree.
+pub(crate) fn reported(versions: &[DriverVersion]) -> String {
+    match versions {
+        [] => "-".to_owned(),
+        [first, rest @ ..] if rest.iter().all(|version| version == first) => first.to_string(),
+        versions => versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+    }
+}
+
+/// What is there, or a dash.
+pub(crate) fn or_dash(value: Option<&impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+fn as_line(report: &ContainerReport) -> String {
+    let done = if report.done.is_empty() { "nothing to do".to_owned() } else { report.done.join(", ") };
+    let verdict =
+        report.verification.as_ref().map(|verification| format!("; {}", verdict(verification))).unwrap_or_default();
+    format!("{} {}: {done}{verdict}\n", report.id, report.name)
+}
+
+fn verdict(verification: &Verification) -> String {
+    match &verification.verdict {
+        Verdict::Verified => format!("driver {} verified", verification.wanted),
+        Verdict::NotVerifiedLive { reason } => {
+            format!("driver {} installed, not verified live: {reason}", verification.wanted)
+        }
+        Verdict::Wrong { reason, .. } => reason.clone(),
+    }
+}
+
+fn as_json(report: &ContainerReport) -> serde_json::Value {
+    json!({
+        "id": report.id,
+        "name": report.name,
+        "done": report.done,
+        "notes": report.notes,
+        "verification": report.verification,
+        "error": report.error.as_ref().map(error_as_json),
+    })
+}
+
+fn error_as_json(error: &Error) -> serde_json::Value {
+    json!({
+        "kind": error.kind().name(),
+        "exit_code": error.kind().exit_code(),
+        "message": error.message(),
+        "causes": error.causes(),
+        "output": error.output_text(),
+        "hint": error.hint_text(),
+    })
+}

@@ -1,0 +1,88 @@
+//! Writing to people: standard output that may be closed early, errors as text, questions.
+
+use std::io::{self, BufRead, Write};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use phoenix_nvidia::error::{Error, Kind, Result};
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
+
+/// Writes data to standard output; a reader that went away, such as `head`, is a good end.
+pub(crate) fn data(text: &str) -> Result<()> {
+    let mut stdout = anstream::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Writes data as JSON.
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::new(Kind::Bug, "a result could not be written as JSON").caused_by(error))?;
+    data(&(text + "\n"))
+}
+
+/// Tells something on standard error; there is nobody to tell when that fails.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Tells a failure, and writes it to the log.
+pub(crate) fn error(error: &Error) {
+    tell(&styled(error));
+    tracing::error!("{}", one_line(error));
+}
+
+/// A failure as it is shown: message, causes, the command's last lines, one hint.
+fn styled(error: &Error) -> String {
+    let mut text = format!("{ERROR}error{ERROR:#}: {}", error.message());
+    for cause in error.causes() {
+        text.push_str(&format!("\n  caused by: {cause}"));
+    }
+    for line in error.output_text().unwrap_or_default().lines() {
+        text.push_str(&format!("\n  | {line}"));
+    }
+    if let Some(hint) = error.hint_text() {
+        text.push_str(&format!("\n\n{HINT}hint{HINT:#}: {hint}"));
+    }
+    text
+}
+
+fn one_line(error: &Error) -> String {
+    let parts: Vec<String> = std::iter::once(error.message().to_owned()).chain(error.causes()).collect();
+    parts.join(": ").replace('\n', " ")
+}
+
+/// Tells what is wrong with the command line, or the help that was asked for.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Asks a question that only `yes` answers with yes.
+pub(crate) fn confirm(question: &str) -> Result<bool> {
+    if !io::IsTerminal::is_terminal(&io::stdin()) {
+        return Err(Error::new(Kind::Usage, "this asks before it destroys, and nobody can answer here")
+            .hint("add `--yes` when you are sure"));
+    }
+    let _ = write!(anstream::stderr().lock(), "{question} Type `yes` to go on: ");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+/// Columns without borders, so that `awk` and people can read them.
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    table.set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    let trimmed = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n";
+    table.to_string().lines().map(trimmed).collect()
+}

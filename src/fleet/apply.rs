@@ -1,0 +1,250 @@
+//! Doing what a plan says, container by container: under its lock, observed afresh, step by step.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::config::Container;
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::hypervisor::{Desired, State};
+use crate::install::uninstall::{self, Outcome};
+use crate::install::verify::{self, Expectation, Verdict, Verification};
+use crate::install::{presence, runfile};
+use crate::sys::atomic;
+use crate::sys::command::Command;
+
+use super::passthrough::{Passthrough, passthrough};
+use super::plan::plan_container;
+use super::record::Record;
+use super::report::ContainerReport;
+use super::step::Step;
+use super::{Fleet, request, wanted_driver};
+
+const FEATURE_DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
+
+impl Fleet<'_> {
+    /// Creates these containers and what they depend on, or brings them to where they should be.
+    ///
+    /// A container that fails does not stop the others, except those that depend on it.
+    ///
+    /// # Errors
+    /// The order cannot be found: an unknown CTID, a circle.
+    pub fn create(&self, ids: &[ContainerId], require_live: bool) -> Result<Vec<ContainerReport>> {
+        let order = self.configuration.in_dependency_order(ids)?;
+        // What cannot be had on this host is said before the first container is touched.
+        self.plan(ids)?;
+        let mut failed = BTreeSet::new();
+        let mut reports = Vec::new();
+        for id in order {
+            let container = self.configuration.container(id)?;
+            if !ids.contains(&id) && self.hypervisor.state(id)? != State::Absent {
+                continue;
+            }
+            let report = self.report(container, |report| {
+                refuse_if_dependency_failed(container, &failed)?;
+                self.converge(container, require_live, report)
+            });
+            if report.error.is_some() {
+                failed.insert(id);
+            }
+            reports.push(report);
+        }
+        Ok(reports)
+    }
+
+    /// Installs the driver alone, in containers that exist; one that is stopped is started for it and stopped again.
+    pub fn install(&self, ids: &[ContainerId], require_live: bool) -> Vec<ContainerReport> {
+        self.each(ids, |container, report| {
+            let driver = wanted_driver(container)?;
+            let _lock = self.lock(container.id)?;
+            let before = self.hypervisor.state(container.id)?;
+            if before == State::Absent {
+                self.site(container.id).require_running()?;
+            }
+            let up = matches!(before, State::Running { .. });
+            if !up {
+                self.step(container, &Step::Start, report)?;
+            }
+            let installed = self
+                .step(container, &Step::InstallDriver { version: driver.version.clone(), why: String::new() }, report)
+                .and_then(|()| self.verify_into(container, require_live, report));
+            if !up {
+                self.hypervisor.stop(container.id)?;
+                report.done.push("stop again".to_owned());
+            }
+            installed
+        })
+    }
+
+    /// Verifies the driver of running containers.
+    pub fn verify(&self, ids: &[ContainerId], require_live: bool) -> Vec<ContainerReport> {
+        self.each(ids, |container, report| self.verify_into(container, require_live, report))
+    }
+
+    /// Takes the driver out of containers.
+    pub fn uninstall(&self, ids: &[ContainerId]) -> Vec<ContainerReport> {
+        self.each(ids, |container, report| {
+            let _lock = self.lock(container.id)?;
+            match uninstall::uninstall(&self.site(container.id))? {
+                Outcome::NothingThere => {}
+                Outcome::Removed { version: Some(version) } => report.done.push(format!("uninstall driver {version}")),
+                Outcome::Removed { version: None } => report.done.push("uninstall the driver".to_owned()),
+            }
+            Ok(())
+        })
+    }
+
+    /// Destroys containers, with what the host remembers of them.
+    pub fn destroy(&self, ids: &[ContainerId]) -> Vec<ContainerReport> {
+        self.each(ids, |container, report| {
+            let id = container.id;
+            let _lock = self.lock(id)?;
+            if self.hypervisor.state(id)? != State::Absent {
+                report.done.push("destroy".to_owned());
+            }
+            self.hypervisor.destroy(id)?;
+            self.forget(id)
+        })
+    }
+
+    fn each(
+        &self,
+        ids: &[ContainerId],
+        work: impl Fn(&Container, &mut ContainerReport) -> Result<()>,
+    ) -> Vec<ContainerReport> {
+        let report = |id: &ContainerId| match self.configuration.container(*id) {
+            Ok(container) => self.report(container, |report| work(container, report)),
+            Err(error) => ContainerReport { error: Some(error), ..empty_report(*id, "") },
+        };
+        ids.iter().map(report).collect()
+    }
+
+    fn report(&self, container: &Container, work: impl FnOnce(&mut ContainerReport) -> Result<()>) -> ContainerReport {
+        let mut report = empty_report(container.id, &container.name);
+        let ended = self.cancel.check().and_then(|()| work(&mut report));
+        report.error = ended.err();
+        report
+    }
+
+    fn converge(&self, container: &Container, require_live: bool, report: &mut ContainerReport) -> Result<()> {
+        let _lock = self.lock(container.id)?;
+        let observation = self.observe(container)?;
+        let plan = plan_container(container, &observation, false);
+        for note in &plan.notes {
+            self.listener.note(Some(container.id), note);
+        }
+        report.notes = plan.notes;
+        for step in &plan.steps {
+            self.cancel.check()?;
+            match step {
+                Step::Verify { .. } => self.verify_into(container, require_live, report)?,
+                step => self.step(container, step, report)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&self, container: &Container, step: &Step, report: &mut ContainerReport) -> Result<()> {
+        let phrase = step.phrase();
+        let started = Instant::now();
+        self.listener.hear(&Event::StepStarted { container: Some(container.id), step: phrase.clone() });
+        if self.perform(container, step)? {
+            report.done.push(phrase.clone());
+        }
+        let milliseconds = started.elapsed().as_millis() as u64;
+        self.listener.hear(&Event::StepFinished { container: Some(container.id), step: phrase, milliseconds });
+        Ok(())
+    }
+
+    /// Does one step; false when there turned out to be nothing to do.
+    fn perform(&self, container: &Container, step: &Step) -> Result<bool> {
+        let id = container.id;
+        match step {
+            Step::Create { .. } => self.forget(id).and_then(|()| self.hypervisor.create(&self.desired(container)?))?,
+            Step::Clone { source } => {
+                self.forget(id)?;
+                self.hypervisor.clone_from(*source, &self.desired(container)?)?;
+            }
+            Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
+            Step::Restart => self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?,
+            Step::Start => self.hypervisor.start(id)?,
+            Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
+            Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
+            Step::InstallDriver { .. } => return self.install_driver(container),
+            Step::Verify { .. } => {}
+        }
+        Ok(true)
+    }
+
+    fn install_driver(&self, container: &Container) -> Result<bool> {
+        let driver = wanted_driver(container)?;
+        let site = self.site(container.id);
+        // A clone has brought its source's driver along, and `install` asks nobody before.
+        let presence = presence::observe(&site, &self.hypervisor.rootfs(container.id)?)?;
+        if presence.is_complete(&driver.version) {
+            self.listener.note(Some(container.id), format!("driver {} is there already", driver.version));
+            return Ok(false);
+        }
+        let run_file = self.cache.ensure(&request(driver))?;
+        runfile::install(&site, &run_file).map(|_| true)
+    }
+
+    fn verify_into(&self, container: &Container, require_live: bool, report: &mut ContainerReport) -> Result<()> {
+        let verification = self.verification(container)?;
+        if let Verdict::NotVerifiedLive { reason } = &verification.verdict {
+            self.listener.warn(Some(container.id), format!("installed, not verified live: {reason}"));
+        }
+        report.verification = Some(verification.clone());
+        verification.into_result(&self.site(container.id), require_live).map(|_| ())
+    }
+
+    fn verification(&self, container: &Container) -> Result<Verification> {
+        let wanted = &wanted_driver(container)?.version;
+        let Passthrough { devices, gpus, .. } = passthrough(container, self.host)?;
+        let expected = Expectation { wanted, host: self.host.loaded.as_ref(), devices: &devices, gpus };
+        verify::verify(&self.site(container.id), &expected)
+    }
+
+    fn desired<'c>(&self, container: &'c Container) -> Result<Desired<'c>> {
+        Ok(Desired { container, devices: passthrough(container, self.host)?.devices })
+    }
+
+    fn run_feature(&self, id: ContainerId, feature: &str, script: &Path) -> Result<()> {
+        let command = Command::new(script).arg(id.to_string()).deadline(FEATURE_DEADLINE).output_limit(16 << 20);
+        command.run_ok(self.cancel).map_err(|error| {
+            error
+                .within(format!("container {id}: the feature script of `{feature}` failed"))
+                .hint(format!("it is `{}`", script.display()))
+        })?;
+        let mut record = Record::load(self.layout, id)?;
+        record.features.insert(feature.to_owned());
+        record.save(self.layout, id)
+    }
+
+    /// A new container of an old number must not inherit what the host remembers of the old one.
+    fn forget(&self, id: ContainerId) -> Result<()> {
+        for path in [self.layout.receipt(id), self.layout.container_record(id), self.layout.installer_log(id)] {
+            if path.exists() {
+                atomic::remove_if_there(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse_if_dependency_failed(container: &Container, failed: &BTreeSet<ContainerId>) -> Result<()> {
+    let needed = container.clone_from.iter().chain(&container.dependencies);
+    match needed.into_iter().find(|id| failed.contains(id)) {
+        None => Ok(()),
+        Some(id) => {
+            Err(Error::new(Kind::Command, format!("container {} needs container {id}, which failed", container.id))
+                .hint(format!("mend container {id} first, then run the same command again")))
+        }
+    }
+}
+
+fn empty_report(id: ContainerId, name: &str) -> ContainerReport {
+    ContainerReport { id, name: name.to_owned(), done: Vec::new(), notes: Vec::new(), verification: None, error: None }
+}

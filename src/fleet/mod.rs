@@ -1,0 +1,91 @@
+//! Containers as a whole: observe them, plan what is to do, do it, and tell how they are.
+
+pub mod apply;
+pub mod observe;
+pub mod passthrough;
+pub mod plan;
+mod record;
+pub mod report;
+pub mod status;
+pub mod step;
+
+use std::time::Duration;
+
+use crate::cache::{Cache, ExpectedSum, Request};
+use crate::config::{Configuration, Container, Layout, Method, WantedDriver};
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::event::Listener;
+use crate::host::NvidiaHost;
+use crate::hypervisor::Hypervisor;
+use crate::install::Site;
+use crate::sys::cancel::Cancel;
+use crate::sys::lock::FileLock;
+
+/// Everything that work on containers needs.
+#[derive(Clone, Copy)]
+pub struct Fleet<'a> {
+    /// What the operators want.
+    pub configuration: &'a Configuration,
+    /// Where our files lie on the host.
+    pub layout: &'a Layout,
+    /// Who runs the containers.
+    pub hypervisor: &'a dyn Hypervisor,
+    /// The run files.
+    pub cache: &'a Cache<'a>,
+    /// The host's NVIDIA driver.
+    pub host: &'a NvidiaHost,
+    /// Who wants to know what happens.
+    pub listener: &'a dyn Listener,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
+    /// How long somebody else's work on a container is waited for.
+    pub lock_patience: Duration,
+}
+
+impl<'a> Fleet<'a> {
+    /// One container as a place of work.
+    pub fn site(&self, id: ContainerId) -> Site<'a> {
+        Site { id, hypervisor: self.hypervisor, layout: self.layout, listener: self.listener, cancel: self.cancel }
+    }
+
+    fn lock(&self, id: ContainerId) -> Result<FileLock> {
+        let path = self.layout.container_lock(id);
+        FileLock::acquire(&path, &format!("container {id}"), self.lock_patience, self.listener, self.cancel)
+    }
+}
+
+/// What the cache is asked for a container's driver.
+pub fn request(driver: &WantedDriver) -> Request {
+    Request {
+        version: driver.version.clone(),
+        architecture: std::env::consts::ARCH.to_owned(),
+        urls: driver.urls.clone(),
+        sha256: driver.sha256.as_ref().map(|it| ExpectedSum { sum: it.sum, origin: it.origin.clone() }),
+    }
+}
+
+/// The driver that a container's configuration asks for.
+///
+/// # Errors
+/// It asks for none, or for one in a way that this release does not know.
+pub fn wanted_driver(container: &Container) -> Result<&WantedDriver> {
+    let id = container.id;
+    let driver = container.driver.as_ref().ok_or_else(|| {
+        Error::new(Kind::Configuration, format!("container {id} does not ask for a driver"))
+            .hint(format!("add \"nvidia\" to `lxc_configs.{id}.features`"))
+    })?;
+    require_known_way(id, driver)?;
+    Ok(driver)
+}
+
+fn require_known_way(id: ContainerId, driver: &WantedDriver) -> Result<()> {
+    if driver.method == Method::Runfile {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Configuration,
+        format!("container {id}: this release installs drivers from the run file alone"),
+    )
+    .hint("set `nvidia_install_method` to \"runfile\", or leave it out"))
+}

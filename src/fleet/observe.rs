@@ -1,0 +1,70 @@
+//! How a container is: read from the hypervisor, its files and the cache. Changes nothing.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::cache::Presence as Cached;
+use crate::config::Container;
+use crate::error::Result;
+use crate::hypervisor::{Desired, Drift, State};
+use crate::install::presence::{self, Presence};
+
+use super::Fleet;
+use super::passthrough::{Passthrough, passthrough};
+use super::record::Record;
+
+/// Everything that planning needs to know of one container.
+#[derive(Debug, Clone)]
+pub struct Observation {
+    /// How it is.
+    pub state: State,
+    /// The device nodes that it should have.
+    pub passthrough: Passthrough,
+    /// What separates its settings from what they should be; nothing while it does not exist.
+    pub drift: Drift,
+    /// The driver in it; nothing while it does not exist.
+    pub presence: Presence,
+    /// Its run file in the cache, when it asks for a driver.
+    pub cached: Option<Cached>,
+    /// Features whose script has run.
+    pub features_done: BTreeSet<String>,
+    /// The scripts that are there for the features that are not ours.
+    pub feature_scripts: Vec<(String, Option<PathBuf>)>,
+}
+
+impl Fleet<'_> {
+    /// Observes one container.
+    ///
+    /// # Errors
+    /// It cannot be looked at, or what its configuration asks for cannot be had on this host.
+    pub fn observe(&self, container: &Container) -> Result<Observation> {
+        let state = self.hypervisor.state(container.id)?;
+        let passthrough = passthrough(container, self.host)?;
+        let desired = Desired { container, devices: passthrough.devices.clone() };
+        self.hypervisor.check(&desired)?;
+        let (drift, presence) = match state {
+            State::Absent => (Drift::default(), Presence::Absent),
+            _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
+        };
+        let cached = match &container.driver {
+            Some(driver) => {
+                super::require_known_way(container.id, driver)?;
+                Some(self.cache.look(&super::request(driver))?)
+            }
+            None => None,
+        };
+        let record = if state == State::Absent { Record::default() } else { Record::load(self.layout, container.id)? };
+        let others = container.features.iter().filter(|feature| *feature != "nvidia");
+        let script = |feature: &String| {
+            let script = self.layout.feature_script(feature);
+            (feature.clone(), script.is_file().then_some(script))
+        };
+        let feature_scripts = others.map(script).collect();
+        Ok(Observation { state, passthrough, drift, presence, cached, features_done: record.features, feature_scripts })
+    }
+
+    fn presence(&self, container: &Container) -> Result<Presence> {
+        let rootfs = self.hypervisor.rootfs(container.id)?;
+        presence::observe(&self.site(container.id), &rootfs)
+    }
+}

@@ -1,0 +1,156 @@
+//! Planning: from how a container is and should be to the steps between. Pure; reads nothing, changes nothing.
+
+use crate::cache::Presence as Cached;
+use crate::config::{Container, WantedDriver};
+use crate::container_id::ContainerId;
+use crate::error::Result;
+use crate::hypervisor::State;
+use crate::install::presence::Presence;
+
+use super::Fleet;
+use super::observe::Observation;
+use super::step::Step;
+
+/// What is to do for several containers, in this order.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Plan {
+    /// One plan a container.
+    pub containers: Vec<ContainerPlan>,
+}
+
+/// What is to do for one container.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ContainerPlan {
+    /// The container.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// It was not asked for by itself: another one needs it.
+    pub dependency: bool,
+    /// What is to do, in this order.
+    pub steps: Vec<Step>,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+}
+
+impl ContainerPlan {
+    /// Whether anything would change.
+    pub fn changes_anything(&self) -> bool {
+        self.steps.iter().any(Step::is_change)
+    }
+}
+
+impl Plan {
+    /// Whether anything would change.
+    pub fn changes_anything(&self) -> bool {
+        self.containers.iter().any(ContainerPlan::changes_anything)
+    }
+}
+
+impl Fleet<'_> {
+    /// What `create` would do for these containers and what they depend on; changes nothing.
+    ///
+    /// # Errors
+    /// One of them is not configured, or cannot be had on this host.
+    pub fn plan(&self, ids: &[ContainerId]) -> Result<Plan> {
+        let mut containers = Vec::new();
+        for id in self.configuration.in_dependency_order(ids)? {
+            let container = self.configuration.container(id)?;
+            let dependency = !ids.contains(&id);
+            if dependency && self.hypervisor.state(id)? != State::Absent {
+                continue;
+            }
+            containers.push(plan_container(container, &self.observe(container)?, dependency));
+        }
+        Ok(Plan { containers })
+    }
+}
+
+/// The plan of one container.
+pub fn plan_container(container: &Container, observation: &Observation, dependency: bool) -> ContainerPlan {
+    let mut steps = Vec::new();
+    steps.extend(making(container, observation));
+    steps.extend(bringing_up(observation));
+    let mut driver = container.driver.as_ref();
+    for feature in &container.features {
+        if feature == "nvidia" {
+            steps.extend(driver.take().map(|driver| driver_steps(driver, observation)).unwrap_or_default());
+        } else {
+            steps.extend(feature_step(feature, observation));
+        }
+    }
+    ContainerPlan {
+        id: container.id,
+        name: container.name.clone(),
+        dependency,
+        steps,
+        notes: notes(container, observation),
+    }
+}
+
+fn making(container: &Container, observation: &Observation) -> Option<Step> {
+    match (observation.state, container.clone_from, &container.template) {
+        (State::Absent, Some(source), _) => Some(Step::Clone { source }),
+        (State::Absent, None, template) => Some(Step::Create { template: template.clone().unwrap_or_default() }),
+        _ if observation.drift.changes.is_empty() => None,
+        _ => Some(Step::Configure { changes: observation.drift.changes.clone() }),
+    }
+}
+
+fn bringing_up(observation: &Observation) -> Option<Step> {
+    match observation.state {
+        State::Running { .. } => observation.drift.restart.then_some(Step::Restart),
+        State::Absent | State::Stopped | State::Frozen => Some(Step::Start),
+    }
+}
+
+fn driver_steps(driver: &WantedDriver, observation: &Observation) -> Vec<Step> {
+    let version = driver.version.clone();
+    let verify = Step::Verify { version: version.clone() };
+    if observation.presence.is_complete(&version) {
+        return vec![verify];
+    }
+    let mut steps = Vec::new();
+    if !matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. })) {
+        steps.push(Step::FetchRunFile { version: version.clone() });
+    }
+    steps.push(Step::InstallDriver { version, why: reason(driver, observation) });
+    steps.push(verify);
+    steps
+}
+
+fn reason(driver: &WantedDriver, observation: &Observation) -> String {
+    match &observation.presence {
+        Presence::Absent => "none is there".to_owned(),
+        Presence::Complete { version, .. } => format!("replaces {version}"),
+        Presence::Incomplete { why, .. } => match observation.presence.version() {
+            Some(version) if *version != driver.version => format!("replaces {version}: {why}"),
+            _ => why.clone(),
+        },
+    }
+}
+
+fn feature_step(feature: &str, observation: &Observation) -> Option<Step> {
+    if observation.features_done.contains(feature) {
+        return None;
+    }
+    let (_, script) = observation.feature_scripts.iter().find(|(name, _)| name == feature)?;
+    Some(Step::RunFeature { feature: feature.to_owned(), script: script.clone()? })
+}
+
+fn notes(container: &Container, observation: &Observation) -> Vec<String> {
+    let mut notes: Vec<String> = container.driver.iter().flat_map(|driver| driver.notes.clone()).collect();
+    notes.extend(observation.passthrough.withheld.clone());
+    for (feature, script) in &observation.feature_scripts {
+        if script.is_none() {
+            notes.push(format!("feature `{feature}` is not ours and has no script here, so it is left out"));
+        }
+    }
+    if !container.external_dependencies.is_empty() {
+        let ids = container.external_dependencies.join(", ");
+        notes.push(format!(
+            "it depends on {ids}, which this configuration does not define; nothing was done about that"
+        ));
+    }
+    notes
+}

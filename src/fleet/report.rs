@@ -1,0 +1,88 @@
+//! What was done for each container, for people and machines.
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::install::verify::Verification;
+
+/// How the work on one container ended.
+#[derive(Debug)]
+pub struct ContainerReport {
+    /// The container.
+    pub id: ContainerId,
+    /// Its name.
+    pub name: String,
+    /// What was done, a phrase each; empty when everything was right already.
+    pub done: Vec<String>,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+    /// The verification at the end, where there was one.
+    pub verification: Option<Verification>,
+    /// Why the work ended before its end.
+    pub error: Option<Error>,
+}
+
+/// The one failure that stands for several; its exit code says whether all failed alike.
+///
+/// # Errors
+/// The first failure, when there was only one container or all failures are of one kind; else "some failed".
+pub fn overall(reports: &[ContainerReport]) -> Result<(), Overall> {
+    let kinds: Vec<Kind> = reports.iter().filter_map(|report| report.error.as_ref().map(Error::kind)).collect();
+    match kinds.first() {
+        None => Ok(()),
+        Some(kind)
+            if kinds.iter().all(|other| other == kind) && (reports.len() == 1 || kinds.len() == reports.len()) =>
+        {
+            Err(Overall::Alike(*kind))
+        }
+        Some(_) if kinds.contains(&Kind::Interrupted) => Err(Overall::Alike(Kind::Interrupted)),
+        Some(_) => Err(Overall::Some),
+    }
+}
+
+/// How several containers failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overall {
+    /// All in the same way.
+    Alike(Kind),
+    /// Some, or in different ways.
+    Some,
+}
+
+impl Overall {
+    /// The exit code of the program.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Alike(kind) => kind.exit_code(),
+            Self::Some => 5,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(kind: Option<Kind>) -> ContainerReport {
+        ContainerReport {
+            id: "901".parse().unwrap(),
+            name: "gpu".to_owned(),
+            done: Vec::new(),
+            notes: Vec::new(),
+            verification: None,
+            error: kind.map(|kind| Error::new(kind, "it failed")),
+        }
+    }
+
+    #[test]
+    fn the_exit_code_says_whether_all_failed_alike() {
+        let code = |kinds: &[Option<Kind>]| {
+            overall(&kinds.iter().copied().map(report).collect::<Vec<_>>()).map_err(Overall::exit_code).err()
+        };
+        assert_eq!(code(&[None, None]), None);
+        assert_eq!(code(&[Some(Kind::Verification)]), Some(7));
+        assert_eq!(code(&[Some(Kind::Verification), Some(Kind::Verification)]), Some(7));
+        assert_eq!(code(&[Some(Kind::Verification), None]), Some(5));
+        assert_eq!(code(&[Some(Kind::Verification), Some(Kind::Network)]), Some(5));
+        assert_eq!(code(&[Some(Kind::Interrupted), None]), Some(130));
+    }
+}

@@ -1,0 +1,86 @@
+//! The steps that bring a container to where it should be. Data: printed, serialised, applied.
+
+use std::path::PathBuf;
+
+use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "step")]
+pub enum Step {
+    /// Make the container from its template.
+    Create {
+        /// The rootfs tarball.
+        template: PathBuf,
+    },
+    /// Make the container as a copy of another.
+    Clone {
+        /// The other one.
+        source: ContainerId,
+    },
+    /// Write its settings: resources, network, mounts, device nodes.
+    Configure {
+        /// What changes, a phrase each; empty for a container that does not exist yet.
+        changes: Vec<String>,
+    },
+    /// Stop and start it, because it runs with other settings.
+    Restart,
+    /// Start it.
+    Start,
+    /// Run the operators' own script for a feature that is not ours.
+    RunFeature {
+        /// The feature.
+        feature: String,
+        /// Its script on the host.
+        script: PathBuf,
+    },
+    /// Get the run file into the cache.
+    FetchRunFile {
+        /// The version.
+        version: DriverVersion,
+    },
+    /// Install the driver.
+    InstallDriver {
+        /// The version.
+        version: DriverVersion,
+        /// Why, in one phrase.
+        why: String,
+    },
+    /// Verify the driver. Changes nothing.
+    Verify {
+        /// The version.
+        version: DriverVersion,
+    },
+}
+
+impl Step {
+    /// What is done, as a phrase.
+    pub fn phrase(&self) -> String {
+        match self {
+            Self::Create { template } => format!("create from `{}`", template.display()),
+            Self::Clone { source } => format!("clone from {source}"),
+            Self::Configure { .. } => "configure".to_owned(),
+            Self::Restart => "restart".to_owned(),
+            Self::Start => "start".to_owned(),
+            Self::RunFeature { feature, .. } => format!("run the feature script of `{feature}`"),
+            Self::FetchRunFile { version } => format!("fetch run file {version}"),
+            Self::InstallDriver { version, .. } => format!("install driver {version}"),
+            Self::Verify { version } => format!("verify driver {version}"),
+        }
+    }
+
+    /// More about it, one phrase a line.
+    pub fn details(&self) -> Vec<String> {
+        match self {
+            Self::Configure { changes } => changes.clone(),
+            Self::InstallDriver { why, .. } => vec![why.clone()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it changes anything.
+    pub fn is_change(&self) -> bool {
+        !matches!(self, Self::Verify { .. })
+    }
+}

@@ -1,0 +1,207 @@
+//! A container's `config`: written once at its making, read for its idmap and root, cleaned of NVIDIA lines.
+
+use std::path::{Path, PathBuf};
+
+use crate::container_id::ContainerId;
+use crate::driver::device::{MAJOR, is_nvidia_node};
+use crate::error::{Error, Kind, Result};
+use crate::sys::idmap::{IdMap, Range};
+
+use super::settings;
+
+/// One line as liblxc reads it: `key = value`, or something else that is kept as it is.
+fn entry(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.split_once('=')?;
+    let key = key.trim();
+    (!key.starts_with('#')).then_some((key, value.trim()))
+}
+
+/// The `config` of a new container.
+pub(super) fn new_config(
+    directory: &Path,
+    name: &str,
+    idmap: &IdMap,
+    init: Option<&str>,
+    architecture: &str,
+) -> String {
+    let mut lines = vec!["lxc.include = /usr/share/lxc/config/common.conf".to_owned()];
+    if !idmap.is_identity() {
+        lines.push("lxc.include = /usr/share/lxc/config/userns.conf".to_owned());
+        let ranges = |kind: char, ranges: &[Range]| -> Vec<String> {
+            ranges
+                .iter()
+                .map(|range| format!("lxc.idmap = {kind} {} {} {}", range.inside, range.outside, range.count))
+                .collect()
+        };
+        lines.extend(ranges('u', idmap.users()));
+        lines.extend(ranges('g', idmap.groups()));
+    }
+    lines.push(format!("lxc.arch = {architecture}"));
+    lines.push(format!("lxc.rootfs.path = dir:{}/rootfs", directory.display()));
+    lines.push(format!("lxc.uts.name = {name}"));
+    if let Some(init) = init {
+        lines.push(format!("lxc.init.cmd = {init}"));
+        // A program that is no init ignores the signal that asks it to shut down, and would be waited for in vain.
+        lines.push("lxc.signal.halt = SIGKILL".to_owned());
+    }
+    lines.push(include_line(directory));
+    lines.join("\n") + "\n"
+}
+
+fn include_line(directory: &Path) -> String {
+    format!("lxc.include = {}/{}", directory.display(), settings::FILE)
+}
+
+/// The same `config` with our one line for this directory, and without NVIDIA's devices.
+///
+/// A copy of a container brings its source's line and devices along; older tools and hands have written theirs.
+pub(super) fn settled(config: &str, directory: &Path, uvm_major: Option<u32>) -> String {
+    let ours = include_line(directory);
+    let foreign_include = |key: &str, value: &str| {
+        key == "lxc.include"
+            && value.ends_with(&format!("/{}", settings::FILE))
+            && !ours.ends_with(&format!("= {value}"))
+    };
+    let mut lines: Vec<&str> = config
+        .lines()
+        .filter(|line| {
+            !entry(line).is_some_and(|(key, value)| foreign_include(key, value) || passes_nvidia(key, value, uvm_major))
+        })
+        .collect();
+    if !lines.iter().any(|line| line.trim() == ours) {
+        lines.push(&ours);
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Whether a line passes an NVIDIA device to the container.
+fn passes_nvidia(key: &str, value: &str, uvm_major: Option<u32>) -> bool {
+    match key {
+        "lxc.mount.entry" => {
+            let source = value.split_whitespace().next().and_then(|source| source.strip_prefix("/dev/"));
+            source.is_some_and(is_nvidia_node)
+        }
+        "lxc.cgroup.devices.allow" | "lxc.cgroup2.devices.allow" => {
+            let major = value
+                .strip_prefix("c ")
+                .and_then(|rest| rest.split_once(':'))
+                .and_then(|(major, _)| major.trim().parse().ok());
+            major.is_some_and(|major: u32| major == MAJOR || Some(major) == uvm_major)
+        }
+        _ => false,
+    }
+}
+
+/// The idmap that a `config` asks for.
+///
+/// # Errors
+/// A `lxc.idmap` line that liblxc would not take either.
+pub(super) fn idmap(config: &str, id: ContainerId) -> Result<IdMap> {
+    let (mut users, mut groups) = (Vec::new(), Vec::new());
+    for (_, value) in config.lines().filter_map(entry).filter(|(key, _)| *key == "lxc.idmap") {
+        let words: Vec<&str> = value.split_whitespace().collect();
+        let number = |index: usize| words.get(index).and_then(|word| word.parse::<u32>().ok());
+        let (Some(kind), Some(inside), Some(outside), Some(count)) = (words.first(), number(1), number(2), number(3))
+        else {
+            return Err(Error::new(
+                Kind::Configuration,
+                format!("container {id}: `lxc.idmap = {value}` is not an idmap"),
+            )
+            .hint("it has the form `lxc.idmap = u 0 100000 65536`"));
+        };
+        let range = Range { inside, outside, count };
+        match *kind {
+            "u" => users.push(range),
+            "g" => groups.push(range),
+            _ => {
+                users.push(range);
+                groups.push(range);
+            }
+        }
+    }
+    Ok(if users.is_empty() && groups.is_empty() { IdMap::identity() } else { IdMap::new(users, groups) })
+}
+
+/// The directory that a `config` names as the container's root.
+pub(super) fn rootfs(config: &str) -> Option<PathBuf> {
+    let value = config.lines().filter_map(entry).rfind(|(key, _)| *key == "lxc.rootfs.path")?.1;
+    let path = value.strip_prefix("dir:").unwrap_or(value);
+    path.starts_with('/').then(|| PathBuf::from(path))
+}
+
+/// The same `config` with another root and name; for a copy that is going to move.
+pub(super) fn moved(config: &str, rootfs: &Path, name: &str) -> String {
+    let moved = |line: &str| match entry(line) {
+        Some(("lxc.rootfs.path", _)) => format!("lxc.rootfs.path = dir:{}", rootfs.display()),
+        Some(("lxc.uts.name", _)) => format!("lxc.uts.name = {name}"),
+        _ => line.to_owned(),
+    };
+    config.lines().map(moved).collect::<Vec<_>>().join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COPIED: &str = "\
+lxc.include = /usr/share/lxc/config/common.conf
+lxc.idmap = u 0 100000 65536
+lxc.idmap = g 0 100000 65536
+# lxc.mount.entry = /dev/nvidia9 is a comment
+lxc.mount.entry = /dev/nvidia1 dev/nvidia1 none bind,optional,create=file
+lxc.mount.entry = /dev/dri dev/dri none bind,optional,create=dir
+lxc.cgroup2.devices.allow = c 195:* rwm
+lxc.cgroup2.devices.allow = c 508:* rwm
+lxc.cgroup2.devices.allow = c 10:200 rwm
+lxc.include = /var/lib/lxc/900/phoenix-nvidia.conf
+lxc.rootfs.path = dir:/var/lib/lxc/910/rootfs
+lxc.uts.name = 910
+";
+
+    #[test]
+    fn a_copy_loses_its_sources_devices_and_nothing_else() {
+        let settled = settled(COPIED, Path::new("/var/lib/lxc/910"), Some(508));
+        assert_eq!(
+            settled,
+            "\
+lxc.include = /usr/share/lxc/config/common.conf
+lxc.idmap = u 0 100000 65536
+lxc.idmap = g 0 100000 65536
+# lxc.mount.entry = /dev/nvidia9 is a comment
+lxc.mount.entry = /dev/dri dev/dri none bind,optional,create=dir
+lxc.cgroup2.devices.allow = c 10:200 rwm
+lxc.rootfs.path = dir:/var/lib/lxc/910/rootfs
+lxc.uts.name = 910
+lxc.include = /var/lib/lxc/910/phoenix-nvidia.conf
+"
+        );
+    }
+
+    #[test]
+    fn settling_twice_is_settling_once() {
+        let directory = Path::new("/var/lib/lxc/910");
+        let once = settled(COPIED, directory, None);
+        assert_eq!(settled(&once, directory, None), once);
+    }
+
+    #[test]
+    fn idmap_and_root_are_read() {
+        let id = "910".parse().unwrap();
+        assert_eq!(idmap(COPIED, id).unwrap().user(33), Some(100_033));
+        assert!(idmap("lxc.uts.name = a\n", id).unwrap().is_identity());
+        assert!(idmap("lxc.idmap = u 0 x 1\n", id).is_err());
+        assert_eq!(rootfs(COPIED), Some(PathBuf::from("/var/lib/lxc/910/rootfs")));
+        assert_eq!(rootfs("lxc.rootfs.path = zfs:pool/ct\n"), None);
+    }
+
+    #[test]
+    fn a_new_config_is_read_back_as_it_was_meant() {
+        let map = IdMap::new(
+            vec![Range { inside: 0, outside: 100_000, count: 65_536 }],
+            vec![Range { inside: 0, outside: 100_000, count: 65_536 }],
+        );
+        let text = new_config(Path::new("/var/lib/lxc/901"), "gpu1", &map, Some("/bin/sleep infinity"), "linux64");
+        assert_eq!(idmap(&text, "901".parse().unwrap()).unwrap(), map);
+        assert_eq!(settled(&text, Path::new("/var/lib/lxc/901"), None), text);
+    }
+}

@@ -1,0 +1,352 @@
+//! Making containers: from a template or as a copy, beside their final place, and moved there as a whole.
+
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::Container;
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::{Desired, Drift, State};
+use crate::sys::command::Command;
+use crate::sys::idmap::{IdMap, Range};
+use crate::sys::rootfs::Rootfs;
+use crate::sys::{atomic, command};
+
+use super::{Lxc, config_file, settings};
+
+const UNPACK_DEADLINE: Duration = Duration::from_secs(30 * 60);
+const COPY_DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
+// The map that the operators' scripts have always used, and Proxmox's.
+const IDS: Range = Range { inside: 0, outside: 100_000, count: 65_536 };
+
+impl Lxc<'_> {
+    pub(super) fn check_desired(&self, desired: &Desired<'_>) -> Result<()> {
+        let container = desired.container;
+        if let Some(network) = &container.network {
+            require_bridge(container.id, &network.bridge)?;
+        }
+        if self.config(container.id).exists() || container.clone_from.is_some() {
+            return Ok(());
+        }
+        template(container)?;
+        if container.unprivileged == Some(true) {
+            subordinate_ids()?;
+        }
+        settings::render(desired, self.features).map(|_| ())
+    }
+
+    pub(super) fn create_from_template(&self, desired: &Desired<'_>) -> Result<()> {
+        let container = desired.container;
+        let template = template(container)?;
+        let idmap = if container.unprivileged == Some(true) { subordinate_ids()? } else { IdMap::identity() };
+        self.staged(container.id, |staging| {
+            let directory = staging.join(container.id.to_string());
+            let root = directory.join("rootfs");
+            fs_err::create_dir_all(&root)?;
+            // The container's mapped root must be able to reach its rootfs.
+            fs_err::set_permissions(&directory, std::fs::Permissions::from_mode(0o755))?;
+            self.unpack(&template, &root, &idmap, container.id)?;
+            let door = Rootfs::open(&root, idmap.clone(), format!("container {}", container.id))?;
+            write_names(&door, container)?;
+            let init = if door.is_executable("/sbin/init")? { None } else { Some("/bin/sleep infinity") };
+            let architecture = if cfg!(target_arch = "aarch64") { "aarch64" } else { "linux64" };
+            let config =
+                config_file::new_config(&self.directory(container.id), &container.name, &idmap, init, architecture);
+            atomic::write(&directory.join("config"), config.as_bytes(), 0o640)?;
+            let rendered = settings::render(desired, self.features)?;
+            atomic::write(&directory.join(settings::FILE), rendered.as_bytes(), 0o640)
+        })
+    }
+
+    pub(super) fn copy_of(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
+        let container = desired.container;
+        self.require(source)?;
+        self.check_privilege_of_copy(source, container)?;
+        let thaw = match self.current_state(source)? {
+            State::Running { .. } => {
+                self.tool("lxc-freeze", source).run_ok(self.cancel)?;
+                true
+            }
+            _ => false,
+        };
+        let copied = self.staged(container.id, |staging| self.copy_into(staging, source, desired));
+        if thaw {
+            self.tool("lxc-unfreeze", source).run_ok(&command_that_must_run()?)?;
+        }
+        copied
+    }
+
+    fn copy_into(&self, staging: &Path, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
+        let container = desired.container;
+        let name = container.id.to_string();
+        let copy = self.tool("lxc-copy", source).args(["-N", &name, "--allowrunning", "-p"]).arg(staging);
+        copy.deadline(COPY_DEADLINE).run_ok(self.cancel).map_err(|error| {
+            let hint = if Path::new("/usr/bin/rsync").exists() {
+                "look at the tool's message above, and at the free space with `df`"
+            } else {
+                "`lxc-copy` needs rsync: `apt-get install rsync`"
+            };
+            error.within(format!("container {}: container {source} could not be copied", container.id)).hint(hint)
+        })?;
+        let directory = staging.join(&name);
+        let text = fs_err::read_to_string(directory.join("config"))?;
+        let final_place = self.directory(container.id);
+        let text = config_file::moved(&text, &final_place.join("rootfs"), &container.name);
+        let text = config_file::settled(&text, &final_place, uvm_major(desired));
+        atomic::write(&directory.join("config"), text.as_bytes(), 0o640)?;
+        let idmap = config_file::idmap(&text, container.id)?;
+        let door = Rootfs::open(&directory.join("rootfs"), idmap, format!("container {}", container.id))?;
+        write_names(&door, container)?;
+        let rendered = settings::render(desired, self.features)?;
+        atomic::write(&directory.join(settings::FILE), rendered.as_bytes(), 0o640)
+    }
+
+    pub(super) fn drift_of(&self, desired: &Desired<'_>) -> Result<Drift> {
+        let id = desired.container.id;
+        self.require(id)?;
+        let config = fs_err::read_to_string(self.config(id))?;
+        let rendered = settings::render(desired, self.features)?;
+        let current = match fs_err::read_to_string(self.settings(id)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let settled = config_file::settled(&config, &self.directory(id), uvm_major(desired));
+        let mut changes = settings::differences(&config, &settled);
+        changes.extend(settings::differences(&current, &rendered));
+        let restart = match self.current_state(id)? {
+            State::Running { init } => {
+                !changes.is_empty() || marker_of_running(init).as_deref() != settings::marker_of(&rendered)
+            }
+            _ => false,
+        };
+        Ok(Drift { changes, restart })
+    }
+
+    pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {
+        let id = desired.container.id;
+        self.require(id)?;
+        for mount in &desired.container.mounts {
+            prepare_mount_source(mount, &self.idmap(id)?)?;
+        }
+        let rendered = settings::render(desired, self.features)?;
+        // The settings first: a `config` that includes a file which is not there is a container that does not start.
+        atomic::write(&self.settings(id), rendered.as_bytes(), 0o640)?;
+        let config = fs_err::read_to_string(self.config(id))?;
+        let settled = config_file::settled(&config, &self.directory(id), uvm_major(desired));
+        if settled == config {
+            return Ok(());
+        }
+        atomic::write(&self.config(id), settled.as_bytes(), 0o640)
+    }
+
+    pub(super) fn idmap(&self, id: ContainerId) -> Result<IdMap> {
+        config_file::idmap(&fs_err::read_to_string(self.config(id))?, id)
+    }
+
+    /// Lets `make` build `<staging>/<id>` and moves it to its place; whatever fails, nothing is left.
+    fn staged(&self, id: ContainerId, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let staging = self.staging(id);
+        remove_tree(&staging)?;
+        fs_err::create_dir_all(&staging)?;
+        let made = make(&staging).and_then(|()| {
+            fs_err::rename(staging.join(id.to_string()), self.directory(id))?;
+            atomic::sync_directory(&self.lxcpath)
+        });
+        let removed = remove_tree(&staging);
+        made.and(removed)
+    }
+
+    /// Where a container is built before it has its place; hidden from `lxc-ls` by its dot.
+    pub(super) fn staging(&self, id: ContainerId) -> PathBuf {
+        self.lxcpath.join(format!(".phoenix-nvidia-{id}"))
+    }
+
+    fn unpack(&self, template: &Path, root: &Path, idmap: &IdMap, id: ContainerId) -> Result<()> {
+        let mut command = Command::new("tar");
+        if let (Some(user), Some(group), false) = (idmap.users().first(), idmap.groups().first(), idmap.is_identity()) {
+            std::os::unix::fs::chown(root, Some(user.outside), Some(group.outside))?;
+            command = Command::new("lxc-usernsexec")
+                .args(["-m", &format!("u:{}:{}:{}", user.inside, user.outside, user.count)])
+                .args(["-m", &format!("g:{}:{}:{}", group.inside, group.outside, group.count)])
+                .args(["--", "tar"]);
+        }
+        command
+            .arg("-C")
+            .arg(root)
+            .args(["--numeric-owner", "--xattrs-include=security.capability", "--warning=no-xattr-write"])
+            .args(["--exclude=./dev/*", "--exclude=dev/*", "-xpf"])
+            .arg(template)
+            .deadline(UNPACK_DEADLINE)
+            .run_ok(self.cancel)
+            .map(|_| ())
+            .map_err(|error| {
+                error
+                    .within(format!("container {id}: the template `{}` could not be unpacked", template.display()))
+                    .hint("check the template with `tar -tf`, and the free space with `df`")
+            })
+    }
+
+    fn check_privilege_of_copy(&self, source: ContainerId, container: &Container) -> Result<()> {
+        let privileged = self.idmap(source)?.is_identity();
+        if container.unprivileged == Some(privileged) {
+            let (wanted, there) =
+                if privileged { ("unprivileged", "privileged") } else { ("privileged", "unprivileged") };
+            return Err(Error::new(
+                Kind::Configuration,
+                format!("container {} is to be {wanted}, and container {source}, its source, is {there}", container.id),
+            )
+            .hint("a copy keeps its source's file owners; set `unprivileged` to the source's, or create it from a template"));
+        }
+        Ok(())
+    }
+}
+
+fn template(container: &Container) -> Result<PathBuf> {
+    let id = container.id;
+    let Some(template) = &container.template else {
+        return Err(Error::new(
+            Kind::Configuration,
+            format!("container {id} has neither `template` nor `clone_from_ctid`"),
+        )
+        .hint("name the rootfs tarball that it is made from in `template`"));
+    };
+    let wrong = |what: &str| {
+        Error::new(Kind::Configuration, format!("container {id}: the template `{}` {what}", template.display()))
+            .hint("set `template` to the path of a rootfs tarball: .tar, .tar.gz, .tar.xz or .tar.zst")
+    };
+    let mut file = match fs_err::File::open(template) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(wrong("does not exist")),
+        Err(error) => return Err(error.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Err(wrong("is not a file"));
+    }
+    let mut start = Vec::new();
+    file.by_ref().take(512).read_to_end(&mut start)?;
+    if is_tarball(&start) { Ok(template.clone()) } else { Err(wrong("is not a tarball")) }
+}
+
+/// Whether these first bytes are a tar archive's, or those of a compression that `tar` unpacks by itself.
+fn is_tarball(start: &[u8]) -> bool {
+    let compressed: [&[u8]; 4] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh"];
+    compressed.iter().any(|magic| start.starts_with(magic)) || start.get(257..262) == Some(b"ustar")
+}
+
+fn require_bridge(id: ContainerId, bridge: &str) -> Result<()> {
+    if !bridge.contains('/') && Path::new("/sys/class/net").join(bridge).join("bridge").exists() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Configuration, format!("container {id}: there is no bridge `{bridge}` on this host"))
+        .hint(format!("make it with `ip link add {bridge} type bridge`, or set `network_config.bridge` to one that `ip -brief link show type bridge` lists")))
+}
+
+/// The map of unprivileged containers, when this host's root may use it.
+fn subordinate_ids() -> Result<IdMap> {
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let text = fs_err::read_to_string(file).unwrap_or_default();
+        if !text.lines().any(allows_ids) {
+            return Err(Error::new(
+                Kind::Host,
+                format!(
+                    "unprivileged containers need the ids 100000 to 165535, and `{file}` does not give them to root"
+                ),
+            )
+            .hint(format!("echo root:100000:65536 >> {file}")));
+        }
+    }
+    Ok(IdMap::new(vec![IDS], vec![IDS]))
+}
+
+fn allows_ids(line: &str) -> bool {
+    let parts: Vec<&str> = line.trim().split(':').collect();
+    let [owner, first, count] = parts[..] else { return false };
+    let (Ok(first), Ok(count)) = (first.parse::<u64>(), count.parse::<u64>()) else { return false };
+    let (wanted, end) = (u64::from(IDS.outside), u64::from(IDS.outside) + u64::from(IDS.count));
+    ["root", "0"].contains(&owner) && first <= wanted && first + count >= end
+}
+
+/// The container's own idea of its name and of its name servers.
+fn write_names(door: &Rootfs, container: &Container) -> Result<()> {
+    use crate::sys::rootfs::Found;
+    if door.look("/etc")? != Some(Found::Directory) {
+        return Ok(());
+    }
+    door.write("/etc/hostname", format!("{}\n", container.name).as_bytes(), 0o644)?;
+    let servers = container.network.as_ref().map(|network| network.nameservers.as_slice()).unwrap_or_default();
+    if servers.is_empty() {
+        return Ok(());
+    }
+    let text: String = servers.iter().map(|server| format!("nameserver {server}\n")).collect();
+    door.write("/etc/resolv.conf", text.as_bytes(), 0o644)
+}
+
+fn prepare_mount_source(mount: &crate::config::Mount, idmap: &IdMap) -> Result<()> {
+    let path = &mount.host_path;
+    if path.exists() {
+        return Ok(());
+    }
+    fs_err::create_dir_all(path)?;
+    let user = mount.owner_uid.and_then(|user| idmap.user(user));
+    let group = mount.owner_gid.and_then(|group| idmap.group(group));
+    if user.is_some() || group.is_some() {
+        std::os::unix::fs::chown(path, user, group)?;
+    }
+    Ok(())
+}
+
+fn uvm_major(desired: &Desired<'_>) -> Option<u32> {
+    desired.devices.iter().find(|node| node.path.ends_with("nvidia-uvm")).map(|node| node.major)
+}
+
+fn marker_of_running(init: u32) -> Option<String> {
+    let environment = fs_err::read(format!("/proc/{init}/environ")).ok()?;
+    let text = String::from_utf8_lossy(&environment);
+    text.split('\0').find_map(|variable| Some(variable.strip_prefix(settings::MARKER)?.strip_prefix('=')?.to_owned()))
+}
+
+fn remove_tree(path: &Path) -> Result<()> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+/// A cancel flag that nobody sets: for what must be done even when the operator has interrupted.
+fn command_that_must_run() -> Result<crate::sys::cancel::Cancel> {
+    crate::sys::cancel::Cancel::new()
+}
+
+impl Lxc<'_> {
+    pub(super) fn tool(&self, program: &str, id: ContainerId) -> command::Command {
+        Command::new(program).arg("-P").arg(&self.lxcpath).args(["-n", &id.to_string()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_roots_own_ranges_allow_the_map() {
+        assert!(allows_ids("root:100000:65536"));
+        assert!(allows_ids("0:100000:1000000000"));
+        assert!(!allows_ids("root:100000:1000"));
+        assert!(!allows_ids("lxc:100000:65536"));
+        assert!(!allows_ids("root:165536:65536"));
+        assert!(!allows_ids("# root"));
+    }
+
+    #[test]
+    fn tarballs_are_known_by_their_first_bytes() {
+        assert!(is_tarball(b"\x28\xb5\x2f\xfd\0"));
+        let mut tar = vec![0; 512];
+        tar[257..262].copy_from_slice(b"ustar");
+        assert!(is_tarball(&tar));
+        assert!(!is_tarball(b"<!DOCTYPE html>"));
+        assert!(!is_tarball(b""));
+    }
+}

@@ -1,0 +1,115 @@
+//! Plain LXC through liblxc's own tools (measured with lxc 5.0.2): one directory a container below the lxcpath.
+//!
+//! A container has two files: `config`, which says what it is and is written once, and `phoenix-nvidia.conf`, included
+//! by one line of the first, which holds everything that the operators' configuration decides and is replaced as a
+//! whole. So applying twice is applying once, and a GPU that is no longer assigned is gone.
+
+mod config_file;
+mod create;
+mod host_features;
+mod lifecycle;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
+use crate::sys::cancel::Cancel;
+use crate::sys::command::Output;
+use crate::sys::rootfs::Rootfs;
+
+use host_features::HostFeatures;
+
+/// The containers of one lxcpath.
+#[derive(Debug)]
+pub struct Lxc<'a> {
+    lxcpath: PathBuf,
+    features: HostFeatures,
+    cancel: &'a Cancel,
+}
+
+impl<'a> Lxc<'a> {
+    /// Where liblxc keeps containers unless it is told otherwise.
+    pub const DEFAULT_PATH: &'static str = "/var/lib/lxc";
+
+    /// The containers below `lxcpath`.
+    pub fn new(lxcpath: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
+        Self { lxcpath: lxcpath.into(), features: HostFeatures::read(), cancel }
+    }
+
+    /// Whether liblxc's tools are on this host.
+    pub fn is_installed() -> bool {
+        ["/usr/bin/lxc-start", "/usr/local/bin/lxc-start", "/bin/lxc-start"].iter().any(|path| Path::new(path).exists())
+    }
+
+    fn directory(&self, id: ContainerId) -> PathBuf {
+        self.lxcpath.join(id.to_string())
+    }
+
+    fn config(&self, id: ContainerId) -> PathBuf {
+        self.directory(id).join("config")
+    }
+
+    fn settings(&self, id: ContainerId) -> PathBuf {
+        self.directory(id).join(settings::FILE)
+    }
+
+    fn require(&self, id: ContainerId) -> Result<()> {
+        if self.config(id).exists() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Command, format!("container {id} does not exist in `{}`", self.lxcpath.display()))
+            .hint(format!("create it with `phoenix-nvidia create {id}`")))
+    }
+}
+
+impl Hypervisor for Lxc<'_> {
+    fn name(&self) -> &'static str {
+        "lxc"
+    }
+
+    fn state(&self, id: ContainerId) -> Result<State> {
+        self.current_state(id)
+    }
+
+    fn check(&self, desired: &Desired<'_>) -> Result<()> {
+        self.check_desired(desired)
+    }
+
+    fn create(&self, desired: &Desired<'_>) -> Result<()> {
+        self.create_from_template(desired)
+    }
+
+    fn clone_from(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
+        self.copy_of(source, desired)
+    }
+
+    fn drift(&self, desired: &Desired<'_>) -> Result<Drift> {
+        self.drift_of(desired)
+    }
+
+    fn configure(&self, desired: &Desired<'_>) -> Result<()> {
+        self.write_settings(desired)
+    }
+
+    fn start(&self, id: ContainerId) -> Result<()> {
+        self.bring_up(id)
+    }
+
+    fn stop(&self, id: ContainerId) -> Result<()> {
+        self.bring_down(id)
+    }
+
+    fn destroy(&self, id: ContainerId) -> Result<()> {
+        self.remove(id)
+    }
+
+    fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
+        self.attach(id, exec, watch)
+    }
+
+    fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {
+        self.open_rootfs(id)
+    }
+}

@@ -1,0 +1,159 @@
+//! `phoenix-nvidia.conf` of a container: what the operators' configuration decides, as liblxc's lines.
+
+use std::path::Path;
+
+use crate::config::{Address, Container, MacAddress, Mount, Network};
+use crate::driver::device::DeviceNode;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::Desired;
+
+use super::host_features::HostFeatures;
+
+/// The name of the file, beside the container's `config`.
+pub(super) const FILE: &str = "phoenix-nvidia.conf";
+
+/// The variable of init's environment that names the settings which the container was started with.
+pub(super) const MARKER: &str = "PHOENIX_NVIDIA_SETTINGS";
+
+const HEADER: &str = "# Written by phoenix-nvidia and replaced as a whole; change phoenix_lxc_configs.json instead.";
+
+/// The whole file for a container.
+///
+/// # Errors
+/// A value that liblxc's line format cannot hold.
+pub(super) fn render(desired: &Desired<'_>, host: HostFeatures) -> Result<String> {
+    let container = desired.container;
+    let mut lines = vec![format!("lxc.uts.name = {}", container.name)];
+    if container.pct_options.iter().any(|option| option == "nesting=1") {
+        lines.push("lxc.include = /usr/share/lxc/config/nesting.conf".to_owned());
+    }
+    lines.extend(apparmor(container, host));
+    lines.extend(resources(container, host));
+    lines.extend(network(container.network.as_ref(), container.mac_address.as_ref()));
+    lines.extend(boot(container));
+    lines.extend(container.lxc_options.iter().map(|option| format!("{} = {}", option.key, option.value)));
+    lines.extend(container.mounts.iter().map(mount_entry));
+    lines.extend(devices(&desired.devices, host));
+    if let Some(line) = lines.iter().find(|line| line.contains(['\n', '\r', '\0'])) {
+        let line = line.escape_debug();
+        return Err(Error::new(Kind::Configuration, format!("container {}: `{line}` has a line break", container.id))
+            .hint("a value in phoenix_lxc_configs.json must be one line"));
+    }
+    let body = lines.join("\n");
+    Ok(format!("{HEADER}\nlxc.environment = {MARKER}={}\n{body}\n", fingerprint(&body)))
+}
+
+/// The fingerprint in a rendered file.
+pub(super) fn marker_of(rendered: &str) -> Option<&str> {
+    rendered.lines().find_map(|line| line.strip_prefix("lxc.environment = ")?.strip_prefix(MARKER)?.strip_prefix('='))
+}
+
+/// What differs between the file as it is and as it should be, each line as one phrase.
+pub(super) fn differences(old: &str, new: &str) -> Vec<String> {
+    let meaningful = |line: &&str| !line.starts_with('#') && !line.contains(MARKER);
+    let (old, new): (Vec<&str>, Vec<&str>) =
+        (old.lines().filter(meaningful).collect(), new.lines().filter(meaningful).collect());
+    let gone = old.iter().filter(|line| !new.contains(line)).map(|line| format!("- {line}"));
+    let come = new.iter().filter(|line| !old.contains(line)).map(|line| format!("+ {line}"));
+    let mut differences: Vec<String> = gone.chain(come).collect();
+    if differences.is_empty() && old != new {
+        differences.push("~ the order of the lines".to_owned());
+    }
+    differences
+}
+
+fn fingerprint(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn apparmor(container: &Container, host: HostFeatures) -> Option<String> {
+    const KEY: &str = "lxc.apparmor.profile";
+    if container.lxc_options.iter().any(|option| option.key == KEY) {
+        return None;
+    }
+    match container.apparmor_profile.as_deref() {
+        _ if !host.apparmor => Some(format!("{KEY} = unconfined")),
+        Some(profile) => Some(format!("{KEY} = {profile}")),
+        None => Some(format!("{KEY} = generated")),
+    }
+}
+
+fn resources(container: &Container, host: HostFeatures) -> Vec<String> {
+    const MIB: u64 = 1 << 20;
+    // A quota over 100 ms; pinning to the first N processors would put all containers on the same ones.
+    const PERIOD: u64 = 100_000;
+    let mut lines = Vec::new();
+    let memory = container.memory_mb.map(|mb| mb.saturating_mul(MIB));
+    if let Some(memory) = memory {
+        let key = if host.pure_cgroup2 { "lxc.cgroup2.memory.max" } else { "lxc.cgroup.memory.limit_in_bytes" };
+        lines.push(format!("{key} = {memory}"));
+    }
+    if let (Some(swap), true) = (container.swap_mb.map(|mb| mb.saturating_mul(MIB)), host.swap_limit) {
+        match (host.pure_cgroup2, memory) {
+            (true, _) => lines.push(format!("lxc.cgroup2.memory.swap.max = {swap}")),
+            // v1 counts memory and swap together.
+            (false, Some(memory)) => {
+                lines.push(format!("lxc.cgroup.memory.memsw.limit_in_bytes = {}", memory.saturating_add(swap)))
+            }
+            (false, None) => {}
+        }
+    }
+    if let Some(cores) = container.cores {
+        let quota = u64::from(cores) * PERIOD;
+        lines.push(if host.pure_cgroup2 {
+            format!("lxc.cgroup2.cpu.max = {quota} {PERIOD}")
+        } else {
+            format!("lxc.cgroup.cpu.cfs_quota_us = {quota}")
+        });
+    }
+    lines
+}
+
+fn network(network: Option<&Network>, mac_address: Option<&MacAddress>) -> Vec<String> {
+    let Some(network) = network else { return vec!["lxc.net.0.type = empty".to_owned()] };
+    let mut lines = vec![
+        "lxc.net.0.type = veth".to_owned(),
+        format!("lxc.net.0.link = {}", network.bridge),
+        format!("lxc.net.0.name = {}", network.interface),
+        "lxc.net.0.flags = up".to_owned(),
+    ];
+    lines.extend(mac_address.map(|address| format!("lxc.net.0.hwaddr = {address}")));
+    // With DHCP, or nothing said, the container asks for its address by itself.
+    if let Address::Static { ip, prefix } = network.address {
+        lines.push(format!("lxc.net.0.ipv4.address = {ip}/{prefix}"));
+        lines.extend(network.gateway.map(|gateway| format!("lxc.net.0.ipv4.gateway = {gateway}")));
+    }
+    lines
+}
+
+fn boot(container: &Container) -> Vec<String> {
+    if !container.start_at_boot {
+        return Vec::new();
+    }
+    let mut lines = vec!["lxc.start.auto = 1".to_owned()];
+    lines.extend(container.boot_order.map(|order| format!("lxc.start.order = {order}")));
+    lines.extend(container.boot_delay.map(|delay| format!("lxc.start.delay = {delay}")));
+    lines
+}
+
+fn mount_entry(mount: &Mount) -> String {
+    let inside = mount.container_path.strip_prefix("/").unwrap_or(&mount.container_path);
+    format!("lxc.mount.entry = {} {} none bind,create=dir 0 0", escaped(&mount.host_path), escaped(inside))
+}
+
+fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011")
+}
+
+fn devices(nodes: &[DeviceNode], host: HostFeatures) -> Vec<String> {
+    let allow = if host.pure_cgroup2 { "lxc.cgroup2.devices.allow" } else { "lxc.cgroup.devices.allow" };
+    let lines = |node: &DeviceNode| {
+        let path = node.path.display().to_string();
+        [
+            format!("lxc.mount.entry = {path} {} none bind,create=file 0 0", path.trim_start_matches('/')),
+            format!("{allow} = c {}:{} rwm", node.major, node.minor),
+        ]
+    };
+    nodes.iter().flat_map(lines).collect()
+}

@@ -1,0 +1,164 @@
+//! What is asked of every hypervisor: a dozen verbs on containers, the same for plain LXC, Proxmox VE and Incus.
+
+pub mod lxc;
+
+use std::time::Duration;
+
+use crate::config::Container;
+use crate::container_id::ContainerId;
+use crate::driver::device::DeviceNode;
+use crate::error::Result;
+use crate::sys::command::Output;
+use crate::sys::rootfs::Rootfs;
+
+/// How a container is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum State {
+    /// There is no such container.
+    Absent,
+    /// It exists and nothing runs in it.
+    Stopped,
+    /// It runs.
+    Running {
+        /// The process of its init, as the host numbers it.
+        init: u32,
+    },
+    /// It was frozen; nothing in it moves until it is thawed.
+    Frozen,
+}
+
+impl State {
+    /// The word for tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Stopped => "stopped",
+            Self::Running { .. } => "running",
+            Self::Frozen => "frozen",
+        }
+    }
+}
+
+/// How a container should be: what its configuration says, and the device nodes that this host has for it.
+#[derive(Debug, Clone)]
+pub struct Desired<'a> {
+    /// Its entry in the configuration.
+    pub container: &'a Container,
+    /// Exactly the NVIDIA device nodes that it must have; it must have no others.
+    pub devices: Vec<DeviceNode>,
+}
+
+/// What separates a container from how it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drift {
+    /// What [`Hypervisor::configure`] would change, each in one phrase.
+    pub changes: Vec<String>,
+    /// It runs with other settings than those that it should have: only a restart brings them in.
+    pub restart: bool,
+}
+
+/// A command to run in a container as its root.
+#[derive(Debug, Clone)]
+pub struct Exec {
+    /// Program and arguments.
+    pub words: Vec<String>,
+    /// Environment beside `PATH` and `container`, which the hypervisor sets.
+    pub environment: Vec<(String, String)>,
+    /// After this time its whole process group is killed.
+    pub deadline: Duration,
+    /// More output than this many bytes ends it.
+    pub output_limit: usize,
+}
+
+impl Exec {
+    /// A command with one minute and 64 KiB of output.
+    pub fn new(words: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self {
+            words: words.into_iter().map(Into::into).collect(),
+            environment: Vec::new(),
+            deadline: Duration::from_secs(60),
+            output_limit: 64 << 10,
+        }
+    }
+
+    /// Sets one variable.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl Into<String>) -> Self {
+        self.environment.push((key.to_owned(), value.into()));
+        self
+    }
+}
+
+/// A hypervisor's containers. Every verb is idempotent where that has a meaning, and says what it could not do.
+pub trait Hypervisor: Sync {
+    /// Its name for people: `lxc`.
+    fn name(&self) -> &'static str;
+
+    /// How a container is.
+    ///
+    /// # Errors
+    /// The hypervisor cannot be asked.
+    fn state(&self, id: ContainerId) -> Result<State>;
+
+    /// Finds out, without changing anything, whether a container could be created as desired.
+    ///
+    /// # Errors
+    /// What stands against it: no template, no such bridge, no idmap.
+    fn check(&self, desired: &Desired<'_>) -> Result<()>;
+
+    /// Makes the container from its template; it is there as a whole or not at all, and stopped.
+    ///
+    /// # Errors
+    /// Whatever stands against it; nothing is then left behind.
+    fn create(&self, desired: &Desired<'_>) -> Result<()>;
+
+    /// Makes the container as a copy of another; it is there as a whole or not at all, and stopped.
+    ///
+    /// # Errors
+    /// Whatever stands against it; nothing is then left behind.
+    fn clone_from(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()>;
+
+    /// What separates an existing container from how it should be; changes nothing.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn drift(&self, desired: &Desired<'_>) -> Result<Drift>;
+
+    /// Gives an existing container the desired settings and exactly the desired devices; a running one gets them
+    /// at its next start.
+    ///
+    /// # Errors
+    /// They cannot be written; the former ones are then untouched.
+    fn configure(&self, desired: &Desired<'_>) -> Result<()>;
+
+    /// Starts a stopped container, or thaws a frozen one; returns when commands can run in it.
+    ///
+    /// # Errors
+    /// It does not start.
+    fn start(&self, id: ContainerId) -> Result<()>;
+
+    /// Stops a running container; its processes get a chance to end in order.
+    ///
+    /// # Errors
+    /// It does not stop.
+    fn stop(&self, id: ContainerId) -> Result<()>;
+
+    /// Removes a container with everything in it, running or not.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn destroy(&self, id: ContainerId) -> Result<()>;
+
+    /// Runs a command in a running container, whatever its exit code; `watch` sees standard output as it comes.
+    ///
+    /// # Errors
+    /// The container does not run, or the command ran past one of its limits.
+    fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output>;
+
+    /// The in-root door of a container, running or stopped.
+    ///
+    /// # Errors
+    /// There is no such container.
+    fn rootfs(&self, id: ContainerId) -> Result<Rootfs>;
+}

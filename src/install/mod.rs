@@ -1,0 +1,63 @@
+//! The driver inside one container: put there, found there, verified there, taken out again.
+
+pub mod preflight;
+pub mod presence;
+pub mod receipt;
+pub mod runfile;
+mod scratch;
+pub mod uninstall;
+pub mod verify;
+
+use crate::config::Layout;
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::event::Listener;
+use crate::hypervisor::{Exec, Hypervisor, State};
+use crate::sys::cancel::Cancel;
+use crate::sys::command::Output;
+
+/// The container that is worked on, and what the work needs.
+#[derive(Clone, Copy)]
+pub struct Site<'a> {
+    /// The container.
+    pub id: ContainerId,
+    /// Who runs it.
+    pub hypervisor: &'a dyn Hypervisor,
+    /// Where our files lie on the host.
+    pub layout: &'a Layout,
+    /// Who wants to know what happens.
+    pub listener: &'a dyn Listener,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
+}
+
+impl Site<'_> {
+    /// The process of the container's init.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub fn require_running(&self) -> Result<u32> {
+        match self.hypervisor.state(self.id)? {
+            State::Running { init } => Ok(init),
+            state => Err(Error::new(
+                Kind::Command,
+                format!("container {} is {}, and must run for this", self.id, state.word()),
+            )
+            .hint(format!("create or start it with `phoenix-nvidia create {}`", self.id))),
+        }
+    }
+
+    fn exec(&self, exec: &Exec) -> Result<Output> {
+        self.hypervisor.exec(self.id, exec, &mut |_| {})
+    }
+}
+
+/// Where libraries may lie in a container, in the order in which NVIDIA's installer looks for a place.
+const LIBRARY_DIRECTORIES: [&str; 4] =
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+
+/// The directories of a root's `PATH`.
+const PROGRAM_DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// Our own directory in a container.
+const OWN_DIRECTORY: &str = "/var/lib/phoenix-nvidia";

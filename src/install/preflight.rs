@@ -1,0 +1,169 @@
+//! What must be right in a container before 400 MB are copied into it; found out without running anything there.
+
+use crate::driver::installer::{INSTALLER_NEEDS, STAND_INS, STUB_NEEDS};
+use crate::error::{Error, Kind, Result};
+use crate::sys::rootfs::{Found, Rootfs, Space};
+
+use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site};
+
+/// What an installation from a run file needs, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// The run file itself.
+    pub run_file: u64,
+    /// What it unpacks to; what it installs is never more.
+    pub unpacked: u64,
+}
+
+impl Needs {
+    /// The needs of a run file. One that does not say how large it unpacks gets three times its size: NVIDIA's
+    /// unpack to 2.6 (zstd, 550.163.01) and 2.8 (xz, 470.256.02) times theirs.
+    pub fn of(run_file: u64, unpacked: Option<u64>) -> Self {
+        Self { run_file, unpacked: unpacked.unwrap_or(run_file.saturating_mul(3)) }
+    }
+}
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    /// The directory in the container below which the run file is put and unpacked.
+    pub workplace: &'static str,
+    /// Programs that the container lacks and that a stand-in does for.
+    pub stand_ins: Vec<&'static str>,
+}
+
+/// Looks whether the container can take the driver, and where.
+///
+/// # Errors
+/// What the container lacks, with what to do about it.
+pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<Ready> {
+    require_glibc(site, rootfs)?;
+    require_programs(site, rootfs)?;
+    let mut stand_ins = Vec::new();
+    for program in STAND_INS {
+        if !has_program(rootfs, program)? {
+            stand_ins.push(program);
+        }
+    }
+    Ok(Ready { workplace: find_workplace(site, rootfs, needs)?, stand_ins })
+}
+
+fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+    let loader =
+        if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
+    if rootfs.is_executable(loader)? {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Configuration,
+        format!("container {}: there is no glibc in it (`{loader}` is missing)", site.id),
+    )
+    .hint("NVIDIA's driver needs glibc: use a template of Debian, Ubuntu, Fedora or the like, not Alpine"))
+}
+
+fn require_programs(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+    let mut missing = Vec::new();
+    for program in STUB_NEEDS.into_iter().chain(INSTALLER_NEEDS) {
+        if !has_program(rootfs, program)? {
+            missing.push(program);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join("`, `");
+    Err(Error::new(
+        Kind::Configuration,
+        format!("container {}: the installer needs `{names}`, which it lacks", site.id),
+    )
+    .hint("install them in the container; on Debian and Ubuntu they are in coreutils, tar, grep, mawk and libc-bin"))
+}
+
+fn has_program(rootfs: &Rootfs, program: &str) -> Result<bool> {
+    for directory in PROGRAM_DIRECTORIES {
+        if rootfs.is_executable(&format!("{directory}/{program}"))? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'static str> {
+    rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
+    let target = rootfs.space("/usr")?;
+    if target.read_only {
+        return Err(Error::new(Kind::Configuration, format!("container {}: its `/usr` is mounted read-only", site.id))
+            .hint("mount it writable for the installation"));
+    }
+    let mut refusals = Vec::new();
+    for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
+        // A link here could lead anywhere in the container; the other candidates will do.
+        if rootfs.look(directory)? != Some(Found::Directory) {
+            continue;
+        }
+        match refusal(rootfs.space(directory)?, target, needs) {
+            None => return Ok(directory),
+            Some(refusal) => refusals.push(format!("`{directory}` {refusal}")),
+        }
+    }
+    let reasons = refusals.join("; ");
+    Err(Error::new(Kind::Host, format!("container {}: there is no room to install from: {reasons}", site.id)).hint(
+        format!(
+            "{} are needed in all; make the container's disk larger, or free some space in it",
+            megabytes(needs.run_file + 2 * needs.unpacked)
+        ),
+    ))
+}
+
+/// Why a directory will not do; `None` when it will.
+fn refusal(space: Space, target: Space, needs: Needs) -> Option<String> {
+    let here = needs.run_file.saturating_add(needs.unpacked);
+    let shared = if space.device == target.device { needs.unpacked } else { 0 };
+    if space.read_only {
+        Some("is read-only".to_owned())
+    } else if space.noexec {
+        Some("is mounted noexec".to_owned())
+    } else if space.available < here.saturating_add(shared) {
+        Some(format!("has {} free and {} are needed", megabytes(space.available), megabytes(here + shared)))
+    } else if shared == 0 && target.available < needs.unpacked {
+        let (free, needed) = (megabytes(target.available), megabytes(needs.unpacked));
+        Some(format!("would do, but `/usr` has {free} free and {needed} are needed"))
+    } else {
+        None
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDS: Needs = Needs { run_file: 400_000_000, unpacked: 1_000_000_000 };
+
+    fn space(available: u64, device: u64) -> Space {
+        Space { available, noexec: false, read_only: false, device }
+    }
+
+    #[test]
+    fn one_file_system_must_hold_file_extraction_and_driver() {
+        let enough = space(2_400_000_000, 1);
+        assert_eq!(refusal(enough, enough, NEEDS), None);
+        let short = space(2_399_999_999, 1);
+        assert_eq!(refusal(short, short, NEEDS).unwrap(), "has 2400 MB free and 2400 MB are needed");
+    }
+
+    #[test]
+    fn two_file_systems_are_counted_apart() {
+        assert_eq!(refusal(space(1_400_000_000, 2), space(1_000_000_000, 1), NEEDS), None);
+        assert!(refusal(space(1_400_000_000, 2), space(999_999_999, 1), NEEDS).unwrap().contains("`/usr` has 1000 MB"));
+    }
+
+    #[test]
+    fn nothing_is_run_from_noexec() {
+        let noexec = Space { noexec: true, ..space(u64::MAX, 1) };
+        assert_eq!(refusal(noexec, space(u64::MAX, 2), NEEDS).unwrap(), "is mounted noexec");
+    }
+}

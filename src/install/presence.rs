@@ -1,0 +1,124 @@
+//! What driver lies in a container, found out from its files alone; works on stopped containers too.
+
+use std::collections::BTreeSet;
+
+use crate::driver::backup_log::BackupLog;
+use crate::driver::{DriverVersion, installer};
+use crate::error::Result;
+use crate::sys::rootfs::Rootfs;
+
+use super::receipt::{self, Receipt, Way};
+use super::{LIBRARY_DIRECTORIES, Site};
+
+// The log of a full driver has about 400 lines.
+const BACKUP_LOG_LIMIT: u64 = 4 << 20;
+const LOG_END: u64 = 64 << 10;
+const NAMES_LIMIT: usize = 100_000;
+
+/// The driver in a container.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "presence")]
+pub enum Presence {
+    /// No trace of one.
+    Absent,
+    /// All of it is there.
+    Complete {
+        /// Its version.
+        version: DriverVersion,
+        /// How we put it there; absent when somebody else ran NVIDIA's installer.
+        way: Option<Way>,
+    },
+    /// Some of it is there, or more than one.
+    Incomplete {
+        /// The versions of the libraries that were found.
+        versions: BTreeSet<DriverVersion>,
+        /// What is wrong with it, in one phrase.
+        why: String,
+    },
+}
+
+impl Presence {
+    /// The one version that is installed, complete or not.
+    pub fn version(&self) -> Option<&DriverVersion> {
+        match self {
+            Self::Absent => None,
+            Self::Complete { version, .. } => Some(version),
+            Self::Incomplete { versions, .. } => versions.first().filter(|_| versions.len() == 1),
+        }
+    }
+
+    /// Whether all of this version is there.
+    pub fn is_complete(&self, wanted: &DriverVersion) -> bool {
+        matches!(self, Self::Complete { version, .. } if version == wanted)
+    }
+}
+
+/// Looks what driver lies in the container.
+///
+/// # Errors
+/// Its files cannot be looked at.
+pub fn observe(site: &Site<'_>, rootfs: &Rootfs) -> Result<Presence> {
+    let versions = library_versions(rootfs)?;
+    let incomplete =
+        |versions: BTreeSet<DriverVersion>, why: &str| Presence::Incomplete { versions, why: why.to_owned() };
+    if let Some(receipt) = receipt::load(site, rootfs)? {
+        return judge_by_receipt(rootfs, &receipt, versions);
+    }
+    let log = backup_log(rootfs)?;
+    match (versions.len(), log) {
+        (0, None) => Ok(Presence::Absent),
+        (0, Some(_)) => Ok(incomplete(versions, "the installer's log is there and the libraries are not")),
+        (1, Some(log)) => {
+            // An installation that was killed has listed all that it had done; only its success line says it was all.
+            let version = versions.first().filter(|version| log.version == version.as_str());
+            let said = rootfs.read_end(installer::LOG, LOG_END).ok().flatten().unwrap_or_default();
+            match version {
+                Some(version) if installer::log_says_complete(&said, version) => {
+                    Ok(Presence::Complete { version: version.clone(), way: None })
+                }
+                _ => Ok(incomplete(versions, "an installation of it did not come to its end")),
+            }
+        }
+        (1, None) => Ok(incomplete(versions, "its libraries were put there by something else than NVIDIA's installer")),
+        (_, _) => Ok(incomplete(versions, "libraries of more than one version are there")),
+    }
+}
+
+/// The list that NVIDIA's installer keeps; `None` when there is none or it is not to be read.
+///
+/// # Errors
+/// The container's files cannot be looked at.
+pub fn backup_log(rootfs: &Rootfs) -> Result<Option<BackupLog>> {
+    let text = rootfs.read(installer::BACKUP_LOG, BACKUP_LOG_LIMIT)?;
+    Ok(text.and_then(|text| BackupLog::parse(&String::from_utf8_lossy(&text)).ok()))
+}
+
+/// The versions of the libraries that every driver has: `libcuda.so.<version>` and `libnvidia-ml.so.<version>`.
+///
+/// # Errors
+/// The container's files cannot be looked at.
+pub fn library_versions(rootfs: &Rootfs) -> Result<BTreeSet<DriverVersion>> {
+    let mut versions = BTreeSet::new();
+    for directory in LIBRARY_DIRECTORIES {
+        for name in rootfs.names(directory, NAMES_LIMIT)? {
+            let version = ["libcuda.so.", "libnvidia-ml.so."].iter().find_map(|stem| name.strip_prefix(stem));
+            versions.extend(version.and_then(|version| version.parse::<DriverVersion>().ok()));
+        }
+    }
+    Ok(versions)
+}
+
+fn judge_by_receipt(rootfs: &Rootfs, receipt: &Receipt, versions: BTreeSet<DriverVersion>) -> Result<Presence> {
+    let missing = receipt.missing_in(rootfs)?;
+    if let Some(first) = missing.first() {
+        if versions.is_empty() && missing.len() == (receipt.files.len() + receipt.links.len()).min(10) {
+            return Ok(Presence::Absent);
+        }
+        let why = format!("`{}` is not as it was installed", first.display());
+        return Ok(Presence::Incomplete { versions, why });
+    }
+    if versions.iter().any(|version| *version != receipt.version) {
+        return Ok(Presence::Incomplete { versions, why: "libraries of more than one version are there".to_owned() });
+    }
+    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(receipt.way) })
+}

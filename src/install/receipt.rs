@@ -1,0 +1,185 @@
+//! The receipt: what we put into a container. One copy on the host, one in the container for its clones.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::driver::{DriverVersion, Sha256};
+use crate::error::{Error, Kind, Result};
+use crate::sys::atomic;
+use crate::sys::rootfs::{Found, Rootfs};
+
+use super::{OWN_DIRECTORY, Site};
+
+const FORMAT: u32 = 1;
+// A receipt of a full driver is about 20 KiB; a container's own copy may be anything.
+const LIMIT: u64 = 4 << 20;
+
+/// How a driver got into a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// NVIDIA's installer, run in the container from the run file.
+    Runfile,
+}
+
+/// What we put into a container. Later formats must go on reading this one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The number of this format.
+    pub format: u32,
+    /// The driver's version.
+    pub version: DriverVersion,
+    /// How it got there.
+    pub way: Way,
+    /// The run file that it came from.
+    pub run_file_sha256: Sha256,
+    /// When the installation was complete, RFC 3339.
+    pub installed_at: String,
+    /// Which release of this program wrote the receipt.
+    pub written_by: String,
+    /// The files, as the installer listed them.
+    pub files: Vec<InstalledFile>,
+    /// The symbolic links.
+    pub links: Vec<InstalledLink>,
+}
+
+/// A file of the driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledFile {
+    /// Where it lies in the container, absolute.
+    pub path: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A symbolic link of the driver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstalledLink {
+    /// Where it lies in the container, absolute.
+    pub path: PathBuf,
+    /// What it says.
+    pub target: PathBuf,
+}
+
+impl Receipt {
+    /// A receipt of now.
+    pub fn new(
+        version: DriverVersion,
+        way: Way,
+        run_file_sha256: Sha256,
+        files: Vec<InstalledFile>,
+        links: Vec<InstalledLink>,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            version,
+            way,
+            run_file_sha256,
+            installed_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            written_by: concat!("phoenix-nvidia ", env!("CARGO_PKG_VERSION")).to_owned(),
+            files,
+            links,
+        }
+    }
+
+    /// Reads a receipt; one that is damaged, or of a later format, is none.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let receipt: Self = serde_json::from_slice(bytes).ok()?;
+        (receipt.format <= FORMAT).then_some(receipt)
+    }
+
+    /// What of it is no longer in the container as it was: the first ten paths.
+    ///
+    /// # Errors
+    /// The container's files cannot be looked at.
+    pub fn missing_in(&self, rootfs: &Rootfs) -> Result<Vec<PathBuf>> {
+        let mut missing = Vec::new();
+        for file in &self.files {
+            let found = rootfs.look(&file.path.to_string_lossy())?;
+            if !matches!(found, Some(Found::File { size, .. }) if size == file.size) {
+                missing.push(file.path.clone());
+            }
+        }
+        for link in &self.links {
+            if rootfs.look(&link.path.to_string_lossy())? != Some(Found::Link(link.target.clone())) {
+                missing.push(link.path.clone());
+            }
+        }
+        missing.truncate(10);
+        Ok(missing)
+    }
+}
+
+/// The receipt of a container: the host's, or else the one that the container itself keeps (a clone brings it along).
+///
+/// # Errors
+/// The host's file is there and cannot be read.
+pub fn load(site: &Site<'_>, rootfs: &Rootfs) -> Result<Option<Receipt>> {
+    match fs_err::read(site.layout.receipt(site.id)) {
+        Ok(bytes) => {
+            if let Some(receipt) = Receipt::parse(&bytes) {
+                return Ok(Some(receipt));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    // What a container says of itself is believed no further than looking whether those files are there.
+    Ok(rootfs.read(&in_container(), LIMIT).ok().flatten().as_deref().and_then(Receipt::parse))
+}
+
+/// Writes both copies.
+///
+/// # Errors
+/// One of them cannot be written.
+pub fn save(site: &Site<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()> {
+    let json = serde_json::to_vec_pretty(receipt)
+        .map_err(|error| Error::new(Kind::Bug, "a receipt could not be written as JSON").caused_by(error))?;
+    rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
+    rootfs.write(&in_container(), &json, 0o644)?;
+    atomic::write(&site.layout.receipt(site.id), &json, 0o644)
+}
+
+/// Removes both copies: whatever happens from here on, nobody takes the driver for complete.
+///
+/// # Errors
+/// One of them cannot be removed.
+pub fn remove(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+    atomic::remove_if_there(&site.layout.receipt(site.id))?;
+    rootfs.remove(&in_container())
+}
+
+fn in_container() -> String {
+    format!("{OWN_DIRECTORY}/receipt.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Written by release 0.1.0. It must parse for ever.
+    const FIRST: &str = r#"{
+  "format": 1,
+  "version": "580.76.05",
+  "way": "runfile",
+  "run_file_sha256": "219be636b60931b021b2e8c1e0eff887363c731f8a940caa87bcc054d05d97fd",
+  "installed_at": "2026-11-23T10:00:00Z",
+  "written_by": "phoenix-nvidia 0.1.0",
+  "files": [{ "path": "/usr/bin/nvidia-smi", "size": 1 }],
+  "links": [{ "path": "/usr/lib/libcuda.so.1", "target": "libcuda.so.580.76.05" }]
+}"#;
+
+    #[test]
+    fn the_first_format_is_still_read() {
+        let receipt = Receipt::parse(FIRST.as_bytes()).unwrap();
+        assert_eq!(receipt.version.as_str(), "580.76.05");
+        assert_eq!((receipt.files.len(), receipt.links.len()), (1, 1));
+    }
+
+    #[test]
+    fn a_damaged_or_later_receipt_is_none() {
+        assert_eq!(Receipt::parse(&FIRST.as_bytes()[..100]), None);
+        assert_eq!(Receipt::parse(FIRST.replace("\"format\": 1", "\"format\": 2").as_bytes()), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! The fresh directory in a container that a run file is put into and unpacked in, and its certain removal.
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::processes;
+use crate::sys::rootfs::{Found, Rootfs};
+
+use super::{OWN_DIRECTORY, Site};
+
+/// What every such directory's name begins with, and so what marks the processes that work in one.
+const PREFIX: &str = "phoenix-nvidia-run-";
+
+/// A fresh directory, removed with everything in it when [`Scratch::remove`] is called, or dropped.
+pub(super) struct Scratch<'a> {
+    rootfs: &'a Rootfs,
+    path: String,
+    removed: bool,
+}
+
+impl<'a> Scratch<'a> {
+    /// Makes a directory that only the container's root may enter, under a name that nobody can guess.
+    pub(super) fn make(rootfs: &'a Rootfs, parent: &str) -> Result<Self> {
+        let mut random = [0; 8];
+        SystemRandom::new()
+            .fill(&mut random)
+            .map_err(|_| Error::new(Kind::Host, "the kernel has no random numbers"))?;
+        let path = format!("{parent}/{PREFIX}{:016x}", u64::from_ne_bytes(random));
+        rootfs.make_fresh_directory(&path, 0o700)?;
+        Ok(Self { rootfs, path, removed: false })
+    }
+
+    /// Where it lies in the container.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Removes it, and says when that failed.
+    pub(super) fn remove(mut self) -> Result<()> {
+        self.removed = true;
+        self.rootfs.remove(&self.path)
+    }
+}
+
+impl Drop for Scratch<'_> {
+    fn drop(&mut self) {
+        if !self.removed
+            && let Err(error) = self.rootfs.remove(&self.path)
+        {
+            tracing::warn!("{error}: {}", error.causes().join(": "));
+        }
+    }
+}
+
+/// Ends and removes what an earlier run, killed in the middle, has left in the container.
+///
+/// # Errors
+/// Something of it does not go away.
+pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: u32) -> Result<()> {
+    let killed = processes::kill_marked(init, PREFIX)?;
+    if killed > 0 {
+        site.listener.warn(Some(site.id), "an installation that had lost its parent was still running and was ended");
+    }
+    for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
+        if rootfs.look(directory)? != Some(Found::Directory) {
+            continue;
+        }
+        for name in rootfs.names(directory, 100_000)?.iter().filter(|name| name.starts_with(PREFIX)) {
+            rootfs.remove(&format!("{directory}/{name}"))?;
+            site.listener
+                .note(Some(site.id), format!("removed `{directory}/{name}`, which an interrupted run had left"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! Verification: does the container's driver answer, with the version that was asked for, for every assigned GPU?
+
+use std::time::Duration;
+
+use crate::driver::DriverVersion;
+use crate::driver::device::DeviceNode;
+use crate::driver::nvidia_smi::{self, Answer, Failure};
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::Exec;
+use crate::sys::rootfs::{Found, Rootfs};
+
+use super::Site;
+use super::presence::{self, Presence};
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a container should have.
+#[derive(Debug, Clone)]
+pub struct Expectation<'a> {
+    /// The version that the configuration names.
+    pub wanted: &'a DriverVersion,
+    /// The version of the host's loaded kernel module.
+    pub host: Option<&'a DriverVersion>,
+    /// The device nodes that it must have.
+    pub devices: &'a [DeviceNode],
+    /// How many GPUs are assigned to it.
+    pub gpus: usize,
+}
+
+/// The four versions, and what follows from them.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Verification {
+    /// The version that the configuration names.
+    pub wanted: DriverVersion,
+    /// The version of the host's loaded kernel module.
+    pub host: Option<DriverVersion>,
+    /// The version of the files in the container.
+    pub installed: Option<DriverVersion>,
+    /// What `nvidia-smi` reports, one entry per GPU.
+    pub reported: Vec<DriverVersion>,
+    /// What follows.
+    pub verdict: Verdict,
+}
+
+/// What follows from the four versions.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
+pub enum Verdict {
+    /// All agree, and the driver answers.
+    Verified,
+    /// The right files are there, and nobody could ask the driver.
+    NotVerifiedLive {
+        /// Why not.
+        reason: String,
+    },
+    /// Two of them disagree.
+    Wrong {
+        /// Which two, in one phrase.
+        reason: String,
+        /// Which side to change.
+        hint: String,
+        /// What `nvidia-smi` printed.
+        output: String,
+    },
+}
+
+impl Verification {
+    /// The failure that a wrong verdict is; `require_live` makes one of a verification that was not live.
+    ///
+    /// # Errors
+    /// [`Kind::Verification`], with what to change.
+    pub fn into_result(self, site: &Site<'_>, require_live: bool) -> Result<Self> {
+        let failure = |reason: &str| Error::new(Kind::Verification, format!("container {}: {reason}", site.id));
+        match &self.verdict {
+            Verdict::Wrong { reason, hint, output } => Err(failure(reason).hint(hint.clone()).output(output.clone())),
+            Verdict::NotVerifiedLive { reason } if require_live => {
+                Err(failure(&format!("the driver is installed, not verified live: {reason}"))
+                    .hint("load the kernel module with `modprobe nvidia`, or leave out `--require-live`"))
+            }
+            _ => Ok(self),
+        }
+    }
+}
+
+/// Verifies a running container.
+///
+/// # Errors
+/// It does not run, or cannot be looked into. A wrong driver is an answer, not an error.
+pub fn verify(site: &Site<'_>, expected: &Expectation<'_>) -> Result<Verification> {
+    site.require_running()?;
+    let rootfs = site.hypervisor.rootfs(site.id)?;
+    let presence = presence::observe(site, &rootfs)?;
+    let installed = match presence.version() {
+        Some(version) => Some(version.clone()),
+        None => installed_by_help(site)?,
+    };
+    let mut verification = Verification {
+        wanted: expected.wanted.clone(),
+        host: expected.host.cloned(),
+        installed,
+        reported: Vec::new(),
+        verdict: Verdict::Verified,
+    };
+    verification.verdict = match judge_files(expected, &presence, verification.installed.as_ref()) {
+        Some(wrong) => wrong,
+        None => match (expected.host, expected.gpus) {
+            (None, _) => not_live("no NVIDIA kernel module on this host"),
+            (Some(_), 0) => not_live("no GPU is assigned to the container"),
+            (Some(host), _) => match missing_node(&rootfs, expected.devices)? {
+                Some(wrong) => wrong,
+                None => judge_live(site, expected, host, &mut verification.reported)?,
+            },
+        },
+    };
+    Ok(verification)
+}
+
+fn installed_by_help(site: &Site<'_>) -> Result<Option<DriverVersion>> {
+    let output = ask(site, &nvidia_smi::HELP)?;
+    Ok(if output.success() { nvidia_smi::help_version(&output.stdout_text()) } else { None })
+}
+
+fn ask(site: &Site<'_>, words: &[&str]) -> Result<crate::sys::command::Output> {
+    let mut exec = Exec::new(words.iter().copied()).env("LC_ALL", "C");
+    exec.deadline = DEADLINE;
+    site.exec(&exec)
+}
+
+fn not_live(reason: &str) -> Verdict {
+    Verdict::NotVerifiedLive { reason: reason.to_owned() }
+}
+
+fn wrong(reason: impl Into<String>, hint: impl Into<String>) -> Option<Verdict> {
+    Some(Verdict::Wrong { reason: reason.into(), hint: hint.into(), output: String::new() })
+}
+
+fn judge_files(expected: &Expectation<'_>, presence: &Presence, installed: Option<&DriverVersion>) -> Option<Verdict> {
+    let wanted = expected.wanted;
+    let install_again = "install it again with `phoenix-nvidia install`";
+    match (presence, installed) {
+        (Presence::Complete { version, .. }, _) if version == wanted => None,
+        (Presence::Incomplete { why, .. }, Some(version)) if version == wanted => {
+            wrong(format!("driver {wanted} is not completely installed: {why}"), install_again)
+        }
+        (Presence::Incomplete { why, .. }, None) => {
+            wrong(format!("driver {wanted} was asked for: {why}"), install_again)
+        }
+        (_, None) => wrong(
+            format!("driver {wanted} was asked for and none is installed"),
+            "install it with `phoenix-nvidia install`",
+        ),
+        (_, Some(version)) => wrong(
+            format!("driver {wanted} was asked for but {version} is installed"),
+            match expected.host {
+                Some(host) if host == version => format!(
+                    "the host's kernel module is {host} and decides; set `nvidia_driver_version` to \"{host}\", or upgrade the host and reboot"
+                ),
+                _ => format!("bring {wanted} in with `phoenix-nvidia install`"),
+            },
+        ),
+    }
+}
+
+fn missing_node(rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
+    for node in devices {
+        let path = node.path.to_string_lossy();
+        let found = rootfs.look(&path)?;
+        if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {
+            return Ok(wrong(
+                format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor),
+                "bring it in with `phoenix-nvidia create`, which restarts the container where it must",
+            ));
+        }
+    }
+    Ok(None)
+}
+
+fn judge_live(
+    site: &Site<'_>,
+    expected: &Expectation<'_>,
+    host: &DriverVersion,
+    reported: &mut Vec<DriverVersion>,
+) -> Result<Verdict> {
+    let output = ask(site, &nvidia_smi::QUERY)?;
+    let wanted = expected.wanted;
+    let host_decides = format!(
+        "the host's kernel module is {host} and decides; set `nvidia_driver_version` to \"{host}\", or upgrade the host and reboot"
+    );
+    let failure = match nvidia_smi::answer(output.code, &output.stdout_text()) {
+        Answer::Failed(failure) => failure,
+        Answer::Versions(versions) => {
+            *reported = versions;
+            return Ok(judge_reported(expected, reported, host_decides));
+        }
+    };
+    let hint = match failure {
+        Failure::VersionMismatch => host_decides,
+        Failure::NoDriver if host != wanted => host_decides,
+        Failure::Denied => {
+            "bring its devices in order with `phoenix-nvidia create`, which restarts the container".to_owned()
+        }
+        Failure::NoLibrary | Failure::NotThere => "install the driver again with `phoenix-nvidia install`".to_owned(),
+        _ => {
+            "run `nvidia-smi` on the host; when it fails there too, the host's driver is to be mended first".to_owned()
+        }
+    };
+    let reason = format!(
+        "driver {wanted} was asked for and `nvidia-smi` fails with exit code {}: {}",
+        output.code,
+        failure.cause()
+    );
+    Ok(Verdict::Wrong { reason, hint, output: output.last_lines() })
+}
+
+fn judge_reported(expected: &Expectation<'_>, reported: &[DriverVersion], host_decides: String) -> Verdict {
+    let wanted = expected.wanted;
+    if let Some(other) = reported.iter().find(|version| *version != wanted) {
+        let reason = format!("driver {wanted} was asked for but nvidia-smi reports {other}");
+        return Verdict::Wrong { reason, hint: host_decides, output: String::new() };
+    }
+    if reported.len() < expected.gpus {
+        let reason = format!("{} GPUs are assigned and nvidia-smi reports {}", expected.gpus, reported.len());
+        let hint = "look at `nvidia-smi -L` on the host: a GPU may have fallen off the bus".to_owned();
+        return Verdict::Wrong { reason, hint, output: String::new() };
+    }
+    Verdict::Verified
+}
