@@ -141,8 +141,10 @@ impl Configuration {
         if let Some(unknown) = ids.iter().find(|id| !self.entries.contains_key(id)) {
             return Err(self.unknown(*unknown));
         }
-        let container = |id| self.entries.get(&id).and_then(|entry| entry.container.as_ref());
-        order::in_order(ids, container).map_err(|circle| {
+        let needed = |id| {
+            self.entries.get(&id).map(|entry| entry.container.as_ref().map(order::predecessors).unwrap_or_default())
+        };
+        order::in_order(ids, needed).map_err(|circle| {
             Error::new(Kind::Configuration, format!("containers wait for each other: {circle}"))
                 .hint("take one of them out of the `dependencies` or `clone_from_ctid` of the one before it")
         })
@@ -242,10 +244,10 @@ fn containers_source(layout: &Layout, settings: &HypervisorSettings) -> Result<S
         let error = Error::new(Kind::Configuration, format!("there is no containers' file `{}`", path.display()));
         match named {
             Some(_) => error.hint(format!(
-                "correct `core_paths.lxc_config_file` in `{}`, or name the file with `--config`",
+                "correct `core_paths.lxc_config_file` in `{}`, or name the file on the command line",
                 layout.hypervisor_file().display()
             )),
-            None => error.hint("copy `etc/phoenix_lxc_configs.json` of this project there and change it, or name the file with `--config`"),
+            None => error.hint("this project's `etc/phoenix_lxc_configs.json` is an example to begin with"),
         }
     })
 }

@@ -24,7 +24,8 @@ pub enum GpuSelector {
 pub struct NotAGpu(pub String);
 
 impl GpuSelector {
-    /// The highest N of a GPU's node: minor 254 is `nvidia-modeset` and 255 `nvidiactl` (NVIDIA's `nv-chardev-numbers.h`).
+    /// The highest N of a GPU's node: minor 254 is `nvidia-modeset` and 255 `nvidiactl` (`nv-chardev-numbers.h` of
+    /// NVIDIA's open kernel modules).
     pub const HIGHEST_MINOR: u32 = 253;
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Severity, quoted};
 use super::node::Node;
-use super::url::{self, UrlFault};
+use super::url;
 use crate::driver::DriverVersion;
 
 /// The tools that containers are driven with.
@@ -120,15 +120,16 @@ fn read_driver(driver: &Node<'_>, settings: &mut HypervisorSettings, findings: &
     }
     if let Some(mirrors) = set(driver, "mirrors") {
         for (place, text) in mirrors.texts("base URLs", findings) {
-            match url::check(text, &settings.allow_http) {
-                Ok(()) => settings.mirrors.push(text.to_owned()),
-                Err(fault @ UrlFault::Credentials) => {
-                    findings.push(place.finding(Severity::Error, format!("a mirror's URL {fault}")).without_line());
-                }
-                Err(fault) => {
-                    findings.push(place.finding(Severity::Error, format!("the mirror {} {fault}", quoted(text))));
-                }
-            }
+            let Err(fault) = url::check(text, &settings.allow_http) else {
+                settings.mirrors.push(text.to_owned());
+                continue;
+            };
+            findings.push(if text.contains('@') {
+                // What could hold a password is not shown: messages end in logs.
+                place.finding(Severity::Error, format!("a mirror's URL {fault}")).without_line()
+            } else {
+                place.finding(Severity::Error, format!("the mirror {} {fault}", quoted(text)))
+            });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The two JSON files of the operators, read into types that cannot be wrong; and every path that is ours.
 
+mod candidates;
 mod configuration;
 mod container;
 mod document;

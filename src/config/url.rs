@@ -55,17 +55,17 @@ impl Target<'_> {
     }
 
     /// The run file below a mirror's base URL, laid out as NVIDIA's own directories are.
-    pub(super) fn below_mirror(&self, base: &str) -> Result<String, UrlFault> {
-        let base = self.placeholders_filled(base)?;
-        Ok(format!("{}/{}/{}", base.trim_end_matches('/'), self.version, self.file_name()))
+    pub(super) fn below_mirror(&self, base: &str) -> String {
+        format!("{}/{}/{}", self.fill(base).trim_end_matches('/'), self.version, self.file_name())
     }
 
     /// An operator's URL of a run file, for the wanted version and this machine.
     ///
     /// A URL of NVIDIA's form, `…/<v>/NVIDIA-Linux-<arch>-<v>.run`, that names another version gets the wanted one; in
     /// any other form it is a fault, because what to replace would be a guess.
-    pub(super) fn filled(&self, url: &str) -> Result<Filled, UrlFault> {
-        let filled = self.placeholders_filled(url)?;
+    pub(super) fn filled(&self, url: &str, allow_http: &[String]) -> Result<Filled, UrlFault> {
+        check(url, allow_http)?;
+        let filled = self.fill(url);
         let (_, path) = split(&filled).ok_or(UrlFault::Form)?;
         let wanted = self.version.as_str();
         let others: Vec<&str> = versions(path).into_iter().filter(|version| *version != wanted).collect();
@@ -86,18 +86,13 @@ impl Target<'_> {
         Ok(Filled { url, replaced: Some((*other).to_owned()) })
     }
 
-    fn placeholders_filled(&self, url: &str) -> Result<String, UrlFault> {
-        let filled = url.replace("{version}", self.version.as_str()).replace("{arch}", self.architecture);
-        match filled.split_once('{') {
-            Some((_, rest)) => {
-                Err(UrlFault::Placeholder(rest.split('}').next().unwrap_or_default().chars().take(40).collect()))
-            }
-            None => Ok(filled),
-        }
+    fn fill(&self, url: &str) -> String {
+        url.replace("{version}", self.version.as_str()).replace("{arch}", self.architecture)
     }
 }
 
-/// Whether a URL can be used at all: its form, and that it is encrypted or goes to a host where that is not asked for.
+/// Whether a URL can be used at all: its form, its placeholders, and that it is encrypted or goes to a host where that
+/// is not asked for.
 pub(super) fn check(url: &str, allow_http: &[String]) -> Result<(), UrlFault> {
     let (authority, _) = split(url).ok_or(UrlFault::Form)?;
     if authority.contains('@') {
@@ -110,7 +105,12 @@ pub(super) fn check(url: &str, allow_http: &[String]) -> Result<(), UrlFault> {
     if plain && !allows(allow_http, authority) {
         return Err(UrlFault::Plain(authority.to_owned()));
     }
-    Ok(())
+    match url.replace("{version}", "").replace("{arch}", "").split_once('{') {
+        Some((_, rest)) => {
+            Err(UrlFault::Placeholder(rest.split('}').next().unwrap_or_default().chars().take(40).collect()))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Whether `host` or `host:port` can be spoken to without TLS. An entry without a port allows every port.
@@ -195,7 +195,7 @@ mod tests {
         "https://us.download.nvidia.com/XFree86/Linux-x86_64/580.76.05/NVIDIA-Linux-x86_64-580.76.05.run";
 
     fn fill(version: &str, url: &str) -> Result<Filled, UrlFault> {
-        Target { version: &version.parse().unwrap(), architecture: "x86_64" }.filled(url)
+        Target { version: &version.parse().unwrap(), architecture: "x86_64" }.filled(url, &["h".to_owned()])
     }
 
     #[test]
@@ -284,5 +284,6 @@ mod tests {
             assert_eq!(check(url, &[]), Err(UrlFault::Form), "{url}");
         }
         assert_eq!(check("https://user:secret@h/x", &[]), Err(UrlFault::Credentials));
+        assert!(matches!(check("https://h/{}", &[]), Err(UrlFault::Placeholder(_))));
     }
 }

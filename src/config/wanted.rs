@@ -1,10 +1,11 @@
 //! The driver that a container shall have: version, way to install it, and where its run file comes from.
 
-use super::finding::{Finding, Severity, quoted};
+use super::candidates::Candidates;
+use super::finding::{Finding, Severity};
 use super::hypervisor::Hypervisor;
 use super::lookup::Lookup;
 use super::node::Node;
-use super::url::{self, Target, UrlFault};
+use super::url::Target;
 use crate::driver::{DriverVersion, Sha256};
 
 /// The driver that the configuration wants in a container.
@@ -93,7 +94,6 @@ impl std::str::FromStr for Profile {
 pub(super) const FEATURE: &str = "nvidia";
 
 const VERSION: &str = "two or three numbers with dots, in quotes, such as `\"580.76.05\"`";
-const URL: &str = "a URL in quotes, such as `\"https://host/path\"`";
 
 impl WantedDriver {
     /// Reads what a container with the feature `nvidia` wants. `features` is the place of that feature.
@@ -118,8 +118,9 @@ impl WantedDriver {
         compare_with_host(&version, &version_node, hypervisor, findings);
         let sha256 = sum(lookup, &version, &version_node, findings);
         let target = Target { version: &version, architecture };
-        let mut notes = Vec::new();
-        let urls = urls(lookup, &version_node, hypervisor, target, &mut notes, findings);
+        let mut candidates = Candidates::new(target, &version_node, &hypervisor.settings);
+        candidates.collect(lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone()), findings);
+        let Candidates { urls, notes, .. } = candidates;
         Some(Self {
             method: method.unwrap_or_default(),
             profile: profile.unwrap_or_default(),
@@ -145,11 +146,11 @@ impl WantedDriver {
 
 fn without_version(lookup: &Lookup<'_>, features: &Node<'_>) -> Finding {
     let container = lookup.container.path();
-    features
-        .finding(Severity::Error, "the feature `nvidia` is wanted, but no `nvidia_driver_version` is set")
-        .hint(format!(
-            "set `nvidia_driver_version` in `{container}`, or at the root of the file for all containers, such as \"580.76.05\""
-        ))
+    features.finding(Severity::Error, "the feature `nvidia` is wanted, but no `nvidia_driver_version` is set").hint(
+        format!(
+            "set `nvidia_driver_version` in `{container}`, or at the root of the file for all, such as \"580.76.05\""
+        ),
+    )
 }
 
 fn compare_with_host(
@@ -187,94 +188,4 @@ fn sum(
         return None;
     }
     Some(ConfiguredSum { sum, origin: node.origin() })
-}
-
-fn urls(
-    lookup: &Lookup<'_>,
-    version: &Node<'_>,
-    hypervisor: &Hypervisor<'_>,
-    target: Target<'_>,
-    notes: &mut Vec<String>,
-    findings: &mut Vec<Finding>,
-) -> Vec<String> {
-    let mut urls = Vec::new();
-    for base in &hypervisor.settings.mirrors {
-        match target.below_mirror(base) {
-            Ok(url) => urls.push(url),
-            Err(fault) => {
-                findings.push(version.finding(Severity::Error, format!("the mirror {} {fault}", quoted(base))))
-            }
-        }
-    }
-    let configured = lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone());
-    urls.extend(configured.and_then(|node| configured_url(&node, version, hypervisor, target, notes, findings)));
-    urls.extend(target.published());
-    let mut seen = std::collections::HashSet::new();
-    urls.retain(|url| seen.insert(url.clone()));
-    urls
-}
-
-fn configured_url(
-    node: &Node<'_>,
-    version: &Node<'_>,
-    hypervisor: &Hypervisor<'_>,
-    target: Target<'_>,
-    notes: &mut Vec<String>,
-    findings: &mut Vec<Finding>,
-) -> Option<String> {
-    let text = node.text(URL, findings)?;
-    let filled = target.filled(text).and_then(|filled| {
-        url::check(&filled.url, &hypervisor.settings.allow_http)?;
-        Ok(filled)
-    });
-    match filled {
-        Ok(filled) => {
-            if let Some(replaced) = &filled.replaced {
-                let message = format!(
-                    "the URL names version {replaced}; {} is fetched, as {} wants",
-                    target.version,
-                    version.origin()
-                );
-                notes.push(format!("{} {message}", node.origin()));
-                findings.push(
-                    node.finding(Severity::Note, message)
-                        .hint("write `{version}` in the URL, so that it follows the wanted version"),
-                );
-            }
-            Some(filled.url)
-        }
-        Err(fault @ UrlFault::OtherArchitecture { .. }) => {
-            notes.push(format!("{} {fault}: it is not used", node.origin()));
-            let message = format!("the URL {fault}: it is not used");
-            findings.push(node.finding(Severity::Note, message).hint("write `{arch}` in the URL"));
-            None
-        }
-        Err(fault) => {
-            findings.push(url_finding(node, version, target, text, &fault));
-            None
-        }
-    }
-}
-
-fn url_finding(node: &Node<'_>, version: &Node<'_>, target: Target<'_>, text: &str, fault: &UrlFault) -> Finding {
-    let message = match fault {
-        UrlFault::Credentials => format!("the URL {fault}"),
-        UrlFault::OtherVersion { .. } => format!("the URL {fault}, by {}", version.origin()),
-        _ => format!("the URL {} {fault}", quoted(text)),
-    };
-    let finding = node.finding(Severity::Error, message);
-    match fault {
-        UrlFault::OtherVersion { .. } => finding.hint(format!(
-            "make {} and {} name the same version, or write `{{version}}` in the URL in place of the number",
-            node.origin(),
-            version.origin()
-        )),
-        UrlFault::Plain(host) => finding.hint(format!(
-            "use `https`, or add \"{host}\" to `nvidia_driver.allow_http` in the hypervisor's file, and set `nvidia_runfile_sha256`"
-        )),
-        // What is shown here ends in logs.
-        UrlFault::Credentials => finding.without_line().hint("take them out: they would be readable in logs and in the list of processes"),
-        UrlFault::Form => finding.expected(format!("`https://host/path/NVIDIA-Linux-{}-{}.run`", target.architecture, target.version)),
-        _ => finding,
-    }
 }

@@ -17,6 +17,8 @@ pub(super) fn doubts(
     findings.extend(host_name(subject));
     findings.extend(memory(subject));
     findings.extend(id_maps(subject));
+    findings.extend(nesting(subject));
+    findings.extend(profile(subject));
     findings.extend(shell_characters(subject));
     if !matches!(settings.backend, Some(Backend::Lxc | Backend::Incus)) {
         findings.extend(bind_mounts(subject, subjects));
@@ -117,6 +119,26 @@ fn id_maps(subject: &Subject<'_, '_>) -> Option<Finding> {
             "any entry means the map of 65536 users and groups from 100000; another map belongs into `lxc_options`",
         ),
     )
+}
+
+fn nesting(subject: &Subject<'_, '_>) -> Option<Finding> {
+    let container = subject.container;
+    if !container.apparmor_manages_nesting || !container.pct_options.iter().any(|option| option == "nesting=1") {
+        return None;
+    }
+    let message = "`nesting=1` is asked for, but `apparmor_manages_nesting` says that the profile sees to it";
+    Some(subject.place("pct_options").finding(Severity::Warning, message).hint("keep one of the two"))
+}
+
+fn profile(subject: &Subject<'_, '_>) -> Option<Finding> {
+    let container = subject.container;
+    let profile = container.apparmor_profile.as_ref()?;
+    let raw = container.lxc_options.iter().find(|option| option.key == "lxc.apparmor.profile")?;
+    if raw.value == *profile {
+        return None;
+    }
+    let message = format!("the profile is {} here and {} in `lxc_options`", quoted(profile), quoted(&raw.value));
+    Some(subject.place("apparmor_profile").finding(Severity::Warning, message).hint("keep one of the two"))
 }
 
 fn shell_characters(subject: &Subject<'_, '_>) -> Vec<Finding> {

@@ -56,16 +56,11 @@ pub(super) type Subjects<'s, 'd> = BTreeMap<ContainerId, Subject<'s, 'd>>;
 
 /// The containers that this one is cloned from, nearest first, as far as they are defined.
 fn clone_sources<'s, 'd>(subjects: &'s Subjects<'s, 'd>, id: ContainerId) -> Vec<&'s Subject<'s, 'd>> {
-    let mut sources: Vec<&Subject<'_, '_>> = Vec::new();
-    let mut next = subjects.get(&id).and_then(|subject| subject.container.clone_from);
-    while let Some(source) = next.and_then(|source| subjects.get(&source)) {
-        if source.container.id == id || sources.iter().any(|known| known.container.id == source.container.id) {
-            break;
-        }
-        sources.push(source);
-        next = source.container.clone_from;
-    }
-    sources
+    // Nobody clones that often; a circle ends here, too.
+    const FARTHEST: usize = 32;
+    let source_of = |subject: &&Subject<'_, '_>| subject.container.clone_from.and_then(|source| subjects.get(&source));
+    let first = subjects.get(&id).and_then(|subject| source_of(&subject));
+    std::iter::successors(first, source_of).take(FARTHEST).collect()
 }
 
 /// Everything doubtful in both files.

@@ -198,6 +198,21 @@ fn a_map_of_users_that_is_not_the_fixed_one_is_told() {
 }
 
 #[test]
+fn settings_that_contradict_each_other_are_told() {
+    let nesting = r#", "apparmor_manages_nesting": true, "pct_options": ["nesting=1"]"#;
+    assert_eq!(
+        doubts(&entry("901", nesting)),
+        ["warning: `nesting=1` is asked for, but `apparmor_manages_nesting` says that the profile sees to it"]
+    );
+    let profile = |raw: &str| {
+        let members = format!(r#", "apparmor_profile": "unconfined", "lxc_options": ["lxc.apparmor.profile={raw}"]"#);
+        doubts(&entry("901", &members))
+    };
+    assert_eq!(profile("unconfined"), Vec::<String>::new());
+    assert_eq!(profile("generated"), ["warning: the profile is `unconfined` here and `generated` in `lxc_options`"]);
+}
+
+#[test]
 fn characters_that_a_shell_would_act_upon_are_told() {
     let members = r#", "mount_points": [ { "host_path": "/data/$HOME", "container_path": "/b" } ], "lxc_options": ["lxc.hook.start=/x;y"]"#;
     assert_eq!(

@@ -1,0 +1,99 @@
+//! The URLs that a run file may be fetched from, in the order to try.
+
+use super::finding::{Finding, Severity, quoted};
+use super::hypervisor::HypervisorSettings;
+use super::node::Node;
+use super::url::{Target, UrlFault};
+
+/// The URLs for one version, as they are put together.
+pub(super) struct Candidates<'c, 'd> {
+    target: Target<'c>,
+    /// Where the wanted version was said.
+    version: &'c Node<'d>,
+    settings: &'c HypervisorSettings,
+    pub(super) urls: Vec<String>,
+    /// What was done to a URL, one sentence each.
+    pub(super) notes: Vec<String>,
+}
+
+impl<'c, 'd> Candidates<'c, 'd> {
+    /// None yet.
+    pub(super) fn new(target: Target<'c>, version: &'c Node<'d>, settings: &'c HypervisorSettings) -> Self {
+        Self { target, version, settings, urls: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The mirrors, the configured URL, NVIDIA's own places; each URL once.
+    pub(super) fn collect(&mut self, configured: Option<Node<'_>>, findings: &mut Vec<Finding>) {
+        for base in &self.settings.mirrors {
+            self.add(self.target.below_mirror(base));
+        }
+        if let Some(url) = configured.and_then(|node| self.configured(&node, findings)) {
+            self.add(url);
+        }
+        for url in self.target.published() {
+            self.add(url);
+        }
+    }
+
+    fn add(&mut self, url: String) {
+        if !self.urls.contains(&url) {
+            self.urls.push(url);
+        }
+    }
+
+    fn configured(&mut self, node: &Node<'_>, findings: &mut Vec<Finding>) -> Option<String> {
+        let text = node.text("a URL in quotes, such as `\"https://host/path\"`", findings)?;
+        match self.target.filled(text, &self.settings.allow_http) {
+            Ok(filled) => {
+                if let Some(replaced) = &filled.replaced {
+                    let (wanted, origin) = (self.target.version, self.version.origin());
+                    let told = format!("names version {replaced}; {wanted} is fetched, as {origin} wants");
+                    self.notes.push(format!("the URL of {} {told}", node.origin()));
+                    let hint = "write `{version}` in the URL, so that it follows the wanted version";
+                    findings.push(node.finding(Severity::Note, format!("the URL {told}")).hint(hint));
+                }
+                Some(filled.url)
+            }
+            Err(fault @ UrlFault::OtherArchitecture { .. }) => {
+                self.notes.push(format!("the URL of {} {fault}: it is not used", node.origin()));
+                let finding = node.finding(Severity::Note, format!("the URL {fault}: it is not used"));
+                findings.push(finding.hint("write `{arch}` in the URL"));
+                None
+            }
+            Err(fault) => {
+                findings.push(self.finding(node, text, &fault));
+                None
+            }
+        }
+    }
+
+    fn finding(&self, node: &Node<'_>, text: &str, fault: &UrlFault) -> Finding {
+        let origin = self.version.origin();
+        // What could hold a password is not shown: messages end in logs.
+        let secret = text.contains('@');
+        let message = match fault {
+            UrlFault::OtherVersion { .. } => format!("the URL {fault}, by {origin}"),
+            _ if secret => format!("the URL {fault}"),
+            _ => format!("the URL {} {fault}", quoted(text)),
+        };
+        let mut finding = node.finding(Severity::Error, message);
+        if secret {
+            finding = finding.without_line();
+        }
+        match fault {
+            UrlFault::OtherVersion { .. } => finding.hint(format!(
+                "make {} and {origin} name the same version, or write `{{version}}` in the URL in place of the number",
+                node.origin()
+            )),
+            UrlFault::Plain(host) => finding.hint(format!(
+                "use `https`, or add \"{host}\" to `nvidia_driver.allow_http` in the hypervisor's file and set \
+                 `nvidia_runfile_sha256`"
+            )),
+            UrlFault::Credentials => {
+                finding.hint("take them out: they would be readable in logs and in the list of processes")
+            }
+            UrlFault::Form => finding.expected("`https://host/path/{version}.run`"),
+            _ => finding,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Which files are read, and what is told when they are not there.
+
+use super::*;
+
+fn layout(containers: Option<&str>, hypervisor: Option<&str>) -> (tempfile::TempDir, Layout) {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = Layout::new(directory.path());
+    for (path, text) in [(layout.containers_file(), containers), (layout.hypervisor_file(), hypervisor)] {
+        if let Some(text) = text {
+            crate::sys::atomic::write(&path, text.as_bytes(), 0o644).unwrap();
+        }
+    }
+    (directory, layout)
+}
+
+#[test]
+fn a_missing_containers_file_is_told_with_its_path() {
+    let (_directory, layout) = layout(None, Some("{}"));
+    let error = Configuration::load(&layout).unwrap_err();
+    assert_eq!(error.kind(), Kind::Configuration);
+    assert!(error.message().contains(&layout.containers_file().display().to_string()), "{error}");
+    assert!(error.hint_text().unwrap().contains("an example to begin with"));
+}
+
+#[test]
+fn a_missing_hypervisor_file_is_a_note() {
+    let (_directory, layout) = layout(Some(&one("", "")), None);
+    let configuration = Configuration::load(&layout).unwrap();
+    assert_eq!(configuration.hypervisor(), &HypervisorSettings::default());
+    let finding = configuration.findings().iter().find(|finding| finding.file == layout.hypervisor_file()).unwrap();
+    assert_eq!(finding.severity, Severity::Note);
+}
+
+#[test]
+fn the_hypervisors_file_may_name_the_containers_file() {
+    let elsewhere = tempfile::NamedTempFile::new().unwrap();
+    crate::sys::atomic::write(elsewhere.path(), one(", \"cores\": 7", "").as_bytes(), 0o644).unwrap();
+    let hypervisor = format!(r#"{{ "core_paths": {{ "lxc_config_file": "{}" }} }}"#, elsewhere.path().display());
+    let (_directory, layout) = layout(Some(&one(", \"cores\": 1", "")), Some(&hypervisor));
+    let cores = |layout: &Layout| Configuration::load(layout).unwrap().container(id("901")).unwrap().cores;
+    assert_eq!(cores(&layout), Some(7));
+    let given = layout.clone().with_files(Some(layout.containers_file()), None);
+    assert_eq!(cores(&given), Some(1), "the operator's word for this run counts more");
+}
+
+#[test]
+fn a_copy_of_the_shipped_files_is_used_below_another_base() {
+    let (_directory, layout) = layout(Some(REAL), Some(HYPERVISOR));
+    let configuration = Configuration::load(&layout).unwrap();
+    assert_eq!(configuration.containers_file(), layout.containers_file());
+}
+
+#[test]
+fn a_malformed_file_is_one_finding_for_lint() {
+    let (_directory, layout) = layout(Some("{"), None);
+    assert!(Configuration::load(&layout).unwrap_err().message().contains("cannot be used: malformed JSON"));
+    let findings = Configuration::lint(&layout).unwrap();
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].severity, Severity::Error);
+}
