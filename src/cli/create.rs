@@ -10,6 +10,6 @@ pub(crate) fn run(context: &Context<'_>, options: &Change) -> Result<Ended> {
     if options.dry_run {
         return plan::show(context, &options.containers).map(|_| Ended::Well);
     }
-    let reports = context.with_fleet_as_root(|fleet| Ok(fleet.create(&options.containers, options.require_live)?))?;
+    let reports = context.with_fleet_as_root(|fleet| fleet.create(&options.containers, options.require_live))?;
     report::show(context, &reports)
 }

@@ -136,8 +136,7 @@ impl WantedDriver {
     /// The driver of a version that no container wants: from the mirrors, and where NVIDIA publishes run files.
     pub(super) fn of_version(version: &DriverVersion, mirrors: &[String]) -> Self {
         let target = Target { version, architecture: std::env::consts::ARCH };
-        // A mirror that is no URL has its own finding; it is just not one of the places here.
-        let mirrored = mirrors.iter().filter_map(|mirror| target.below_mirror(mirror).ok());
+        let mirrored = mirrors.iter().map(|mirror| target.below_mirror(mirror));
         let urls = mirrored.chain(target.published()).collect();
         let (method, profile) = (Method::default(), Profile::default());
         Self { version: version.clone(), method, profile, sha256: None, urls, notes: Vec::new() }
