@@ -83,7 +83,11 @@ impl Download<'_> {
         let mut furthest = Partial::length_of(self.path);
         let mut continued = None;
         loop {
-            let (reason, pause) = match self.attempt(url, &mut continued) {
+            let attempt = self.attempt(url, &mut continued);
+            if attempt.is_err() && Partial::length_of(self.path) == 0 {
+                Partial::discard(self.path).map_err(Refusal::All)?;
+            }
+            let (reason, pause) = match attempt {
                 Ok(()) => return Ok(continued == Some(true)),
                 Err(Failure::Passing { reason, pause }) => (reason, pause),
                 Err(Failure::Lasting(reason)) => return Err(Refusal::Url(reason)),

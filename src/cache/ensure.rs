@@ -8,7 +8,7 @@ use super::partial::Partial;
 use super::record::{Record, Stamp, Stamped};
 use super::sum_list::{self, SumList};
 use super::verified::{Check, VerifiedRunFile, quoted};
-use super::{Cache, Presence, Request};
+use super::{Cache, Presence, Request, beside};
 use crate::driver::Sha256;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Deaf, Listener};
@@ -112,7 +112,7 @@ impl Cache<'_> {
         if self.settings.offline {
             return Err(error.hint(self.import_hint()));
         }
-        let aside = path.with_added_extension("wrong");
+        let aside = beside(path, ".wrong");
         fs_err::rename(path, &aside)?;
         self.listener.warn(None, format!("{}; it is now `{}`", error.message(), aside.display()));
         Ok(None)
@@ -305,7 +305,7 @@ impl Cache<'_> {
 
 /// Where a run file lies while it is downloaded.
 pub(super) fn partial_of(path: &Path) -> PathBuf {
-    path.with_added_extension("partial")
+    beside(path, ".partial")
 }
 
 /// The name that the record knows a file by.

@@ -15,7 +15,7 @@ mod sum_list;
 mod sums;
 mod verified;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use inventory::{Entry, Sort};
@@ -125,4 +125,11 @@ impl<'a> Cache<'a> {
         });
         Self { layout, settings, http, listener, cancel }
     }
+}
+
+/// The path with more at its end: what is made of a file lies beside it.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }

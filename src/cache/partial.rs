@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 
+use super::beside;
 use crate::error::Result;
 use crate::sys::atomic;
 
@@ -30,7 +31,7 @@ pub(super) struct Partial {
 
 /// The name of the note beside a partial file.
 fn note_of(path: &Path) -> PathBuf {
-    path.with_added_extension("json")
+    beside(path, ".json")
 }
 
 impl Partial {

@@ -5,6 +5,8 @@
 mod gpu_host;
 #[path = "../support/ran.rs"]
 mod ran;
+#[path = "../support/http_server.rs"]
+mod http_server;
 #[path = "../support/run_file.rs"]
 mod run_file;
 #[path = "../support/shared_object.rs"]
@@ -16,6 +18,7 @@ mod world;
 
 mod the_main_job;
 mod the_pretended_host;
+mod cache;
 mod the_run_file_builder;
 mod the_stand_in_installer;
 mod the_test_driver;
