@@ -26,11 +26,11 @@ allow_id_ranges() {
     done
 }
 
-# A world is /var/tmp/phoenix-nvidia-test-PID-*; one whose process is gone has been left by a killed test.
+# A world is phoenix-nvidia-test-PID-*; one whose process is gone has been left by a killed test.
 remove_left_worlds() {
-    for world in /var/tmp/phoenix-nvidia-test-*; do
+    for world in "${PHOENIX_NVIDIA_TEST_DIRECTORY:-/var/tmp}"/phoenix-nvidia-test-*; do
         [ -d "$world" ] || continue
-        process=${world#/var/tmp/phoenix-nvidia-test-}
+        process=${world##*/phoenix-nvidia-test-}
         process=${process%%-*}
         [ ! -d "/proc/$process" ] || continue
         for container in "$world"/lxc/*/config; do
