@@ -6,31 +6,17 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$here/target}
 
-install_packages() {
-    missing=
-    for package in gcc libc6-dev make binutils lxc mmdebstrap uidmap zstd xz-utils bzip2 kmod util-linux; do
-        dpkg-query --show --showformat='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' ||
-            missing="$missing $package"
-    done
-    [ -n "$missing" ] || return 0
-    [ -n "$(find /var/lib/apt/lists -name '*Packages*' -print -quit)" ] || apt-get update
-    # Without recommendations: a bridge and its services are not needed.
-    # shellcheck disable=SC2086
-    DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $missing ||
-        { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $missing; }
-}
-
 allow_id_ranges() {
     for file in /etc/subuid /etc/subgid; do
         grep -qx 'root:100000:65536' "$file" 2> /dev/null || echo 'root:100000:65536' >> "$file"
     done
 }
 
-# A world is /var/tmp/phoenix-nvidia-test-PID-*; one whose process is gone has been left by a killed test.
+# A world is phoenix-nvidia-test-PID-*; one whose process is gone has been left by a killed test.
 remove_left_worlds() {
-    for world in /var/tmp/phoenix-nvidia-test-*; do
+    for world in "${PHOENIX_NVIDIA_TEST_DIRECTORY:-/var/tmp}"/phoenix-nvidia-test-*; do
         [ -d "$world" ] || continue
-        process=${world#/var/tmp/phoenix-nvidia-test-}
+        process=${world##*/phoenix-nvidia-test-}
         process=${process%%-*}
         [ ! -d "/proc/$process" ] || continue
         for container in "$world"/lxc/*/config; do
@@ -43,7 +29,7 @@ remove_left_worlds() {
 }
 
 [ "$(id -u)" = 0 ] || { echo "prepare.sh: containers are made by root alone" >&2; exit 1; }
-install_packages
+sh "$here/demo/packages.sh"
 allow_id_ranges
 remove_left_worlds
 sh "$here/demo/template.sh" "$target/test-template/debian.tar.zst" small

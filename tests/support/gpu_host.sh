@@ -1,3 +1,4 @@
+#!/bin/sh
 # Makes the mount namespace of a pretended GPU host from the files in the directory $1, and holds it until its
 # standard input ends.
 directory=$1

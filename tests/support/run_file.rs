@@ -10,6 +10,7 @@ use md5::{Digest, Md5};
 #[path = "run_file_broken.rs"]
 mod broken;
 
+#[allow(unused_imports, reason = "as above")]
 pub use broken::Broken;
 
 const STUB: &str = include_str!("run_file_stub.sh");

@@ -1,0 +1,15 @@
+# What one does with the project: `make test` on any Debian 12 with Rust, as root, for the tests make containers.
+
+.PHONY: test demo lint
+
+test:
+	sh tests/prepare.sh
+	cargo test
+	cargo test --examples
+
+lint:
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+demo:
+	sh demo/run.sh

@@ -1,0 +1,38 @@
+#!/bin/sh
+# Makes what the demonstration needs: ingredients.sh DIR
+#
+# Afterwards DIR has `template.tar.zst`, a minimal Debian 12, and `server/` with a run file for each of two branches:
+# NVIDIA's real user space, as Debian packages it, with the stand-in installer inside. The versions, newest first, are
+# the lines of DIR/versions. What is there is kept.
+set -eu
+
+directory=$1
+here=$(cd "$(dirname "$0")/.." && pwd)
+programs=${CARGO_TARGET_DIR:-$here/target}/release
+
+[ "$(id -u)" = 0 ] || { echo "ingredients.sh: containers are made by root alone" >&2; exit 1; }
+sh "$here/demo/packages.sh"
+(cd "$here" && cargo build --release --bins --examples)
+mkdir -p "$directory/server"
+sh "$here/demo/template.sh" "$directory/template.tar.zst"
+
+if [ -s "$directory/versions" ]; then
+    exit 0
+fi
+versions=
+for branch in current tesla-470; do
+    files=$directory/files-$branch
+    version=$(sh "$here/demo/debian-driver.sh" "$files" "$branch")
+    file=$directory/server/NVIDIA-Linux-x86_64-$version.run
+    # As NVIDIA compresses them: xz before 530, zstd since.
+    compression=zstd
+    [ "${version%%.*}" -ge 530 ] || compression=xz
+    "$programs/examples/assemble_run_file" --version "$version" --files "$files" --output "$file" \
+        --installer "$programs/examples/stand_in_installer" \
+        --compression $compression --decompressor "$(command -v $compression)"
+    (cd "$directory/server" && sha256sum "$(basename "$file")" > "$(basename "$file").sha256sum")
+    rm -rf "$files"
+    versions="$versions$version
+"
+done
+printf '%s' "$versions" > "$directory/versions"
