@@ -3,10 +3,10 @@
 
 #[path = "../support/gpu_host.rs"]
 mod gpu_host;
-#[path = "../support/ran.rs"]
-mod ran;
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/ran.rs"]
+mod ran;
 #[path = "../support/run_file.rs"]
 mod run_file;
 #[path = "../support/shared_object.rs"]
@@ -16,9 +16,9 @@ mod test_driver;
 #[path = "../support/world.rs"]
 mod world;
 
+mod cache;
 mod the_main_job;
 mod the_pretended_host;
-mod cache;
 mod the_run_file_builder;
 mod the_stand_in_installer;
 mod the_test_driver;
