@@ -13,9 +13,12 @@ mod run_file;
 mod shared_object;
 #[path = "../support/test_driver.rs"]
 mod test_driver;
+#[path = "../support/tree.rs"]
+mod tree;
 #[path = "../support/world.rs"]
 mod world;
 
+mod architecture;
 mod cache;
 mod the_main_job;
 mod the_pretended_host;
