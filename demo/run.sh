@@ -62,4 +62,11 @@ say "container 901"
 export PHOENIX_NVIDIA_BASE="$base" PHOENIX_NVIDIA_LXCPATH="$containers"
 # Without an NVIDIA kernel module on this host the driver is installed and cannot be asked: exit code 7 says so.
 show "$programs/phoenix-nvidia" create 901 || [ $? = 7 ]
-show lxc-attach --lxcpath "$containers" --name 901 --clear-env -- nvidia-smi --help | head -n 3
+
+say "what nvidia-smi in it says of itself"
+first=$(lxc-attach --lxcpath "$containers" --name 901 --clear-env -- nvidia-smi --help | head -n 1)
+echo "$first"
+case $first in
+    *" v$version") ;;
+    *) echo "demo: container 901 does not have the driver $version" >&2; exit 1 ;;
+esac

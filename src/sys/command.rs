@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -24,9 +25,17 @@ pub struct Command {
     program: OsString,
     arguments: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
-    input: Vec<u8>,
+    input: Input,
     deadline: Duration,
     output_limit: usize,
+}
+
+/// What a command reads on its standard input.
+#[derive(Debug, Clone)]
+enum Input {
+    Nothing,
+    Bytes(Vec<u8>),
+    File(Arc<std::fs::File>),
 }
 
 /// What a command left behind: how it ended and what it printed.
@@ -74,7 +83,7 @@ impl Command {
             program: program.as_ref().to_owned(),
             arguments: Vec::new(),
             environment: Vec::new(),
-            input: Vec::new(),
+            input: Input::Nothing,
             deadline: Duration::from_secs(60),
             output_limit: 1 << 20,
         }
@@ -104,7 +113,14 @@ impl Command {
     /// What it reads on its standard input, at most what a pipe holds (64 KiB).
     #[must_use]
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {
-        self.input = input.into();
+        self.input = Input::Bytes(input.into());
+        self
+    }
+
+    /// The file that it reads on its standard input: one that it need not be able to open by itself.
+    #[must_use]
+    pub fn input_file(mut self, file: std::fs::File) -> Self {
+        self.input = Input::File(Arc::new(file));
         self
     }
 
@@ -179,7 +195,11 @@ impl Command {
     fn spawn(&self) -> Result<Child> {
         let mut command = std::process::Command::new(&self.program);
         command.args(&self.arguments).envs(self.environment.iter().map(|(key, value)| (key, value)));
-        command.stdin(if self.input.is_empty() { Stdio::null() } else { Stdio::piped() });
+        command.stdin(match &self.input {
+            Input::Nothing => Stdio::null(),
+            Input::Bytes(_) => Stdio::piped(),
+            Input::File(file) => file.try_clone()?.into(),
+        });
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command.spawn().map_err(|error| {
             let program = self.program.to_string_lossy();
@@ -190,8 +210,8 @@ impl Command {
     }
 
     fn feed(&self, child: &mut Child) -> Result<()> {
-        let Some(mut stdin) = child.stdin.take() else { return Ok(()) };
-        match stdin.write_all(&self.input) {
+        let (Some(mut stdin), Input::Bytes(bytes)) = (child.stdin.take(), &self.input) else { return Ok(()) };
+        match stdin.write_all(bytes) {
             Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(self.failed("could not be fed", error)),
             _ => Ok(()),
         }

@@ -1,5 +1,5 @@
 //! Builds run files in NVIDIA's format around any files, and broken ones of every sort that matters.
-#![allow(dead_code, unreachable_pub, reason = "each test program and example uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test program and example uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be prepared has failed")]
 
 use std::io::{Seek, SeekFrom, Write};

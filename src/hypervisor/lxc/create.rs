@@ -173,12 +173,16 @@ impl Lxc<'_> {
                 .args(["-m", &format!("g:{}:{}:{}", group.inside, group.outside, group.count)])
                 .args(["--", "tar"]);
         }
+        // Opened here: the container's mapped root may not be able to reach the template.
+        let file = fs_err::File::open(template)?.into_parts().0;
         command
             .arg("-C")
             .arg(root)
             .args(["--numeric-owner", "--xattrs-include=security.capability", "--warning=no-xattr-write"])
-            .args(["--exclude=./dev/*", "--exclude=dev/*", "-xpf"])
-            .arg(template)
+            .args(["--exclude=./dev/*", "--exclude=dev/*"])
+            .args(decompression(template)?)
+            .args(["-xpf", "-"])
+            .input_file(file)
             .deadline(UNPACK_DEADLINE)
             .run_ok(self.cancel)
             .map(|_| ())
@@ -217,23 +221,35 @@ fn template(container: &Container) -> Result<PathBuf> {
         Error::new(Kind::Configuration, format!("container {id}: the template `{}` {what}", template.display()))
             .hint("set `template` to the path of a rootfs tarball: .tar, .tar.gz, .tar.xz or .tar.zst")
     };
-    let mut file = match fs_err::File::open(template) {
-        Ok(file) => file,
+    match fs_err::metadata(template) {
+        Ok(metadata) if metadata.is_file() => {}
+        Ok(_) => return Err(wrong("is not a file")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(wrong("does not exist")),
         Err(error) => return Err(error.into()),
-    };
-    if !file.metadata()?.is_file() {
-        return Err(wrong("is not a file"));
     }
-    let mut start = Vec::new();
-    file.by_ref().take(512).read_to_end(&mut start)?;
-    if is_tarball(&start) { Ok(template.clone()) } else { Err(wrong("is not a tarball")) }
+    match tar_option(&beginning(template)?) {
+        Some(_) => Ok(template.clone()),
+        None => Err(wrong("is not a tarball")),
+    }
 }
 
-/// Whether these first bytes are a tar archive's, or those of a compression that `tar` unpacks by itself.
-fn is_tarball(start: &[u8]) -> bool {
-    let compressed: [&[u8]; 4] = [b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh"];
-    compressed.iter().any(|magic| start.starts_with(magic)) || start.get(257..262) == Some(b"ustar")
+/// `tar`'s option for the template's compression.
+fn decompression(template: &Path) -> Result<Option<&'static str>> {
+    Ok(tar_option(&beginning(template)?).flatten())
+}
+
+fn beginning(template: &Path) -> Result<Vec<u8>> {
+    let mut start = Vec::new();
+    fs_err::File::open(template)?.take(512).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// The option for an archive that begins like this; `None` for what is no tarball.
+fn tar_option(start: &[u8]) -> Option<Option<&'static str>> {
+    let compressed: [(&[u8], &str); 4] =
+        [(b"\x1f\x8b", "--gzip"), (b"\xfd7zXZ\0", "--xz"), (b"\x28\xb5\x2f\xfd", "--zstd"), (b"BZh", "--bzip2")];
+    let option = compressed.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, option)| Some(*option));
+    option.or_else(|| (start.get(257..262) == Some(b"ustar")).then_some(None))
 }
 
 fn require_bridge(id: ContainerId, bridge: &str) -> Result<()> {
@@ -342,11 +358,11 @@ mod tests {
 
     #[test]
     fn tarballs_are_known_by_their_first_bytes() {
-        assert!(is_tarball(b"\x28\xb5\x2f\xfd\0"));
+        assert_eq!(tar_option(b"\x28\xb5\x2f\xfd\0"), Some(Some("--zstd")));
         let mut tar = vec![0; 512];
         tar[257..262].copy_from_slice(b"ustar");
-        assert!(is_tarball(&tar));
-        assert!(!is_tarball(b"<!DOCTYPE html>"));
-        assert!(!is_tarball(b""));
+        assert_eq!(tar_option(&tar), Some(None));
+        assert_eq!(tar_option(b"<!DOCTYPE html>"), None);
+        assert_eq!(tar_option(b""), None);
     }
 }

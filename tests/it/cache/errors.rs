@@ -152,7 +152,7 @@ fn a_wrong_driver_under_the_right_url_is_refused() {
 }
 
 #[test]
-fn an_interruption_ends_a_download_and_keeps_what_came() {
+fn an_interruption_ends_a_download_and_nothing_gets_its_name() {
     let world = World::new();
     let bytes = driver("580.76.05").build();
     let (arrived, wait) = std::sync::mpsc::channel();
