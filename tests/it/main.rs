@@ -20,6 +20,7 @@ mod world;
 
 mod architecture;
 mod cache;
+mod hostile;
 mod the_main_job;
 mod the_pretended_host;
 mod the_run_file_builder;
