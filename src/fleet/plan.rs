@@ -3,7 +3,7 @@
 use crate::cache::Presence as Cached;
 use crate::config::{Container, WantedDriver};
 use crate::container_id::ContainerId;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
 use crate::install::presence::Presence;
 
@@ -60,9 +60,31 @@ impl Fleet<'_> {
             if dependency && self.hypervisor.state(id)? != State::Absent {
                 continue;
             }
+            self.require_source(container)?;
             containers.push(plan_container(container, &self.observe(container)?, dependency));
         }
         Ok(Plan { containers })
+    }
+
+    /// A source that is configured comes first in the order; any other must exist already.
+    fn require_source(&self, container: &Container) -> Result<()> {
+        let Some(source) = container.clone_from else { return Ok(()) };
+        let configured = self.configuration.containers().any(|(id, _)| id == source);
+        if configured
+            || self.hypervisor.state(source)? != State::Absent
+            || self.hypervisor.state(container.id)? != State::Absent
+        {
+            return Ok(());
+        }
+        let file = self.configuration.containers_file().display();
+        Err(Error::new(
+            Kind::Configuration,
+            format!(
+                "container {}: its source, container {source}, does not exist and is not defined in `{file}`",
+                container.id
+            ),
+        )
+        .hint("set `clone_from_ctid` to a container that exists, or define it"))
     }
 }
 

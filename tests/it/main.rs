@@ -11,6 +11,8 @@ mod ran;
 mod run_file;
 #[path = "../support/shared_object.rs"]
 mod shared_object;
+#[path = "../support/shown.rs"]
+mod shown;
 #[path = "../support/test_driver.rs"]
 mod test_driver;
 #[path = "../support/tree.rs"]
@@ -19,6 +21,7 @@ mod tree;
 mod world;
 
 mod architecture;
+mod bad_input;
 mod cache;
 mod hostile;
 mod the_main_job;

@@ -27,8 +27,13 @@ impl Lxc<'_> {
         if let Some(network) = &container.network {
             require_bridge(container.id, &network.bridge)?;
         }
-        if self.config(container.id).exists() || container.clone_from.is_some() {
+        if self.config(container.id).exists() {
             return Ok(());
+        }
+        if let Some(source) = container.clone_from {
+            // One that does not exist yet is made before its copy.
+            let there = self.config(source).exists();
+            return if there { self.check_privilege_of_copy(source, container) } else { Ok(()) };
         }
         template(container)?;
         if container.unprivileged == Some(true) {
@@ -271,7 +276,7 @@ fn subordinate_ids() -> Result<IdMap> {
                     "unprivileged containers need the ids 100000 to 165535, and `{file}` does not give them to root"
                 ),
             )
-            .hint(format!("echo root:100000:65536 >> {file}")));
+            .hint(format!("give them with `echo root:100000:65536 >> {file}`")));
         }
     }
     Ok(IdMap::new(vec![IDS], vec![IDS]))
