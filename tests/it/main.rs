@@ -23,6 +23,7 @@ mod world;
 mod architecture;
 mod bad_input;
 mod cache;
+mod conformance;
 mod hostile;
 mod the_main_job;
 mod the_pretended_host;
