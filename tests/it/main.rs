@@ -25,6 +25,7 @@ mod bad_input;
 mod cache;
 mod conformance;
 mod hostile;
+mod plain_lxc;
 mod the_main_job;
 mod the_pretended_host;
 mod the_run_file_builder;

@@ -59,10 +59,7 @@ impl Lxc<'_> {
     }
 
     pub(super) fn remove(&self, id: ContainerId) -> Result<()> {
-        let staging = self.staging(id);
-        if staging.exists() {
-            fs_err::remove_dir_all(&staging)?;
-        }
+        self.clear_staging(id)?;
         if self.current_state(id)? == State::Absent {
             return Ok(());
         }
