@@ -96,7 +96,8 @@ pub fn plan_container(container: &Container, observation: &Observation, dependen
     let mut driver = container.driver.as_ref();
     for feature in &container.features {
         if feature == "nvidia" {
-            steps.extend(driver.take().map(|driver| driver_steps(driver, observation)).unwrap_or_default());
+            let is_copy = container.clone_from.is_some();
+            steps.extend(driver.take().map(|driver| driver_steps(driver, observation, is_copy)).unwrap_or_default());
         } else {
             steps.extend(feature_step(feature, observation));
         }
@@ -126,7 +127,7 @@ fn bringing_up(observation: &Observation) -> Option<Step> {
     }
 }
 
-fn driver_steps(driver: &WantedDriver, observation: &Observation) -> Vec<Step> {
+fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
     let version = driver.version.clone();
     let verify = Step::Verify { version: version.clone() };
     if observation.presence.is_complete(&version) {
@@ -136,13 +137,16 @@ fn driver_steps(driver: &WantedDriver, observation: &Observation) -> Vec<Step> {
     if !matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. })) {
         steps.push(Step::FetchRunFile { version: version.clone() });
     }
-    steps.push(Step::InstallDriver { version, why: reason(driver, observation) });
+    steps.push(Step::InstallDriver { version, why: reason(driver, observation, is_copy) });
     steps.push(verify);
     steps
 }
 
-fn reason(driver: &WantedDriver, observation: &Observation) -> String {
+fn reason(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> String {
     match &observation.presence {
+        Presence::Absent if observation.state == State::Absent && is_copy => {
+            "unless its source has brought it along".to_owned()
+        }
         Presence::Absent => "none is there".to_owned(),
         Presence::Complete { version, .. } => format!("replaces {version}"),
         Presence::Incomplete { why, .. } => match observation.presence.version() {

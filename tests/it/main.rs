@@ -26,6 +26,7 @@ mod cache;
 mod conformance;
 mod hostile;
 mod plain_lxc;
+mod printed;
 mod the_main_job;
 mod the_pretended_host;
 mod the_run_file_builder;
