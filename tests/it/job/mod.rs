@@ -1,0 +1,8 @@
+//! The main job from its beginning to its end: the real program on real containers, as operators run it.
+
+mod create;
+mod failures;
+mod fixture;
+mod process;
+mod surroundings;
+mod tree;
