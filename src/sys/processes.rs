@@ -1,4 +1,4 @@
-//! Processes of a container, seen from the host: found by their environment, ended without asking them.
+//! Processes that have lost their parent, in a container or on the host: found by their environment, and ended.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,7 +11,8 @@ use crate::error::{Error, Kind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Kills every process in the PID namespace of `init` whose environment holds `marker`, and waits until they are gone.
+/// Kills every process in the PID namespace of `init`, without itself, whose environment holds `marker`, and waits
+/// until they are gone.
 ///
 /// A container can put the marker into any of its processes' environments; it only ever harms its own.
 ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Exec, State};
+use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::idmap::IdMap;
 use crate::sys::rootfs::Rootfs;
@@ -18,10 +19,14 @@ const STOP_SECONDS: u64 = 60;
 
 impl Lxc<'_> {
     pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
+        self.state_unless(id, self.cancel)
+    }
+
+    fn state_unless(&self, id: ContainerId, cancel: &Cancel) -> Result<State> {
         if !self.config(id).exists() {
             return Ok(State::Absent);
         }
-        let output = self.tool("lxc-info", id).args(["-s", "-p"]).run_ok(self.cancel)?.stdout_text();
+        let output = self.tool("lxc-info", id).args(["-s", "-p"]).run_ok(cancel)?.stdout_text();
         state_of(&output).ok_or_else(|| {
             Error::new(Kind::Command, format!("container {id}: `lxc-info` said nothing about its state")).output(output)
         })
@@ -46,23 +51,22 @@ impl Lxc<'_> {
     }
 
     pub(super) fn bring_down(&self, id: ContainerId) -> Result<()> {
-        match self.current_state(id)? {
+        // Not to be interrupted: what was started for a while must not go on running because of a Ctrl-C.
+        let cancel = Cancel::new()?;
+        match self.state_unless(id, &cancel)? {
             State::Stopped | State::Absent => return Ok(()),
             State::Frozen => {
-                self.tool("lxc-unfreeze", id).run_ok(self.cancel)?;
+                self.tool("lxc-unfreeze", id).run_ok(&cancel)?;
             }
             State::Running { .. } => {}
         }
         let deadline = Duration::from_secs(STOP_SECONDS + 30);
         let stop = self.tool("lxc-stop", id).args(["-t", &STOP_SECONDS.to_string()]).deadline(deadline);
-        stop.run_ok(self.cancel).map(|_| ()).map_err(|error| error.within(format!("container {id} does not stop")))
+        stop.run_ok(&cancel).map(|_| ()).map_err(|error| error.within(format!("container {id} does not stop")))
     }
 
     pub(super) fn remove(&self, id: ContainerId) -> Result<()> {
-        let staging = self.staging(id);
-        if staging.exists() {
-            fs_err::remove_dir_all(&staging)?;
-        }
+        self.clear_staging(id)?;
         if self.current_state(id)? == State::Absent {
             return Ok(());
         }
