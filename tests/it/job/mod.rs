@@ -3,6 +3,8 @@
 mod create;
 mod failures;
 mod fixture;
+mod kills;
+mod lifecycle;
 mod process;
 mod surroundings;
 mod tree;
