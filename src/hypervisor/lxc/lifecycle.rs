@@ -10,12 +10,17 @@ use crate::hypervisor::{Exec, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::idmap::IdMap;
+use crate::sys::processes;
 use crate::sys::rootfs::Rootfs;
 
 use super::{Lxc, config_file};
 
 // How long a container's init may take to end its processes before it is killed.
 const STOP_SECONDS: u64 = 60;
+// The exit code of what SIGKILL has ended.
+const KILLED: i32 = 137;
+// How long a container that is being killed may go on after one of its processes.
+const SETTLING: Duration = Duration::from_secs(1);
 
 impl Lxc<'_> {
     pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
@@ -85,7 +90,7 @@ impl Lxc<'_> {
         }
         let command = command.arg("--").args(&exec.words).deadline(exec.deadline).output_limit(exec.output_limit);
         let output = command.run_watched(self.cancel, watch)?;
-        if !output.success() && !matches!(self.current_state(id)?, State::Running { .. }) {
+        if !output.success() && !self.still_runs(id, &output)? {
             let first = exec.words.first().map(String::as_str).unwrap_or_default();
             return Err(Error::new(
                 Kind::Command,
@@ -95,6 +100,13 @@ impl Lxc<'_> {
             .output(output.last_lines()));
         }
         Ok(output)
+    }
+
+    /// Whether a container runs in which a command has just ended like this.
+    fn still_runs(&self, id: ContainerId, output: &Output) -> Result<bool> {
+        let State::Running { init } = self.current_state(id)? else { return Ok(false) };
+        // When a container is killed, its processes end before its init does, and that before LXC knows.
+        Ok(output.code != KILLED || !processes::ends_within(init, SETTLING)?)
     }
 
     pub(super) fn open_rootfs(&self, id: ContainerId) -> Result<Rootfs> {
