@@ -101,7 +101,7 @@ fn an_installer_that_never_ends_is_ended_by_an_interruption() {
     let job = Job::without_driver();
     job.want_misbehaving(Misbehaviour::Hang);
     let mut process = job.start("create");
-    process.wait_until("the installer runs", || job.rootfs("var/log/nvidia-installer.log").exists());
+    process.wait_until("the installer runs", |_| job.rootfs("var/log/nvidia-installer.log").exists());
     process.interrupt();
     let ran = process.end().exits(130);
     assert!(ran.stderr.contains("error: interrupted\n"), "{}", ran.stderr);
@@ -115,7 +115,7 @@ fn a_container_that_is_stopped_during_the_installation_is_told_and_cleared_away(
     let job = Job::without_driver();
     job.want_misbehaving(Misbehaviour::HangAfterHalf);
     let mut process = job.start("create");
-    process.wait_until("half of it is installed", || job.rootfs("usr/bin/nvidia-smi").exists());
+    process.wait_until("half of it is installed", |_| job.rootfs("usr/bin/nvidia-smi").exists());
     job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
     let ran = process.end().exits(6);
     let message = format!("error: container {} does not run, so `sh` could not be run in it\n", job.ctid);

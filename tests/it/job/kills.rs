@@ -72,7 +72,7 @@ fn killed_while_it_downloads_it_goes_on_where_it_was() {
             .map(|it| it.metadata().map_or(0, |it| it.len()))
             .sum::<u64>()
     };
-    process.wait_until("half is downloaded", || partial_bytes() == half as u64);
+    process.wait_until("half is downloaded", |_| partial_bytes() == half as u64);
     process.kill();
     job.is_mended_by_another_run();
     let asked = server.asked_for(".run");
@@ -84,7 +84,7 @@ fn killed_while_it_makes_the_container_it_makes_it_again() {
     let job = Job::new();
     let staging = job.world.lxcpath().join(format!(".phoenix-nvidia-{}", job.ctid));
     let mut process = job.start("create");
-    process.wait_until("the template is being unpacked", || staging.join(format!("{}/rootfs/usr", job.ctid)).exists());
+    process.wait_until("the template is being unpacked", |_| staging.join(format!("{}/rootfs/usr", job.ctid)).exists());
     process.kill();
     assert!(!job.world.rootfs(job.ctid).exists());
     job.is_mended_by_another_run();
@@ -95,7 +95,7 @@ fn killed_while_it_copies_the_run_file_it_clears_that_away() {
     let job = Job::without_driver();
     job.cache(&TestDriver::new(VERSION).compression(Compression::None).library_size(6 << 20));
     let mut process = job.start("create");
-    process.wait_until("the run file is being copied", || {
+    process.wait_until("the run file is being copied", |_| {
         scratch_of(&job).is_some_and(|scratch| scratch.join(TestDriver::new(VERSION).file_name()).exists())
     });
     process.kill();
@@ -111,7 +111,7 @@ fn killed_while_the_installer_runs_it_ends_that_and_begins_again() {
     let job = Job::without_driver();
     job.cache(&TestDriver::new(VERSION).misbehaving(Misbehaviour::HangAfterHalf));
     let mut process = job.start("create");
-    process.wait_until("half of it is installed", || job.rootfs("usr/bin/nvidia-smi").exists());
+    process.wait_until("half of it is installed", |_| job.rootfs("usr/bin/nvidia-smi").exists());
     process.kill();
     assert!(!job.receipt().exists());
     assert_eq!(job.status()["verdict"], "wrong");

@@ -70,7 +70,7 @@ fn a_stopped_container_is_stopped_again_when_its_installation_fails_or_is_interr
     fs_err::remove_file(job.rootfs("var/log/nvidia-installer.log")).unwrap();
     job.cache(&TestDriver::new(VERSION).misbehaving(Misbehaviour::Hang));
     let mut process = job.start("install");
-    process.wait_until("the installer runs", || job.rootfs("var/log/nvidia-installer.log").exists());
+    process.wait_until("the installer runs", |_| job.rootfs("var/log/nvidia-installer.log").exists());
     process.interrupt();
     let ran = process.end().exits(130);
     assert!(ran.stderr.contains("error: interrupted\n"), "{}", ran.stderr);

@@ -5,6 +5,8 @@ mod failures;
 mod fixture;
 mod kills;
 mod lifecycle;
+mod mistakes;
 mod process;
 mod surroundings;
 mod tree;
+mod verification;

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 
 use phoenix_nvidia::sys::cancel::Cancel;
 
+use crate::gpu_host::PretendedGpuHost;
 use crate::ran::Ran;
 use crate::world::World;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 // How long a condition may take to come true, and how often it is looked at.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -25,29 +27,42 @@ pub(super) struct Process {
 
 impl Process {
     /// Starts the program in a world; what it prints goes to files there, so that it never waits for a reader.
-    #[expect(clippy::disallowed_methods, reason = "it is to be killed, which the library's command never does first")]
     pub(super) fn start(world: &World, arguments: &[&str]) -> Self {
+        Self::spawn(world, &[&[PROGRAM], arguments].concat())
+    }
+
+    /// The same on a host that seems to have GPUs.
+    pub(super) fn start_on(host: &PretendedGpuHost, world: &World, arguments: &[&str]) -> Self {
+        let namespace = host.mount_namespace();
+        Self::spawn(world, &[&["nsenter", &namespace, "--", PROGRAM], arguments].concat())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "it is to be killed, which the library's command never does first")]
+    fn spawn(world: &World, words: &[&str]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let (stdout, stderr) = (world.scratch(&format!("stdout-{number}")), world.scratch(&format!("stderr-{number}")));
-        let child = Command::new(env!("CARGO_BIN_EXE_phoenix-nvidia"))
-            .args(arguments)
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .envs(world.environment())
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())
             .stderr(File::create(&stderr).unwrap())
             .spawn()
             .unwrap();
-        Self { child, command: arguments.join(" "), stdout, stderr }
+        Self { child, command: words.join(" "), stdout, stderr }
     }
 
-    /// Waits until something has come true while the program runs.
+    /// Waits until something has come true while the program runs; it is shown what the program has said so far.
     #[track_caller]
-    pub(super) fn wait_until(&mut self, what: &str, is_so: impl Fn() -> bool) {
+    pub(super) fn wait_until(&mut self, what: &str, is_so: impl Fn(&str) -> bool) {
         let cancel = Cancel::new().unwrap();
         let began = Instant::now();
-        while !is_so() {
+        loop {
             let said = fs_err::read_to_string(&self.stderr).unwrap();
+            if is_so(&said) {
+                return;
+            }
             assert!(self.child.try_wait().unwrap().is_none(), "it ended before {what}\n{said}");
             assert!(began.elapsed() < PATIENCE, "{what}: in vain\n{said}");
             cancel.wait(LOOK_AGAIN).unwrap();
