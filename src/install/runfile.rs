@@ -13,12 +13,13 @@ use crate::event::{Activity, Event};
 use crate::hypervisor::Exec;
 use crate::sys::atomic;
 use crate::sys::command::{Output, last_lines};
+use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::preflight::{self, Needs, Ready};
 use super::receipt::{self, InstalledFile, InstalledLink, Receipt, Way};
 use super::scratch::{self, Scratch};
-use super::{PROGRAM_DIRECTORIES, Site, presence};
+use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, presence};
 
 // The slowest measured installation took 31 s; slow disks take longer, and one that hangs must end some day.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -34,22 +35,32 @@ pub fn install(site: &Site<'_>, run_file: &VerifiedRunFile) -> Result<Receipt> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
     scratch::clear_leftovers(site, &rootfs, init)?;
+    let installed = install_into(site, &rootfs, init, run_file);
+    if installed.is_err() {
+        rootfs.remove_if_empty(OWN_DIRECTORY);
+    }
+    installed
+}
+
+fn install_into(site: &Site<'_>, rootfs: &Rootfs, init: u32, run_file: &VerifiedRunFile) -> Result<Receipt> {
     let ready = preflight::check(
         site,
-        &rootfs,
+        rootfs,
         Needs::of(run_file.bytes(), run_file.uncompressed_kib().map(|kib| kib.saturating_mul(1024))),
     )?;
-    let scratch = Scratch::make(&rootfs, ready.workplace)?;
+    let scratch = Scratch::make(rootfs, ready.workplace)?;
     let path = format!("{}/{}", scratch.path(), file_name(run_file));
-    copy_in(site, &rootfs, run_file, &path)?;
-    put_stand_ins(&rootfs, scratch.path(), &ready)?;
-    receipt::remove(site, &rootfs)?;
-    let output = run(site, run_file.version(), scratch.path(), &path)?;
-    let log = fetch_log(site, &rootfs)?;
+    copy_in(site, rootfs, run_file, &path)?;
+    put_stand_ins(rootfs, scratch.path(), &ready)?;
+    receipt::remove(site, rootfs)?;
+    // The log of an earlier installation would speak for this one, should it end before it writes its own.
+    rootfs.remove(installer::LOG)?;
+    let output = run(site, init, run_file.version(), scratch.path(), &path)?;
+    let log = fetch_log(site, rootfs)?;
     scratch.remove()?;
     judge(site, run_file.version(), &output, &log)?;
-    let receipt = take_stock(site, &rootfs, run_file)?;
-    receipt::save(site, &rootfs, &receipt)?;
+    let receipt = take_stock(site, rootfs, run_file)?;
+    receipt::save(site, rootfs, &receipt)?;
     Ok(receipt)
 }
 
@@ -146,7 +157,7 @@ fn put_stand_ins(rootfs: &Rootfs, scratch: &str, ready: &Ready) -> Result<()> {
     Ok(())
 }
 
-fn run(site: &Site<'_>, version: &DriverVersion, scratch: &str, path: &str) -> Result<Output> {
+fn run(site: &Site<'_>, init: u32, version: &DriverVersion, scratch: &str, path: &str) -> Result<Output> {
     let words = ["sh", path].into_iter().chain(installer::install_options(version));
     let programs = format!("{}:{scratch}/stand-ins", PROGRAM_DIRECTORIES.join(":"));
     let mut exec =
@@ -161,10 +172,9 @@ fn run(site: &Site<'_>, version: &DriverVersion, scratch: &str, path: &str) -> R
     });
     progress(site, Activity::Install, path, unpacked, None, true);
     if output.is_err() {
-        // Its process group was killed from outside; a process that left the group goes with the next installation,
-        // or here, if the container still runs.
-        let ended = site.require_running().and_then(|init| crate::sys::processes::kill_marked(init, scratch));
-        if let Err(error) = ended {
+        // Its process group was killed from outside; a process that left the group is found by its environment. The
+        // hypervisor is not asked whether `init` still runs: after an interruption it answers nothing any more.
+        if let Err(error) = processes::kill_marked(init, scratch) {
             tracing::warn!("container {}: {error}", site.id);
         }
     }

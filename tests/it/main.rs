@@ -17,7 +17,7 @@ mod test_driver;
 mod world;
 
 mod cache;
-mod the_main_job;
+mod job;
 mod the_pretended_host;
 mod the_run_file_builder;
 mod the_stand_in_installer;

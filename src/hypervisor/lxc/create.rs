@@ -12,12 +12,14 @@ use crate::hypervisor::{Desired, Drift, State};
 use crate::sys::command::Command;
 use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
-use crate::sys::{atomic, command};
+use crate::sys::{atomic, command, processes};
 
 use super::{Lxc, config_file, settings};
 
 const UNPACK_DEADLINE: Duration = Duration::from_secs(30 * 60);
 const COPY_DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
+// In the environment of whoever works in a staging directory.
+const STAGING: &str = "PHOENIX_NVIDIA_STAGING";
 // The map that the operators' scripts have always used, and Proxmox's.
 const IDS: Range = Range { inside: 0, outside: 100_000, count: 65_536 };
 
@@ -82,7 +84,7 @@ impl Lxc<'_> {
         let container = desired.container;
         let name = container.id.to_string();
         let copy = self.tool("lxc-copy", source).args(["-N", &name, "--allowrunning", "-p"]).arg(staging);
-        copy.deadline(COPY_DEADLINE).run_ok(self.cancel).map_err(|error| {
+        copy.env(STAGING, staging).deadline(COPY_DEADLINE).run_ok(self.cancel).map_err(|error| {
             let hint = if Path::new("/usr/bin/rsync").exists() {
                 "look at the tool's message above, and at the free space with `df`"
             } else {
@@ -149,7 +151,7 @@ impl Lxc<'_> {
     /// Lets `make` build `<staging>/<id>` and moves it to its place; whatever fails, nothing is left.
     fn staged(&self, id: ContainerId, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let staging = self.staging(id);
-        remove_tree(&staging)?;
+        self.clear_staging(id)?;
         fs_err::create_dir_all(&staging)?;
         let made = make(&staging).and_then(|()| {
             fs_err::rename(staging.join(id.to_string()), self.directory(id))?;
@@ -162,6 +164,13 @@ impl Lxc<'_> {
     /// Where a container is built before it has its place; hidden from `lxc-ls` by its dot.
     pub(super) fn staging(&self, id: ContainerId) -> PathBuf {
         self.lxcpath.join(format!(".phoenix-nvidia-{id}"))
+    }
+
+    /// Removes what an earlier run, killed in the middle, has left; its `tar` or `lxc-copy` may still be at work there.
+    pub(super) fn clear_staging(&self, id: ContainerId) -> Result<()> {
+        let marker = format!("{STAGING}={}\0", self.staging(id).display());
+        processes::kill_marked(std::process::id(), &marker)?;
+        remove_tree(&self.staging(id))
     }
 
     fn unpack(&self, template: &Path, root: &Path, idmap: &IdMap, id: ContainerId) -> Result<()> {
@@ -183,6 +192,7 @@ impl Lxc<'_> {
             .args(decompression(template)?)
             .args(["-xpf", "-"])
             .input_file(file)
+            .env(STAGING, self.staging(id))
             .deadline(UNPACK_DEADLINE)
             .run_ok(self.cancel)
             .map(|_| ())
