@@ -145,6 +145,24 @@ pub(crate) enum Verb {
     },
 }
 
+impl Verb {
+    /// Whether it only shows what it would do.
+    pub(crate) fn is_rehearsal(&self) -> bool {
+        match self {
+            Self::Create(Change { dry_run, .. })
+            | Self::Install(Change { dry_run, .. })
+            | Self::Uninstall(Removal { dry_run, .. })
+            | Self::Destroy(Destroy { dry_run, .. })
+            | Self::Cache {
+                verb:
+                    CacheVerb::Fetch { dry_run, .. } | CacheVerb::Import { dry_run, .. } | CacheVerb::Prune { dry_run },
+            } => *dry_run,
+            Self::Plan(_) => true,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Change {
     /// Containers

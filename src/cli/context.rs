@@ -28,8 +28,9 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(global: &'a Global) -> Result<Self> {
-        log_file::open(&global.log_file, global.verbose)?;
+    /// Everything for a run; one that is a rehearsal writes no log either.
+    pub(crate) fn new(global: &'a Global, is_rehearsal: bool) -> Result<Self> {
+        log_file::open((!is_rehearsal).then_some(&*global.log_file), global.verbose)?;
         let layout = layout(global);
         let configuration = Configuration::load(&layout)?;
         let cancel = Arc::new(Cancel::new()?);

@@ -59,22 +59,18 @@ impl Fleet<'_> {
         self.each(ids, |container, report| {
             let driver = wanted_driver(container)?;
             let _lock = self.lock(container.id)?;
-            let before = self.hypervisor.state(container.id)?;
-            if before == State::Absent {
+            let install = Step::InstallDriver { version: driver.version.clone(), why: String::new() };
+            let install_and_verify = |report: &mut ContainerReport| {
+                self.step(container, &install, report)?;
+                self.verify_into(container, require_live, report)
+            };
+            if self.hypervisor.state(container.id)? != State::Stopped {
                 self.site(container.id).require_running()?;
+                return install_and_verify(report);
             }
-            let up = matches!(before, State::Running { .. });
-            if !up {
-                self.step(container, &Step::Start, report)?;
-            }
-            let installed = self
-                .step(container, &Step::InstallDriver { version: driver.version.clone(), why: String::new() }, report)
-                .and_then(|()| self.verify_into(container, require_live, report));
-            if !up {
-                self.hypervisor.stop(container.id)?;
-                report.done.push("stop again".to_owned());
-            }
-            installed
+            let installed = self.step(container, &Step::Start, report).and_then(|()| install_and_verify(report));
+            let stopped = self.step(container, &Step::StopAgain, report);
+            installed.and(stopped)
         })
     }
 
@@ -178,6 +174,7 @@ impl Fleet<'_> {
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
             Step::Restart => self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?,
             Step::Start => self.hypervisor.start(id)?,
+            Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
             Step::InstallDriver { .. } => return self.install_driver(container),

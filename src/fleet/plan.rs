@@ -88,6 +88,31 @@ impl Fleet<'_> {
     }
 }
 
+impl Fleet<'_> {
+    /// What `install` would do for these containers; changes nothing.
+    ///
+    /// # Errors
+    /// One of them is not configured, asks for no driver, or does not exist.
+    pub fn plan_installation(&self, ids: &[ContainerId]) -> Result<Plan> {
+        let mut containers = Vec::new();
+        for id in ids {
+            let container = self.configuration.container(*id)?;
+            let driver = super::wanted_driver(container)?;
+            let observation = self.observe(container)?;
+            let mut steps = driver_steps(driver, &observation, container.clone_from.is_some());
+            if observation.state == State::Stopped {
+                steps.insert(0, Step::Start);
+                steps.push(Step::StopAgain);
+            } else {
+                self.site(*id).require_running()?;
+            }
+            let notes = driver.notes.clone();
+            containers.push(ContainerPlan { id: *id, name: container.name.clone(), dependency: false, steps, notes });
+        }
+        Ok(Plan { containers })
+    }
+}
+
 /// The plan of one container.
 pub fn plan_container(container: &Container, observation: &Observation, dependency: bool) -> ContainerPlan {
     let mut steps = Vec::new();

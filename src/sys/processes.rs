@@ -1,4 +1,4 @@
-//! Processes of a container, seen from the host: found by their environment, ended without asking them.
+//! Processes that have lost their parent, in a container or on the host: found by their environment, and ended.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,7 +11,8 @@ use crate::error::{Error, Kind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Kills every process in the PID namespace of `init` whose environment holds `marker`, and waits until they are gone.
+/// Kills every process in the PID namespace of `init`, without itself, whose environment holds `marker`, and waits
+/// until they are gone.
 ///
 /// A container can put the marker into any of its processes' environments; it only ever harms its own.
 ///
@@ -35,6 +36,24 @@ pub fn kill_marked(init: u32, marker: &str) -> Result<usize> {
     Ok(killed)
 }
 
+/// Whether a process has ended, or does so within this time.
+///
+/// # Errors
+/// It cannot be watched.
+pub fn ends_within(process: u32, patience: Duration) -> Result<bool> {
+    let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) else { return Ok(true) };
+    match pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(process) => Ok(ended(&process, patience)),
+        Err(rustix::io::Errno::SRCH) => Ok(true),
+        Err(error) => Err(std::io::Error::from(error).into()),
+    }
+}
+
+fn ended(process: &std::os::fd::OwnedFd, patience: Duration) -> bool {
+    let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+    !matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)), Ok(0))
+}
+
 fn is_in(process: &Path, namespace: &Path) -> bool {
     fs_err::read_link(process.join("ns/pid")).is_ok_and(|found| found == namespace)
 }
@@ -45,13 +64,9 @@ fn is_marked(process: &Path, marker: &str) -> bool {
 }
 
 fn wait_until_gone(process: &std::os::fd::OwnedFd, number: i32) -> Result<()> {
-    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
-        Ok(0) => Err(Error::new(
-            Kind::Host,
-            format!("process {number} did not end within {} s of SIGKILL", PATIENCE.as_secs()),
-        )
-        .hint("it waits for the kernel; look at its state in `/proc`, and run the same command again")),
-        _ => Ok(()),
+    if ended(process, PATIENCE) {
+        return Ok(());
     }
+    Err(Error::new(Kind::Host, format!("process {number} did not end within {} s of SIGKILL", PATIENCE.as_secs()))
+        .hint("it waits for the kernel; look at its state in `/proc`, and run the same command again"))
 }
