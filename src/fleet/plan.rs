@@ -86,9 +86,7 @@ impl Fleet<'_> {
         )
         .hint("set `clone_from_ctid` to a container that exists, or define it"))
     }
-}
 
-impl Fleet<'_> {
     /// What `install` would do for these containers; changes nothing.
     ///
     /// # Errors
@@ -99,7 +97,7 @@ impl Fleet<'_> {
             let container = self.configuration.container(*id)?;
             let driver = super::wanted_driver(container)?;
             let observation = self.observe(container)?;
-            let mut steps = driver_steps(driver, &observation, container.clone_from.is_some());
+            let mut steps = driver_steps(driver, &observation, false);
             if observation.state == State::Stopped {
                 steps.insert(0, Step::Start);
                 steps.push(Step::StopAgain);
@@ -121,7 +119,7 @@ pub fn plan_container(container: &Container, observation: &Observation, dependen
     let mut driver = container.driver.as_ref();
     for feature in &container.features {
         if feature == "nvidia" {
-            let is_copy = container.clone_from.is_some();
+            let is_copy = observation.state == State::Absent && container.clone_from.is_some();
             steps.extend(driver.take().map(|driver| driver_steps(driver, observation, is_copy)).unwrap_or_default());
         } else {
             steps.extend(feature_step(feature, observation));
@@ -152,6 +150,7 @@ fn bringing_up(observation: &Observation) -> Option<Step> {
     }
 }
 
+/// `is_copy` says that the container does not exist yet and will be a copy of another.
 fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
     let version = driver.version.clone();
     let verify = Step::Verify { version: version.clone() };
@@ -159,7 +158,9 @@ fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool)
         return vec![verify];
     }
     let mut steps = Vec::new();
-    if !matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. })) {
+    let cached = matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. }));
+    // What a copy brings along need not be fetched; the installation fetches it when the copy has brought nothing.
+    if !cached && !is_copy {
         steps.push(Step::FetchRunFile { version: version.clone() });
     }
     steps.push(Step::InstallDriver { version, why: reason(driver, observation, is_copy) });
@@ -169,9 +170,7 @@ fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool)
 
 fn reason(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> String {
     match &observation.presence {
-        Presence::Absent if observation.state == State::Absent && is_copy => {
-            "unless its source has brought it along".to_owned()
-        }
+        Presence::Absent if is_copy => "unless its source has brought it along".to_owned(),
         Presence::Absent => "none is there".to_owned(),
         Presence::Complete { version, .. } => format!("replaces {version}"),
         Presence::Incomplete { why, .. } => match observation.presence.version() {
