@@ -33,8 +33,8 @@ impl Job {
     /// The commands of processes on the host that work on this world's containers, beside LXC's own monitor.
     fn tools_that_run(&self) -> Vec<String> {
         let lxcpath = self.world.lxcpath().display().to_string();
-        let command = |entry: std::fs::DirEntry| fs_err::read(entry.path().join("cmdline")).ok();
-        let commands = std::fs::read_dir("/proc").unwrap().flatten().filter_map(command);
+        let command = |entry: fs_err::DirEntry| fs_err::read(entry.path().join("cmdline")).ok();
+        let commands = fs_err::read_dir("/proc").unwrap().flatten().filter_map(command);
         let texts = commands.map(|command| String::from_utf8_lossy(&command).replace('\0', " "));
         texts
             .filter(|text| text.contains(&lxcpath) && !text.contains("[lxc monitor]") && !text.starts_with("lxc-start"))
