@@ -8,7 +8,7 @@ set -eu
 
 directory=$1
 branch=${2:-current}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=$(sh "$(dirname "$0")/mirror.sh")
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 case $branch in

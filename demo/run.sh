@@ -33,40 +33,82 @@ show() {
 
 say "ingredients: template and run files"
 sh "$here/demo/ingredients.sh" "$directory"
-version=$(head -n 1 "$directory/versions")
+version=$(sed -n 1p "$directory/versions")
+older=$(sed -n 2p "$directory/versions")
+phoenix=$programs/phoenix-nvidia
 
-say "a server for $directory/server"
+say "a web server for $directory/server, on loopback"
+rm -f "$directory/port"
 "$programs/examples/serve_directory" "$directory/server" > "$directory/port" &
 server=$!
 until [ -s "$directory/port" ]; do kill -0 "$server"; sleep 0.1; done
-url=http://127.0.0.1:$(cat "$directory/port")/NVIDIA-Linux-x86_64-$version.run
+host=127.0.0.1:$(cat "$directory/port")
 
-mkdir -p "$base/etc" "$base/cache" "$containers"
-cat > "$base/etc/phoenix_lxc_configs.json" << END
+# The two files that operators have. {version} makes one URL serve every version.
+configure() {
+    cat > "$base/etc/phoenix_lxc_configs.json" << END
 {
-  "nvidia_driver_version": "$version",
-  "nvidia_runfile_url": "$url",
-  "nvidia_runfile_sha256": "$(cut -d ' ' -f 1 "$directory/server/NVIDIA-Linux-x86_64-$version.run.sha256sum")",
+  "nvidia_driver_version": "$1",
+  "nvidia_runfile_url": "http://$host/NVIDIA-Linux-{arch}-{version}.run",
   "lxc_configs": {
     "901": {
-      "name": "gpu1", "memory_mb": 1024, "cores": 1, "template": "$directory/template.tar.zst",
-      "unprivileged": true, "features": ["nvidia"], "gpu_assignment": "none",
-      "lxc_options": ["lxc.init.cmd=/bin/sleep infinity", "lxc.apparmor.profile=unconfined"]
+      "name": "gpu1", "memory_mb": 2048, "cores": 2, "template": "$directory/template.tar.zst",
+      "unprivileged": true, "features": ["nvidia"], "gpu_assignment": "0"
+    },
+    "902": {
+      "name": "gpu2", "memory_mb": 2048, "cores": 2, "template": "$directory/template.tar.zst",
+      "unprivileged": false, "features": ["nvidia"], "gpu_assignment": "0"
     }
   }
 }
 END
-echo '{ "hypervisor": { "backend": "lxc" } }' > "$base/etc/phoenix_hypervisor_config.json"
+    cat > "$base/etc/phoenix_hypervisor_config.json" << END
+{ "hypervisor": { "backend": "lxc" }, "nvidia_driver": { "version": "$1", "allow_http": ["$host"] } }
+END
+}
 
-say "container 901"
-export PHOENIX_NVIDIA_BASE="$base" PHOENIX_NVIDIA_LXCPATH="$containers"
-# Without an NVIDIA kernel module on this host the driver is installed and cannot be asked: exit code 7 says so.
-show "$programs/phoenix-nvidia" create 901 || [ $? = 7 ]
+mkdir -p "$base/etc" "$base/cache" "$containers"
+chmod 0755 "$containers"
+configure "$version"
+export PHOENIX_BASE="$base" PHOENIX_LXCPATH="$containers" PHOENIX_LOG_FILE="$directory/phoenix_hypervisor.log"
 
-say "what nvidia-smi in it says of itself"
-first=$(lxc-attach --lxcpath "$containers" --name 901 --clear-env -- nvidia-smi --help | head -n 1)
-echo "$first"
-case $first in
-    *" v$version") ;;
-    *) echo "demo: container 901 does not have the driver $version" >&2; exit 1 ;;
-esac
+say "what is wrong or doubtful in the two files, and what would be done"
+show "$phoenix" lint
+show "$phoenix" plan 901
+
+say "container 901: the run file comes over the network"
+show "$phoenix" create 901
+
+say "container 902: the run file is in the cache"
+show "$phoenix" create 902
+
+say "what nvidia-smi in both says of itself"
+for container in 901 902; do
+    first=$(lxc-attach --lxcpath "$containers" --name $container --clear-env -- nvidia-smi --help | head -n 1)
+    echo "$container: $first"
+    case $first in
+        *" v$version") ;;
+        *) echo "demo: container $container does not have the driver $version" >&2; exit 1 ;;
+    esac
+done
+
+say "again: there is nothing to do"
+show "$phoenix" create 901 902
+show "$phoenix" status
+
+say "the configuration asks for $older now: a mismatch, which verify must catch"
+configure "$older"
+code=0
+show "$phoenix" verify 901 || code=$?
+[ $code = 7 ] || { echo "demo: verify ended with $code instead of 7" >&2; exit 1; }
+echo "exit code $code"
+
+say "create brings 901 in step"
+show "$phoenix" create 901
+show "$phoenix" status
+
+say "the driver out again, and the containers gone"
+show "$phoenix" uninstall 901
+show "$phoenix" destroy 901 902 --yes
+show "$phoenix" status
+say "done; what was downloaded and built for the demonstration is in $directory"

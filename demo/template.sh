@@ -7,7 +7,7 @@ set -eu
 
 file=$1
 kind=${2:-minbase}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=$(sh "$(dirname "$0")/mirror.sh")
 
 if [ -s "$file" ] && [ -n "$(find "$file" -mtime -14)" ]; then
     echo "template: $file is there"

@@ -81,9 +81,8 @@ impl<'a> Context<'a> {
     /// As [`Context::with_fleet`], for what needs root.
     pub(crate) fn with_fleet_as_root<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         if !rustix::process::geteuid().is_root() {
-            return Err(
-                Error::new(Kind::Host, "changing containers needs root").hint("run the same command with `sudo`")
-            );
+            return Err(Error::new(Kind::Host, "containers can be looked into and changed by root alone")
+                .hint("run the same command with `sudo`"));
         }
         self.with_fleet(work)
     }

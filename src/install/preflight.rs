@@ -1,6 +1,6 @@
 //! What must be right in a container before 400 MB are copied into it; found out without running anything there.
 
-use crate::driver::installer::{INSTALLER_NEEDS, STAND_INS, STUB_NEEDS};
+use crate::driver::installer::{INSTALLER_NEEDS, OPENED_BY_INSTALLER, STAND_INS, STUB_NEEDS};
 use crate::error::{Error, Kind, Result};
 use crate::sys::rootfs::{Found, Rootfs, Space};
 
@@ -37,6 +37,7 @@ pub struct Ready {
 /// # Errors
 /// What the container lacks, with what to do about it.
 pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<Ready> {
+    require_regular_files(rootfs, &OPENED_BY_INSTALLER)?;
     require_glibc(site, rootfs)?;
     require_programs(site, rootfs)?;
     let mut stand_ins = Vec::new();
@@ -46,6 +47,14 @@ pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<Ready> {
         }
     }
     Ok(Ready { workplace: find_workplace(site, rootfs, needs)?, stand_ins })
+}
+
+/// That these are ordinary files, or not there: a program that opens a FIFO waits for ever.
+///
+/// # Errors
+/// The first that is something else.
+pub(super) fn require_regular_files(rootfs: &Rootfs, paths: &[&str]) -> Result<()> {
+    paths.iter().try_for_each(|path| rootfs.open_file(path).map(drop))
 }
 
 fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {

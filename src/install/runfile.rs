@@ -1,6 +1,8 @@
 //! The way `runfile`: the verified run file goes into the container, NVIDIA's own installer runs there, the file goes.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use crate::cache::VerifiedRunFile;
@@ -23,7 +25,7 @@ use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, presence};
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 const OUTPUT_LIMIT: usize = 4 << 20;
 const LOG_LIMIT: u64 = 1 << 20;
-const PIECE: usize = 4 << 20;
+const PIECE: usize = 256 << 10;
 
 /// Installs the driver of this run file; a driver of another version is replaced.
 ///
@@ -69,26 +71,18 @@ fn file_name(run_file: &VerifiedRunFile) -> String {
 
 fn copy_in(site: &Site<'_>, rootfs: &Rootfs, run_file: &VerifiedRunFile, path: &str) -> Result<()> {
     let mut copy = rootfs.create_file(path, 0o500)?;
-    if rustix::fs::ioctl_ficlone(&copy, run_file.file()).is_err() {
-        let mut source = run_file.reader();
-        let mut piece = vec![0; PIECE];
-        let mut done = 0;
-        loop {
-            site.cancel.check()?;
-            let count = source.read(&mut piece)?;
-            if count == 0 {
-                break;
-            }
-            copy.write_all(&piece[..count]).map_err(|error| {
-                Error::from(error).within(format!("container {}: the run file could not be copied into it", site.id))
-            })?;
-            done += count as u64;
-            progress(site, Activity::Copy, path, done, Some(run_file.bytes()), false);
-        }
-    }
-    drop(copy);
+    let gone = || Error::new(Kind::Verification, format!("container {}: `{path}` is gone again", site.id));
+    let there = rootfs.open_file(path)?.ok_or_else(gone)?;
+    let arrived = std::thread::scope(|scope| {
+        let (written, progress) = std::sync::mpsc::channel();
+        // What arrived is read back and summed while the rest is still on its way.
+        let sum = scope.spawn(move || sum_of(&there, &progress));
+        let copied = write_all(site, run_file, &mut copy, path, &written);
+        drop(written);
+        let sum = sum.join().map_err(|_| Error::new(Kind::Bug, "the sum of a copy could not be computed"))?;
+        copied.and(Ok(sum?))
+    })?;
     progress(site, Activity::Copy, path, run_file.bytes(), Some(run_file.bytes()), true);
-    let arrived = sum_of(site, rootfs, path)?;
     if arrived != run_file.sha256() {
         return Err(Error::new(
             Kind::Verification,
@@ -99,18 +93,55 @@ fn copy_in(site: &Site<'_>, rootfs: &Rootfs, run_file: &VerifiedRunFile, path: &
     Ok(())
 }
 
-fn sum_of(site: &Site<'_>, rootfs: &Rootfs, path: &str) -> Result<Sha256> {
-    let gone = || Error::new(Kind::Verification, format!("container {}: `{path}` is gone again", site.id));
-    let mut file = rootfs.open_file(path)?.ok_or_else(gone)?;
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+/// Copies the run file, shared with the cache's where the file system can, and tells `written` how far it has come.
+fn write_all(
+    site: &Site<'_>,
+    run_file: &VerifiedRunFile,
+    copy: &mut std::fs::File,
+    path: &str,
+    written: &Sender<u64>,
+) -> Result<()> {
+    let tell = |done| {
+        // Nobody hears it when the other side has failed, which then says why.
+        let _ = written.send(done);
+    };
+    if rustix::fs::ioctl_ficlone(&*copy, run_file.file()).is_ok() {
+        tell(run_file.bytes());
+        return Ok(());
+    }
+    let mut source = run_file.reader();
     let mut piece = vec![0; PIECE];
+    let mut done = 0;
     loop {
         site.cancel.check()?;
-        let count = file.read(&mut piece)?;
+        let count = source.read(&mut piece)?;
         if count == 0 {
-            break;
+            return Ok(());
         }
-        digest.update(&piece[..count]);
+        copy.write_all(&piece[..count]).map_err(|error| {
+            Error::from(error).within(format!("container {}: the run file could not be copied into it", site.id))
+        })?;
+        done += count as u64;
+        tell(done);
+        progress(site, Activity::Copy, path, done, Some(run_file.bytes()), false);
+    }
+}
+
+/// The sum of a file that grows: `written` tells how far it may be read, and hangs up at its end.
+fn sum_of(file: &std::fs::File, written: &Receiver<u64>) -> Result<Sha256> {
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut piece = vec![0; PIECE];
+    let mut position = 0;
+    for end in written {
+        while position < end {
+            let wanted = usize::try_from(end - position).unwrap_or(PIECE).min(PIECE);
+            let count = file.read_at(&mut piece[..wanted], position)?;
+            if count == 0 {
+                break;
+            }
+            digest.update(&piece[..count]);
+            position += count as u64;
+        }
     }
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.finish().as_ref());
