@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
-use super::tree::{self, Tree};
 use crate::ran::Ran;
 use crate::test_driver::{Misbehaviour, TestDriver};
+use crate::tree::{self, Tree};
 use crate::world::Privilege;
 
 // Its init does not know the signal that asks it to end, and would be waited for in vain.
@@ -42,7 +42,7 @@ fn without_loader_caches(mut tree: Tree) -> Tree {
 fn install_works_on_containers_that_are_there_and_leaves_them_stopped_or_running() {
     let job = Job::new();
     let missing = job.run("install").exits(6);
-    assert!(missing.stderr.contains(&format!("error: container {} is absent, and must run for this\n", job.ctid)));
+    assert!(missing.stderr.contains(&format!("error: container {} does not exist\n", job.ctid)));
     job.world.create_by_hand(job.ctid, Privilege::Unprivileged, &[ENDS_AT_ONCE]);
     let ran = job.run("install").ok();
     let done = format!("{} gpu-test: start, install driver {VERSION}, stop again; driver {VERSION} ", job.ctid);

@@ -9,5 +9,4 @@ mod mistakes;
 mod parallel;
 mod process;
 mod surroundings;
-mod tree;
 mod verification;
