@@ -19,8 +19,6 @@ use super::{Lxc, config_file};
 const STOP_SECONDS: u64 = 60;
 // The exit code of what SIGKILL has ended.
 const KILLED: i32 = 137;
-// How long a container that is being killed may go on after one of its processes.
-const SETTLING: Duration = Duration::from_secs(1);
 
 impl Lxc<'_> {
     pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
@@ -105,8 +103,8 @@ impl Lxc<'_> {
     /// Whether a container runs in which a command has just ended like this.
     fn still_runs(&self, id: ContainerId, output: &Output) -> Result<bool> {
         let State::Running { init } = self.current_state(id)? else { return Ok(false) };
-        // When a container is killed, its processes end before its init does, and that before LXC knows.
-        Ok(output.code != KILLED || !processes::ends_within(init, SETTLING)?)
+        // When a container is killed, its processes end before its init has, and that before LXC knows.
+        Ok(output.code != KILLED || !processes::is_ending(init)?)
     }
 
     pub(super) fn open_rootfs(&self, id: ContainerId) -> Result<Rootfs> {

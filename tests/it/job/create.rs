@@ -3,10 +3,10 @@
 use serde_json::json;
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
-use super::tree;
 use crate::ran::Ran;
 use crate::run_file::Compression;
 use crate::test_driver::TestDriver;
+use crate::tree;
 
 const NOT_LIVE: &str = "installed, not verified live: no NVIDIA kernel module on this host";
 

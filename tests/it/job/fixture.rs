@@ -11,7 +11,7 @@ use crate::test_driver::TestDriver;
 use crate::world::World;
 
 use super::process::Process;
-use super::tree::{self, Tree};
+use crate::tree::{self, Tree};
 
 pub(super) const VERSION: &str = "580.76.05";
 pub(super) const OTHER_VERSION: &str = "570.133.20";

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
-use super::tree::{self, Tree};
 use crate::ran::Ran;
 use crate::test_driver::{Misbehaviour, TestDriver};
+use crate::tree::{self, Tree};
 use crate::world::Privilege;
 
 // Its init does not know the signal that asks it to end, and would be waited for in vain.

@@ -8,10 +8,10 @@ use serde_json::json;
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
 use super::process::Process;
-use super::tree;
 use crate::gpu_host::PretendedGpuHost;
 use crate::http_server::{Answer, HttpServer};
 use crate::test_driver::TestDriver;
+use crate::tree;
 
 fn two_gpus() -> PretendedGpuHost {
     PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).start()

@@ -6,7 +6,7 @@ mod fixture;
 mod kills;
 mod lifecycle;
 mod mistakes;
+mod parallel;
 mod process;
 mod surroundings;
-mod tree;
 mod verification;

@@ -69,6 +69,11 @@ impl Process {
         }
     }
 
+    /// Its number.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// As Ctrl-C does.
     pub(super) fn interrupt(&self) {
         let pid = rustix::process::Pid::from_child(&self.child);

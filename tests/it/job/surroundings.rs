@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::fixture::{Job, VERSION};
-use super::tree;
 use crate::ran::Ran;
 use crate::test_driver::TestDriver;
+use crate::tree;
 
 impl Job {
     /// The container without a driver, and from then on a driver that is wanted.
