@@ -4,7 +4,7 @@
 
 test:
 	sh tests/prepare.sh
-	cargo test
+	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test
 	cargo test --examples
 
 lint:
