@@ -133,6 +133,7 @@ impl Bars {
         let bar = bars.entry(key).or_insert_with(|| {
             let bar = self.area.add(new_bar(total));
             bar.set_message(format!("{}{} {subject}", prefix(key.0), key.1));
+            bar.enable_steady_tick(Duration::from_millis(200));
             bar
         });
         bar.set_position(done);
@@ -144,7 +145,6 @@ fn new_bar(total: Option<u64>) -> ProgressBar {
         Some(total) => (ProgressBar::new(total), "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"),
         None => (ProgressBar::new_spinner(), "{msg} {spinner} {pos} files {elapsed}"),
     };
-    bar.enable_steady_tick(Duration::from_millis(200));
     match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
