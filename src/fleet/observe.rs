@@ -26,6 +26,8 @@ pub struct Observation {
     pub presence: Presence,
     /// Its run file in the cache, when it asks for a driver.
     pub cached: Option<Cached>,
+    /// What of its configuration the hypervisor leaves out.
+    pub left_out: Vec<String>,
     /// Features whose script has run.
     pub features_done: BTreeSet<String>,
     /// The scripts that are there for the features that are not ours.
@@ -60,7 +62,17 @@ impl Fleet<'_> {
             (feature.clone(), script.is_file().then_some(script))
         };
         let feature_scripts = others.map(script).collect();
-        Ok(Observation { state, passthrough, drift, presence, cached, features_done: record.features, feature_scripts })
+        let left_out = self.hypervisor.left_out(container);
+        Ok(Observation {
+            state,
+            passthrough,
+            drift,
+            presence,
+            cached,
+            left_out,
+            features_done: record.features,
+            feature_scripts,
+        })
     }
 
     fn presence(&self, container: &Container) -> Result<Presence> {

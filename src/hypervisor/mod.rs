@@ -107,6 +107,9 @@ pub trait Hypervisor: Sync {
     /// What stands against it: no template, no such bridge, no idmap.
     fn check(&self, desired: &Desired<'_>) -> Result<()>;
 
+    /// What of a container's configuration means nothing to this hypervisor and is left out, a phrase each.
+    fn left_out(&self, container: &Container) -> Vec<String>;
+
     /// Makes the container from its template; it is there as a whole or not at all, and stopped.
     ///
     /// # Errors

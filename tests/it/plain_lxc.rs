@@ -1,6 +1,7 @@
 //! What is plain LXC's own: frozen containers, forms of templates, networks, and what a killed run leaves.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
@@ -218,4 +219,30 @@ fn a_source_that_somebody_has_frozen_stays_frozen() {
     world.lxc("lxc-freeze", 901, &[]).ok();
     lxc.clone_from(id(901), &desired(&configuration, 902)).unwrap();
     assert_eq!(lxc.state(id(901)).unwrap(), State::Frozen);
+}
+
+#[test]
+fn a_missing_mount_source_is_made_for_its_owner_and_what_lxc_cannot_do_is_said() {
+    let (world, cancel) = (World::new(), Cancel::new().unwrap());
+    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let source = world.scratch("not there yet/logs");
+    let configuration = configured(
+        &world,
+        &json!({ "901": {
+            "name": "mounted", "template": world.template(), "id_maps": [{ "type": "gid" }],
+            "mount_points": [{ "host_path": source, "container_path": "/var/log/nginx", "owner_uid": 33, "owner_gid": 33 }],
+            "volumes": [{ "name": "models", "pool": "fast", "size_gb": 50, "mount_point": "/models" }],
+            "enable_lifecycle_snapshots": true,
+        } }),
+    );
+    let desired = desired(&configuration, 901);
+    lxc.create(&desired).unwrap();
+    lxc.start(id(901)).unwrap();
+    world.inside(901, "touch /var/log/nginx/seen").ok();
+    let owner = fs_err::metadata(&source).unwrap();
+    assert_eq!((owner.uid(), owner.gid()), (100_033, 100_033), "an idmap alone makes it unprivileged");
+    assert!(source.join("seen").exists());
+    let left_out = lxc.left_out(desired.container);
+    assert_eq!(left_out.len(), 2, "{left_out:?}");
+    assert!(left_out[0].contains("`models`"), "{left_out:?}");
 }

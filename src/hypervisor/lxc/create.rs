@@ -36,7 +36,7 @@ impl Lxc<'_> {
             return if there { self.check_privilege_of_copy(source, container) } else { Ok(()) };
         }
         template(container)?;
-        if container.unprivileged == Some(true) {
+        if wants_idmap(container) {
             subordinate_ids()?;
         }
         settings::render(desired, self.features).map(|_| ())
@@ -45,7 +45,7 @@ impl Lxc<'_> {
     pub(super) fn create_from_template(&self, desired: &Desired<'_>) -> Result<()> {
         let container = desired.container;
         let template = template(container)?;
-        let idmap = if container.unprivileged == Some(true) { subordinate_ids()? } else { IdMap::identity() };
+        let idmap = if wants_idmap(container) { subordinate_ids()? } else { IdMap::identity() };
         self.staged(container.id, |staging| {
             let directory = staging.join(container.id.to_string());
             let root = directory.join("rootfs");
@@ -60,8 +60,7 @@ impl Lxc<'_> {
             let config =
                 config_file::new_config(&self.directory(container.id), &container.name, &idmap, init, architecture);
             atomic::write(&directory.join("config"), config.as_bytes(), 0o640)?;
-            let rendered = settings::render(desired, self.features)?;
-            atomic::write(&directory.join(settings::FILE), rendered.as_bytes(), 0o640)
+            self.put_settings(&directory, desired, &idmap)
         })
     }
 
@@ -97,9 +96,17 @@ impl Lxc<'_> {
         let text = config_file::settled(&text, &final_place, uvm_major(desired));
         atomic::write(&directory.join("config"), text.as_bytes(), 0o640)?;
         let idmap = config_file::idmap(&text, container.id)?;
-        let door = Rootfs::open(&directory.join("rootfs"), idmap, format!("container {}", container.id))?;
+        let door = Rootfs::open(&directory.join("rootfs"), idmap.clone(), format!("container {}", container.id))?;
         write_names(&door, container)?;
+        self.put_settings(&directory, desired, &idmap)
+    }
+
+    /// Writes the settings into a container's directory; what they mount is there afterwards.
+    fn put_settings(&self, directory: &Path, desired: &Desired<'_>, idmap: &IdMap) -> Result<()> {
         let rendered = settings::render(desired, self.features)?;
+        for mount in &desired.container.mounts {
+            prepare_mount_source(mount, idmap)?;
+        }
         atomic::write(&directory.join(settings::FILE), rendered.as_bytes(), 0o640)
     }
 
@@ -128,12 +135,8 @@ impl Lxc<'_> {
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {
         let id = desired.container.id;
         self.require(id)?;
-        for mount in &desired.container.mounts {
-            prepare_mount_source(mount, &self.idmap(id)?)?;
-        }
-        let rendered = settings::render(desired, self.features)?;
         // The settings first: a `config` that includes a file which is not there is a container that does not start.
-        atomic::write(&self.settings(id), rendered.as_bytes(), 0o640)?;
+        self.put_settings(&self.directory(id), desired, &self.idmap(id)?)?;
         let config = fs_err::read_to_string(self.config(id))?;
         let settled = config_file::settled(&config, &self.directory(id), uvm_major(desired));
         if settled == config {
@@ -241,6 +244,12 @@ fn require_bridge(id: ContainerId, bridge: &str) -> Result<()> {
     }
     Err(Error::new(Kind::Configuration, format!("container {id}: there is no bridge `{bridge}` on this host"))
         .hint(format!("make it with `ip link add {bridge} type bridge`, or set `network_config.bridge` to one that `ip -brief link show type bridge` lists")))
+}
+
+/// Whether a new container gets a user namespace: it says so, or says nothing and has a map of its own, which has
+/// always meant the usual one.
+fn wants_idmap(container: &Container) -> bool {
+    container.unprivileged.unwrap_or(container.id_map)
 }
 
 /// The map of unprivileged containers, when this host's root may use it.

@@ -13,6 +13,7 @@ mod staging;
 
 use std::path::{Path, PathBuf};
 
+use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
@@ -76,6 +77,19 @@ impl Hypervisor for Lxc<'_> {
 
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
         self.check_desired(desired)
+    }
+
+    fn left_out(&self, container: &Container) -> Vec<String> {
+        let mut left_out = Vec::new();
+        if !container.volumes.is_empty() {
+            let names: Vec<&str> = container.volumes.iter().map(|volume| volume.name.as_str()).collect();
+            left_out
+                .push(format!("plain LXC has no storage pools, so the volumes `{}` are not made", names.join("`, `")));
+        }
+        if container.lifecycle_snapshots {
+            left_out.push("plain LXC names no snapshots, so no lifecycle snapshots are made".to_owned());
+        }
+        left_out
     }
 
     fn create(&self, desired: &Desired<'_>) -> Result<()> {
