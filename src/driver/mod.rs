@@ -4,6 +4,7 @@ pub mod backup_log;
 mod compression;
 pub mod device;
 pub mod installer;
+pub mod manifest;
 pub mod nvidia_smi;
 pub mod proc_files;
 pub mod run_file;
