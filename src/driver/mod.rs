@@ -6,6 +6,7 @@ pub mod device;
 pub mod installer;
 pub mod manifest;
 pub mod nvidia_smi;
+pub mod placement;
 pub mod proc_files;
 pub mod run_file;
 mod sha256;
