@@ -17,6 +17,7 @@ mod test_driver;
 mod world;
 
 mod cache;
+mod store;
 mod the_main_job;
 mod the_pretended_host;
 mod the_run_file_builder;
