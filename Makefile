@@ -1,10 +1,10 @@
 # What one does with the project: `make test` on any Debian 12 with Rust, as root, for the tests make containers.
 
-.PHONY: test demo lint
+.PHONY: test demo lint bench
 
 test:
 	sh tests/prepare.sh
-	cargo test
+	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test
 	cargo test --examples
 
 lint:
@@ -13,3 +13,8 @@ lint:
 
 demo:
 	sh demo/run.sh
+
+bench:
+	sh tests/prepare.sh
+	cargo build --release --examples
+	cargo bench

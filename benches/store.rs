@@ -84,8 +84,8 @@ fn pipeline(run_file: &VerifiedRunFile, file: &Path, program: &str, directory: &
 }
 
 fn shell(line: &str) {
-    let output = Command::new("sh").arg("-c").arg(line).run(&cancel()).unwrap();
-    assert!(output.stderr_text().is_empty(), "{}", output.stderr_text());
+    let output = Command::new("sh").arg("-c").arg(line).run_ok(&cancel()).unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Removes what earlier rounds have made, and waits until the disk is idle again.

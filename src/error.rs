@@ -110,6 +110,13 @@ impl Error {
         Self(Box::new(Parts { kind, message: message.into(), hint, output, source: Some(Box::new(self)) }))
     }
 
+    /// Puts whom or what it is about before the message; all else stays.
+    #[must_use]
+    pub fn about(mut self, subject: impl fmt::Display) -> Self {
+        self.0.message = format!("{subject}: {}", self.0.message);
+        self
+    }
+
     /// What sort of failure it is.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -171,6 +178,7 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let hint = match error.kind() {
             std::io::ErrorKind::PermissionDenied => Some("run it as root"),
+            std::io::ErrorKind::ReadOnlyFilesystem => Some("mount the file system writable, or name another directory"),
             std::io::ErrorKind::StorageFull => Some("free some space and run the same command again"),
             _ => None,
         };
@@ -197,6 +205,13 @@ mod tests {
         assert_eq!(error.hint_text(), Some("plug it in"));
         assert_eq!(error.output_text(), Some("line"));
         assert_eq!(error.causes(), ["no route"]);
+    }
+
+    #[test]
+    fn a_subject_is_said_once_and_makes_no_cause() {
+        let error = Error::new(Kind::Network, "no route").hint("plug it in").about("container 901");
+        assert_eq!(error.message(), "container 901: no route");
+        assert_eq!((error.causes().len(), error.hint_text()), (0, Some("plug it in")));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Base directory, with `etc/`, `cache/` and `lib/`
-    #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_BASE", default_value = Layout::DEFAULT_BASE)]
+    #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_BASE", hide_env_values = true, default_value = Layout::DEFAULT_BASE)]
     pub(crate) base: PathBuf,
     /// `phoenix_lxc_configs.json`, when it is not in `etc/` of the base directory
     #[arg(long, global = true, value_name = "FILE")]
@@ -39,7 +39,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_enum, default_value_t = Backend::Auto)]
     pub(crate) backend: Backend,
     /// Where plain LXC keeps its containers
-    #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_LXCPATH", default_value = Lxc::DEFAULT_PATH)]
+    #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_LXCPATH", hide_env_values = true, default_value = Lxc::DEFAULT_PATH)]
     pub(crate) lxcpath: PathBuf,
     /// Form of what is printed on standard output
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
@@ -59,6 +59,7 @@ pub(crate) struct Global {
         global = true,
         value_name = "FILE",
         env = "PHOENIX_LOG_FILE",
+        hide_env_values = true,
         default_value = "/var/log/phoenix_hypervisor.log"
     )]
     pub(crate) log_file: PathBuf,
@@ -84,7 +85,9 @@ pub(crate) enum Backend {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
+    /// Columns without borders, or a line for each thing
     Table,
+    /// One JSON document
     Json,
 }
 
@@ -92,10 +95,13 @@ pub(crate) enum Output {
 pub(crate) enum Progress {
     /// Bars on a terminal, lines elsewhere
     Auto,
+    /// A bar for everything that takes long
     Bars,
+    /// A line for everything that begins
     Lines,
     /// One JSON object a line
     Json,
+    /// Nothing; failures are told all the same
     None,
 }
 
@@ -142,6 +148,24 @@ pub(crate) enum Verb {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
+}
+
+impl Verb {
+    /// Whether it only shows what it would do.
+    pub(crate) fn is_rehearsal(&self) -> bool {
+        match self {
+            Self::Create(Change { dry_run, .. })
+            | Self::Install(Change { dry_run, .. })
+            | Self::Uninstall(Removal { dry_run, .. })
+            | Self::Destroy(Destroy { dry_run, .. })
+            | Self::Cache {
+                verb:
+                    CacheVerb::Fetch { dry_run, .. } | CacheVerb::Import { dry_run, .. } | CacheVerb::Prune { dry_run },
+            } => *dry_run,
+            Self::Plan(_) => true,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

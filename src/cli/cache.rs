@@ -89,7 +89,16 @@ fn import(
 fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ended> {
     let keep = configured_versions(context)?;
     let entries = if dry_run { cache.prunable(&keep)? } else { cache.prune(&keep)? };
-    show_entries(context, &entries)?;
+    if context.wants_json() {
+        show_entries(context, &entries)?;
+        return Ok(Ended::Well);
+    }
+    let done = if dry_run { "would remove" } else { "removed" };
+    let line = |entry: &Entry| format!("{done} `{}`, {} bytes\n", entry.path.display(), entry.bytes);
+    terminal::data(&entries.iter().map(line).collect::<String>())?;
+    if entries.is_empty() {
+        terminal::tell("nothing to remove");
+    }
     Ok(Ended::Well)
 }
 

@@ -29,8 +29,9 @@ pub(crate) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(crate) fn new(global: &'a Global) -> Result<Self> {
-        log_file::open(&global.log_file, global.verbose)?;
+    /// Everything for a run; one that is a rehearsal writes no log either.
+    pub(crate) fn new(global: &'a Global, is_rehearsal: bool) -> Result<Self> {
+        log_file::open((!is_rehearsal).then_some(&*global.log_file), global.verbose)?;
         let layout = layout(global);
         let configuration = Configuration::load(&layout)?;
         let cancel = Arc::new(Cancel::new()?);
@@ -87,9 +88,8 @@ impl<'a> Context<'a> {
     /// As [`Context::with_fleet`], for what needs root.
     pub(crate) fn with_fleet_as_root<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         if !rustix::process::geteuid().is_root() {
-            return Err(
-                Error::new(Kind::Host, "changing containers needs root").hint("run the same command with `sudo`")
-            );
+            return Err(Error::new(Kind::Host, "containers can be looked into and changed by root alone")
+                .hint("run the same command with `sudo`"));
         }
         self.with_fleet(work)
     }

@@ -8,7 +8,7 @@ use super::{Ended, plan, report};
 
 pub(crate) fn run(context: &Context<'_>, options: &Change) -> Result<Ended> {
     if options.dry_run {
-        return plan::show(context, &options.containers).map(|_| Ended::Well);
+        return plan::show(context, |fleet| fleet.plan_installation(&options.containers)).map(|_| Ended::Well);
     }
     let reports = context.with_fleet_as_root(|fleet| Ok(fleet.install(&options.containers, options.require_live)))?;
     report::show(context, &reports)

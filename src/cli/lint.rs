@@ -14,7 +14,9 @@ pub(crate) fn run(global: &Global) -> Result<Ended> {
         let text: String = findings.iter().map(|finding| finding.render_styled() + "\n\n").collect();
         let count = |severity: Severity| findings.iter().filter(|finding| finding.severity == severity).count();
         let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
-        terminal::data(&format!("{text}{errors} errors, {warnings} warnings, {notes} notes\n"))?;
+        let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+        let (errors, warnings) = (counted(errors, "error"), counted(warnings, "warning"));
+        terminal::data(&format!("{text}{errors}, {warnings}, {}\n", counted(notes, "note")))?;
     }
     let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
     Ok(if wrong { Ended::With(Kind::Configuration.exit_code()) } else { Ended::Well })

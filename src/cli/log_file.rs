@@ -13,12 +13,13 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Sends what is logged to the file, and with `verbose` every command to standard error, too.
+/// Sends what is logged to the file, if there is to be one, and with `verbose` every command to standard error, too.
 ///
 /// A log file that cannot be written is said once and does not stop the work: a reading verb runs as any user.
-pub(crate) fn open(path: &Path, verbose: bool) -> Result<()> {
-    let file = fs_err::OpenOptions::new().append(true).create(true).open(path);
-    let to_file = file.as_ref().ok().and_then(|file| file.file().try_clone().ok()).map(|file| layer(file, verbose));
+pub(crate) fn open(path: Option<&Path>, verbose: bool) -> Result<()> {
+    let file = path.map(|path| fs_err::OpenOptions::new().append(true).create(true).open(path)).transpose();
+    let to_file = file.as_ref().ok().and_then(Option::as_ref).and_then(|file| file.file().try_clone().ok());
+    let to_file = to_file.map(|file| layer(file, verbose));
     let to_terminal = verbose.then(|| {
         tracing_subscriber::fmt::layer()
             .event_format(Plain)

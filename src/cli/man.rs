@@ -19,7 +19,8 @@ pub(crate) fn run(directory: &Path) -> Result<Ended> {
 fn write_pages(command: &clap::Command, name: &str, directory: &Path) -> Result<()> {
     let mut page = Vec::new();
     let titled = command.clone().display_name(name.to_owned());
-    clap_mangen::Man::new(titled).render(&mut page)?;
+    let source = concat!("phoenix-nvidia ", env!("CARGO_PKG_VERSION"));
+    clap_mangen::Man::new(titled).title(name.to_uppercase()).source(source).render(&mut page)?;
     atomic::write(&directory.join(format!("{name}.1")), &page, 0o644)?;
     for subcommand in command.get_subcommands() {
         write_pages(subcommand, &format!("{name}-{}", subcommand.get_name()), directory)?;

@@ -59,7 +59,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Lint => return lint::run(&arguments.global),
         _ => {}
     }
-    let context = Context::new(&arguments.global)?;
+    let context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
     match &arguments.verb {
         Verb::Create(options) => create::run(&context, options),
         Verb::Install(options) => install::run(&context, options),

@@ -1,7 +1,7 @@
 //! `plan`: the steps that `create` would do; changes nothing.
 
-use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::error::Result;
+use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::plan::{ContainerPlan, Plan};
 
 use super::context::Context;
@@ -11,13 +11,13 @@ use super::{Ended, arguments, terminal};
 const DIFFERENCES: u8 = 4;
 
 pub(crate) fn run(context: &Context<'_>, options: &arguments::Plan) -> Result<Ended> {
-    let plan = show(context, &options.containers)?;
+    let plan = show(context, |fleet| fleet.plan(&options.containers))?;
     Ok(if options.exit_code && plan.changes_anything() { Ended::With(DIFFERENCES) } else { Ended::Well })
 }
 
-/// Shows the plan for these containers.
-pub(crate) fn show(context: &Context<'_>, containers: &[ContainerId]) -> Result<Plan> {
-    let plan = context.with_fleet_as_root(|fleet| fleet.plan(containers))?;
+/// Shows a plan.
+pub(crate) fn show(context: &Context<'_>, make: impl FnOnce(&Fleet<'_>) -> Result<Plan>) -> Result<Plan> {
+    let plan = context.with_fleet_as_root(make)?;
     if context.wants_json() {
         terminal::json(&plan)?;
     } else {

@@ -166,18 +166,21 @@ fn prefix(container: Option<ContainerId>) -> String {
 }
 
 fn line(event: &Event) -> Option<String> {
-    match event {
+    let line = match event {
         Event::StepStarted { container, step } => Some(format!("{}{step}", prefix(*container))),
         Event::Note { container, text } => Some(format!("{}note: {text}", prefix(*container))),
         Event::Warning { container, text } => Some(format!("{}warning: {text}", prefix(*container))),
         Event::Waiting { reason } => Some(format!("waiting: {reason}")),
         Event::StepFinished { .. } | Event::Progress { .. } => None,
-    }
+    };
+    line.map(|line| terminal::one_printable_line(&line))
 }
 
 fn log(event: &Event) {
     match event {
-        Event::Warning { container, text } => tracing::warn!("{}{text}", prefix(*container)),
+        Event::Warning { container, text } => {
+            tracing::warn!("{}{}", prefix(*container), terminal::one_printable_line(text));
+        }
         Event::StepFinished { container, step, milliseconds } => {
             tracing::info!("{}{step}: done in {:.1} s", prefix(*container), *milliseconds as f64 / 1000.0);
         }

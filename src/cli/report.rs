@@ -22,10 +22,11 @@ pub(crate) fn show(context: &Context<'_>, reports: &[ContainerReport]) -> Result
 
 /// Shows the failures, and says which exit code they make.
 pub(crate) fn failures(reports: &[ContainerReport]) -> Result<Ended> {
-    for report in reports {
-        if let Some(error) = &report.error {
-            terminal::error(error);
+    for (index, error) in reports.iter().filter_map(|report| report.error.as_ref()).enumerate() {
+        if index > 0 {
+            terminal::tell("");
         }
+        terminal::error(error);
     }
     Ok(match overall(reports) {
         Ok(()) => Ended::Well,

@@ -36,24 +36,39 @@ pub(crate) fn error(error: &Error) {
     tracing::error!("{}", one_line(error));
 }
 
+/// A text without control characters: what it quotes may come from a container, and a terminal obeys them.
+pub(crate) fn printable(text: &str) -> String {
+    let shown = |character: char| match character {
+        '\n' | '\t' => character.to_string(),
+        character if character.is_control() => character.escape_default().to_string(),
+        character => character.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
+/// As [`printable`], and in one line.
+pub(crate) fn one_printable_line(text: &str) -> String {
+    printable(text).replace('\n', " ")
+}
+
 /// A failure as it is shown: message, causes, the command's last lines, one hint.
 fn styled(error: &Error) -> String {
-    let mut text = format!("{ERROR}error{ERROR:#}: {}", error.message());
+    let mut text = format!("{ERROR}error{ERROR:#}: {}", printable(error.message()));
     for cause in error.causes() {
-        text.push_str(&format!("\n  caused by: {cause}"));
+        text.push_str(&format!("\n  caused by: {}", printable(&cause)));
     }
     for line in error.output_text().unwrap_or_default().lines() {
-        text.push_str(&format!("\n  | {line}"));
+        text.push_str(&format!("\n  | {}", printable(line)));
     }
     if let Some(hint) = error.hint_text() {
-        text.push_str(&format!("\n\n{HINT}hint{HINT:#}: {hint}"));
+        text.push_str(&format!("\n\n{HINT}hint{HINT:#}: {}", printable(hint)));
     }
     text
 }
 
 fn one_line(error: &Error) -> String {
     let parts: Vec<String> = std::iter::once(error.message().to_owned()).chain(error.causes()).collect();
-    parts.join(": ").replace('\n', " ")
+    one_printable_line(&parts.join(": "))
 }
 
 /// Tells what is wrong with the command line, or the help that was asked for.
@@ -81,7 +96,7 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
     table.set_header(header.to_vec());
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.iter().map(|cell| one_printable_line(cell)));
     }
     let trimmed = |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned() + "\n";
     table.to_string().lines().map(trimmed).collect()

@@ -93,8 +93,10 @@ impl BackupLog {
     }
 }
 
-fn plain_path(text: &str) -> Option<PathBuf> {
-    let plain = text.starts_with('/') && !text.split('/').any(|part| part == ".." || part == ".");
+/// A path as an installer writes it: absolute, without `.` and `..`, and fit to be shown on a terminal.
+pub fn plain_path(text: &str) -> Option<PathBuf> {
+    let climbs = text.split('/').any(|part| part == ".." || part == ".");
+    let plain = text.starts_with('/') && !climbs && !text.chars().any(char::is_control);
     plain.then(|| PathBuf::from(text))
 }
 

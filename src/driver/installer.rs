@@ -24,6 +24,12 @@ pub const UNINSTALL_LOG: &str = "/var/log/nvidia-uninstall.log";
 /// Where the installer keeps what it did, for `nvidia-uninstall`.
 pub const BACKUP_LOG: &str = "/var/lib/nvidia/log";
 
+/// What an installation opens for writing, or reads to move it away, while it is still the container's own.
+pub const OPENED_BY_INSTALLER: [&str; 4] = [LOG, BACKUP_LOG, "/usr/bin/nvidia-smi", "/usr/bin/nvidia-installer"];
+
+/// What an uninstallation opens for writing or reading.
+pub const OPENED_BY_UNINSTALLER: [&str; 3] = [LOG, UNINSTALL_LOG, BACKUP_LOG];
+
 /// Options with the first release that knows them, read from the option tables of nvidia-installer's release tags.
 /// An option that a release does not know ends it with exit code 1, after the whole extraction.
 const OPTIONS: [(&str, &[u32]); 11] = [

@@ -59,22 +59,18 @@ impl Fleet<'_> {
         self.each(ids, |container, report| {
             let driver = wanted_driver(container)?;
             let _lock = self.lock(container.id)?;
-            let before = self.hypervisor.state(container.id)?;
-            if before == State::Absent {
+            let install = Step::InstallDriver { version: driver.version.clone(), why: String::new() };
+            let install_and_verify = |report: &mut ContainerReport| {
+                self.step(container, &install, report)?;
+                self.verify_into(container, require_live, report)
+            };
+            if self.hypervisor.state(container.id)? != State::Stopped {
                 self.site(container.id).require_running()?;
+                return install_and_verify(report);
             }
-            let up = matches!(before, State::Running { .. });
-            if !up {
-                self.step(container, &Step::Start, report)?;
-            }
-            let installed = self
-                .step(container, &Step::InstallDriver { version: driver.version.clone(), why: String::new() }, report)
-                .and_then(|()| self.verify_into(container, require_live, report));
-            if !up {
-                self.hypervisor.stop(container.id)?;
-                report.done.push("stop again".to_owned());
-            }
-            installed
+            let installed = self.step(container, &Step::Start, report).and_then(|()| install_and_verify(report));
+            let stopped = self.step(container, &Step::StopAgain, report);
+            installed.and(stopped)
         })
     }
 
@@ -87,7 +83,9 @@ impl Fleet<'_> {
     pub fn uninstall(&self, ids: &[ContainerId]) -> Vec<ContainerReport> {
         self.each(ids, |container, report| {
             let _lock = self.lock(container.id)?;
-            match uninstall::uninstall(&self.site(container.id))? {
+            let outcome =
+                self.told(container.id, "uninstall the driver", || uninstall::uninstall(&self.site(container.id)));
+            match outcome? {
                 Outcome::NothingThere => {}
                 Outcome::Removed { version: Some(version) } => report.done.push(format!("uninstall driver {version}")),
                 Outcome::Removed { version: None } => report.done.push("uninstall the driver".to_owned()),
@@ -104,8 +102,7 @@ impl Fleet<'_> {
             if self.hypervisor.state(id)? != State::Absent {
                 report.done.push("destroy".to_owned());
             }
-            self.hypervisor.destroy(id)?;
-            self.forget(id)
+            self.told(id, "destroy", || self.hypervisor.destroy(id).and_then(|()| self.forget(id)))
         })
     }
 
@@ -148,14 +145,21 @@ impl Fleet<'_> {
 
     fn step(&self, container: &Container, step: &Step, report: &mut ContainerReport) -> Result<()> {
         let phrase = step.phrase();
-        let started = Instant::now();
-        self.listener.hear(&Event::StepStarted { container: Some(container.id), step: phrase.clone() });
-        if self.perform(container, step)? {
-            report.done.push(phrase.clone());
+        if self.told(container.id, &phrase, || self.perform(container, step))? {
+            report.done.push(phrase);
         }
-        let milliseconds = started.elapsed().as_millis() as u64;
-        self.listener.hear(&Event::StepFinished { container: Some(container.id), step: phrase, milliseconds });
         Ok(())
+    }
+
+    /// Does something, and tells of its beginning and its good end.
+    fn told<T>(&self, id: ContainerId, phrase: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let started = Instant::now();
+        self.listener.hear(&Event::StepStarted { container: Some(id), step: phrase.to_owned() });
+        let done = work()?;
+        let milliseconds = started.elapsed().as_millis() as u64;
+        let step = phrase.to_owned();
+        self.listener.hear(&Event::StepFinished { container: Some(id), step, milliseconds });
+        Ok(done)
     }
 
     /// Does one step; false when there turned out to be nothing to do.
@@ -170,6 +174,7 @@ impl Fleet<'_> {
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
             Step::Restart => self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?,
             Step::Start => self.hypervisor.start(id)?,
+            Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
             Step::InstallDriver { .. } => return self.install_driver(container),
@@ -193,8 +198,13 @@ impl Fleet<'_> {
 
     fn verify_into(&self, container: &Container, require_live: bool, report: &mut ContainerReport) -> Result<()> {
         let verification = self.verification(container)?;
-        if let Verdict::NotVerifiedLive { reason } = &verification.verdict {
-            self.listener.warn(Some(container.id), format!("installed, not verified live: {reason}"));
+        match &verification.verdict {
+            Verdict::Verified => tracing::info!("{}: driver {} verified", container.id, verification.wanted),
+            Verdict::NotVerifiedLive { reason } => {
+                self.listener.warn(Some(container.id), format!("installed, not verified live: {reason}"));
+            }
+            // Told as the failure that it becomes.
+            Verdict::Wrong { .. } => {}
         }
         report.verification = Some(verification.clone());
         verification.into_result(&self.site(container.id), require_live).map(|_| ())

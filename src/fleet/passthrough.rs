@@ -33,10 +33,7 @@ pub fn passthrough(container: &Container, host: &NvidiaHost) -> Result<Passthrou
     }
     let minors: Result<BTreeSet<u32>> = container.gpus.iter().map(|gpu| minor_of(gpu, host)).collect();
     let devices = minors.and_then(|minors| host.nodes_for(&minors));
-    let devices = devices.map_err(|error| {
-        let message = format!("container {}: {}", container.id, error.message());
-        error.within(message)
-    })?;
+    let devices = devices.map_err(|error| error.about(format_args!("container {}", container.id)))?;
     Ok(Passthrough { devices, gpus, withheld: None })
 }
 

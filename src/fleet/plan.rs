@@ -3,7 +3,7 @@
 use crate::cache::Presence as Cached;
 use crate::config::{Container, WantedDriver};
 use crate::container_id::ContainerId;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
 use crate::install::presence::Presence;
 
@@ -60,7 +60,52 @@ impl Fleet<'_> {
             if dependency && self.hypervisor.state(id)? != State::Absent {
                 continue;
             }
+            self.require_source(container)?;
             containers.push(plan_container(container, &self.observe(container)?, dependency));
+        }
+        Ok(Plan { containers })
+    }
+
+    /// A source that is configured comes first in the order; any other must exist already.
+    fn require_source(&self, container: &Container) -> Result<()> {
+        let Some(source) = container.clone_from else { return Ok(()) };
+        let configured = self.configuration.containers().any(|(id, _)| id == source);
+        if configured
+            || self.hypervisor.state(source)? != State::Absent
+            || self.hypervisor.state(container.id)? != State::Absent
+        {
+            return Ok(());
+        }
+        let file = self.configuration.containers_file().display();
+        Err(Error::new(
+            Kind::Configuration,
+            format!(
+                "container {}: its source, container {source}, does not exist and is not defined in `{file}`",
+                container.id
+            ),
+        )
+        .hint("set `clone_from_ctid` to a container that exists, or define it"))
+    }
+
+    /// What `install` would do for these containers; changes nothing.
+    ///
+    /// # Errors
+    /// One of them is not configured, asks for no driver, or does not exist.
+    pub fn plan_installation(&self, ids: &[ContainerId]) -> Result<Plan> {
+        let mut containers = Vec::new();
+        for id in ids {
+            let container = self.configuration.container(*id)?;
+            let driver = super::wanted_driver(container)?;
+            let observation = self.observe(container)?;
+            let mut steps = driver_steps(driver, &observation, false);
+            if observation.state == State::Stopped {
+                steps.insert(0, Step::Start);
+                steps.push(Step::StopAgain);
+            } else {
+                self.site(*id).require_running()?;
+            }
+            let notes = driver.notes.clone();
+            containers.push(ContainerPlan { id: *id, name: container.name.clone(), dependency: false, steps, notes });
         }
         Ok(Plan { containers })
     }
@@ -74,7 +119,8 @@ pub fn plan_container(container: &Container, observation: &Observation, dependen
     let mut driver = container.driver.as_ref();
     for feature in &container.features {
         if feature == "nvidia" {
-            steps.extend(driver.take().map(|driver| driver_steps(driver, observation)).unwrap_or_default());
+            let is_copy = observation.state == State::Absent && container.clone_from.is_some();
+            steps.extend(driver.take().map(|driver| driver_steps(driver, observation, is_copy)).unwrap_or_default());
         } else {
             steps.extend(feature_step(feature, observation));
         }
@@ -104,23 +150,27 @@ fn bringing_up(observation: &Observation) -> Option<Step> {
     }
 }
 
-fn driver_steps(driver: &WantedDriver, observation: &Observation) -> Vec<Step> {
+/// `is_copy` says that the container does not exist yet and will be a copy of another.
+fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
     let version = driver.version.clone();
     let verify = Step::Verify { version: version.clone() };
     if observation.presence.is_complete(&version) {
         return vec![verify];
     }
     let mut steps = Vec::new();
-    if !matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. })) {
+    let cached = matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. }));
+    // What a copy brings along need not be fetched; the installation fetches it when the copy has brought nothing.
+    if !cached && !is_copy {
         steps.push(Step::FetchRunFile { version: version.clone() });
     }
-    steps.push(Step::InstallDriver { version, why: reason(driver, observation) });
+    steps.push(Step::InstallDriver { version, why: reason(driver, observation, is_copy) });
     steps.push(verify);
     steps
 }
 
-fn reason(driver: &WantedDriver, observation: &Observation) -> String {
+fn reason(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> String {
     match &observation.presence {
+        Presence::Absent if is_copy => "unless its source has brought it along".to_owned(),
         Presence::Absent => "none is there".to_owned(),
         Presence::Complete { version, .. } => format!("replaces {version}"),
         Presence::Incomplete { why, .. } => match observation.presence.version() {

@@ -28,6 +28,8 @@ pub enum Step {
     Restart,
     /// Start it.
     Start,
+    /// Stop it, because it was started for the installation alone.
+    StopAgain,
     /// Run the operators' own script for a feature that is not ours.
     RunFeature {
         /// The feature.
@@ -63,6 +65,7 @@ impl Step {
             Self::Configure { .. } => "configure".to_owned(),
             Self::Restart => "restart".to_owned(),
             Self::Start => "start".to_owned(),
+            Self::StopAgain => "stop again".to_owned(),
             Self::RunFeature { feature, .. } => format!("run the feature script of `{feature}`"),
             Self::FetchRunFile { version } => format!("fetch run file {version}"),
             Self::InstallDriver { version, .. } => format!("install driver {version}"),

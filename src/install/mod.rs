@@ -39,11 +39,13 @@ impl Site<'_> {
     pub fn require_running(&self) -> Result<u32> {
         match self.hypervisor.state(self.id)? {
             State::Running { init } => Ok(init),
+            State::Absent => Err(Error::new(Kind::Command, format!("container {} does not exist", self.id))
+                .hint(format!("create it with `phoenix-nvidia create {}`", self.id))),
             state => Err(Error::new(
                 Kind::Command,
                 format!("container {} is {}, and must run for this", self.id, state.word()),
             )
-            .hint(format!("create or start it with `phoenix-nvidia create {}`", self.id))),
+            .hint(format!("start it with `phoenix-nvidia create {}`", self.id))),
         }
     }
 

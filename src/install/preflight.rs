@@ -1,6 +1,6 @@
 //! What must be right in a container before 400 MB are copied into it; found out without running anything there.
 
-use crate::driver::installer::{INSTALLER_NEEDS, STAND_INS, STUB_NEEDS};
+use crate::driver::installer::{INSTALLER_NEEDS, OPENED_BY_INSTALLER, STAND_INS, STUB_NEEDS};
 use crate::error::{Error, Kind, Result};
 use crate::sys::rootfs::{Found, Rootfs, Space};
 
@@ -37,6 +37,7 @@ pub struct Ready {
 /// # Errors
 /// What the container lacks, with what to do about it.
 pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<Ready> {
+    require_regular_files(rootfs, &OPENED_BY_INSTALLER)?;
     require_glibc(site, rootfs)?;
     require_programs(site, rootfs)?;
     let mut stand_ins = Vec::new();
@@ -46,6 +47,14 @@ pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<Ready> {
         }
     }
     Ok(Ready { workplace: find_workplace(site, rootfs, needs)?, stand_ins })
+}
+
+/// That these are ordinary files, or not there: a program that opens a FIFO waits for ever.
+///
+/// # Errors
+/// The first that is something else.
+pub(super) fn require_regular_files(rootfs: &Rootfs, paths: &[&str]) -> Result<()> {
+    paths.iter().try_for_each(|path| rootfs.open_file(path).map(drop))
 }
 
 fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
@@ -95,7 +104,7 @@ fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'st
         return Err(Error::new(Kind::Configuration, format!("container {}: its `/usr` is mounted read-only", site.id))
             .hint("mount it writable for the installation"));
     }
-    let mut refusals = Vec::new();
+    let mut refusals: Vec<(String, Vec<&str>)> = Vec::new();
     for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
         // A link here could lead anywhere in the container; the other candidates will do.
         if rootfs.look(directory)? != Some(Found::Directory) {
@@ -103,10 +112,15 @@ fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'st
         }
         match refusal(rootfs.space(directory)?, target, needs) {
             None => return Ok(directory),
-            Some(refusal) => refusals.push(format!("`{directory}` {refusal}")),
+            // Directories of one file system are refused alike, and told together.
+            Some(refusal) => match refusals.iter_mut().find(|(told, _)| *told == refusal) {
+                Some((_, directories)) => directories.push(directory),
+                None => refusals.push((refusal, vec![directory])),
+            },
         }
     }
-    let reasons = refusals.join("; ");
+    let reason = |(refusal, directories): &(String, Vec<&str>)| format!("`{}`: {refusal}", directories.join("`, `"));
+    let reasons = refusals.iter().map(reason).collect::<Vec<_>>().join("; ");
     Err(Error::new(Kind::Host, format!("container {}: there is no room to install from: {reasons}", site.id)).hint(
         format!(
             "{} are needed in all; make the container's disk larger, or free some space in it",
@@ -120,14 +134,14 @@ fn refusal(space: Space, target: Space, needs: Needs) -> Option<String> {
     let here = needs.run_file.saturating_add(needs.unpacked);
     let shared = if space.device == target.device { needs.unpacked } else { 0 };
     if space.read_only {
-        Some("is read-only".to_owned())
+        Some("read-only".to_owned())
     } else if space.noexec {
-        Some("is mounted noexec".to_owned())
+        Some("mounted noexec".to_owned())
     } else if space.available < here.saturating_add(shared) {
-        Some(format!("has {} free and {} are needed", megabytes(space.available), megabytes(here + shared)))
+        Some(format!("{} free and {} needed", megabytes(space.available), megabytes(here + shared)))
     } else if shared == 0 && target.available < needs.unpacked {
         let (free, needed) = (megabytes(target.available), megabytes(needs.unpacked));
-        Some(format!("would do, but `/usr` has {free} free and {needed} are needed"))
+        Some(format!("it would do, but `/usr` has {free} free and {needed} are needed"))
     } else {
         None
     }
@@ -152,7 +166,7 @@ mod tests {
         let enough = space(2_400_000_000, 1);
         assert_eq!(refusal(enough, enough, NEEDS), None);
         let short = space(2_399_999_999, 1);
-        assert_eq!(refusal(short, short, NEEDS).unwrap(), "has 2400 MB free and 2400 MB are needed");
+        assert_eq!(refusal(short, short, NEEDS).unwrap(), "2400 MB free and 2400 MB needed");
     }
 
     #[test]
@@ -164,6 +178,6 @@ mod tests {
     #[test]
     fn nothing_is_run_from_noexec() {
         let noexec = Space { noexec: true, ..space(u64::MAX, 1) };
-        assert_eq!(refusal(noexec, space(u64::MAX, 2), NEEDS).unwrap(), "is mounted noexec");
+        assert_eq!(refusal(noexec, space(u64::MAX, 2), NEEDS).unwrap(), "mounted noexec");
     }
 }

@@ -117,6 +117,10 @@ fn judge_by_receipt(rootfs: &Rootfs, receipt: &Receipt, versions: BTreeSet<Drive
         let why = format!("`{}` is not as it was installed", first.display());
         return Ok(Presence::Incomplete { versions, why });
     }
+    // A container can bring a receipt that lists nothing; a driver without its libraries is none.
+    if versions.is_empty() {
+        return Ok(Presence::Incomplete { versions, why: "there is a receipt and the libraries are not".to_owned() });
+    }
     if versions.iter().any(|version| *version != receipt.version) {
         return Ok(Presence::Incomplete { versions, why: "libraries of more than one version are there".to_owned() });
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::driver::backup_log::plain_path;
 use crate::driver::{DriverVersion, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::sys::atomic;
@@ -83,10 +84,13 @@ impl Receipt {
         }
     }
 
-    /// Reads a receipt; one that is damaged, or of a later format, is none.
+    /// Reads a receipt; one that is damaged, of a later format, or with paths that no installer writes, is none.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let receipt: Self = serde_json::from_slice(bytes).ok()?;
-        (receipt.format <= FORMAT).then_some(receipt)
+        let files = receipt.files.iter().map(|file| &file.path);
+        let links = receipt.links.iter().map(|link| &link.path);
+        let plain = files.chain(links).all(|path| path.to_str().and_then(plain_path).is_some());
+        (receipt.format <= FORMAT && plain).then_some(receipt)
     }
 
     /// What of it is no longer in the container as it was: the first ten paths.
@@ -181,5 +185,12 @@ mod tests {
     fn a_damaged_or_later_receipt_is_none() {
         assert_eq!(Receipt::parse(&FIRST.as_bytes()[..100]), None);
         assert_eq!(Receipt::parse(FIRST.replace("\"format\": 1", "\"format\": 2").as_bytes()), None);
+    }
+
+    #[test]
+    fn a_receipt_with_paths_that_climb_or_steer_a_terminal_is_none() {
+        for path in ["/usr/../../etc/shadow", "etc/shadow", "/usr/\\u001b[2J", "/usr/a\\nb"] {
+            assert_eq!(Receipt::parse(FIRST.replace("/usr/bin/nvidia-smi", path).as_bytes()), None, "{path}");
+        }
     }
 }

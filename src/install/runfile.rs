@@ -1,6 +1,8 @@
 //! The way `runfile`: the verified run file goes into the container, NVIDIA's own installer runs there, the file goes.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use crate::cache::VerifiedRunFile;
@@ -11,18 +13,19 @@ use crate::event::{Activity, Event};
 use crate::hypervisor::Exec;
 use crate::sys::atomic;
 use crate::sys::command::{Output, last_lines};
+use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::preflight::{self, Needs, Ready};
 use super::receipt::{self, InstalledFile, InstalledLink, Receipt, Way};
 use super::scratch::{self, Scratch};
-use super::{PROGRAM_DIRECTORIES, Site, presence};
+use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, presence};
 
 // The slowest measured installation took 31 s; slow disks take longer, and one that hangs must end some day.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 const OUTPUT_LIMIT: usize = 4 << 20;
 const LOG_LIMIT: u64 = 1 << 20;
-const PIECE: usize = 4 << 20;
+const PIECE: usize = 256 << 10;
 
 /// Installs the driver of this run file; a driver of another version is replaced.
 ///
@@ -32,22 +35,32 @@ pub fn install(site: &Site<'_>, run_file: &VerifiedRunFile) -> Result<Receipt> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
     scratch::clear_leftovers(site, &rootfs, init)?;
+    let installed = install_into(site, &rootfs, init, run_file);
+    if installed.is_err() {
+        rootfs.remove_if_empty(OWN_DIRECTORY);
+    }
+    installed
+}
+
+fn install_into(site: &Site<'_>, rootfs: &Rootfs, init: u32, run_file: &VerifiedRunFile) -> Result<Receipt> {
     let ready = preflight::check(
         site,
-        &rootfs,
+        rootfs,
         Needs::of(run_file.bytes(), run_file.uncompressed_kib().map(|kib| kib.saturating_mul(1024))),
     )?;
-    let scratch = Scratch::make(&rootfs, ready.workplace)?;
+    let scratch = Scratch::make(rootfs, ready.workplace)?;
     let path = format!("{}/{}", scratch.path(), file_name(run_file));
-    copy_in(site, &rootfs, run_file, &path)?;
-    put_stand_ins(&rootfs, scratch.path(), &ready)?;
-    receipt::remove(site, &rootfs)?;
-    let output = run(site, run_file.version(), scratch.path(), &path)?;
-    let log = fetch_log(site, &rootfs)?;
+    copy_in(site, rootfs, run_file, &path)?;
+    put_stand_ins(rootfs, scratch.path(), &ready)?;
+    receipt::remove(site, rootfs)?;
+    // The log of an earlier installation would speak for this one, should it end before it writes its own.
+    rootfs.remove(installer::LOG)?;
+    let output = run(site, init, run_file.version(), scratch.path(), &path)?;
+    let log = fetch_log(site, rootfs)?;
     scratch.remove()?;
     judge(site, run_file.version(), &output, &log)?;
-    let receipt = take_stock(site, &rootfs, run_file)?;
-    receipt::save(site, &rootfs, &receipt)?;
+    let receipt = take_stock(site, rootfs, run_file)?;
+    receipt::save(site, rootfs, &receipt)?;
     Ok(receipt)
 }
 
@@ -58,26 +71,18 @@ fn file_name(run_file: &VerifiedRunFile) -> String {
 
 fn copy_in(site: &Site<'_>, rootfs: &Rootfs, run_file: &VerifiedRunFile, path: &str) -> Result<()> {
     let mut copy = rootfs.create_file(path, 0o500)?;
-    if rustix::fs::ioctl_ficlone(&copy, run_file.file()).is_err() {
-        let mut source = run_file.reader();
-        let mut piece = vec![0; PIECE];
-        let mut done = 0;
-        loop {
-            site.cancel.check()?;
-            let count = source.read(&mut piece)?;
-            if count == 0 {
-                break;
-            }
-            copy.write_all(&piece[..count]).map_err(|error| {
-                Error::from(error).within(format!("container {}: the run file could not be copied into it", site.id))
-            })?;
-            done += count as u64;
-            progress(site, Activity::Copy, path, done, Some(run_file.bytes()), false);
-        }
-    }
-    drop(copy);
+    let gone = || Error::new(Kind::Verification, format!("container {}: `{path}` is gone again", site.id));
+    let there = rootfs.open_file(path)?.ok_or_else(gone)?;
+    let arrived = std::thread::scope(|scope| {
+        let (written, progress) = std::sync::mpsc::channel();
+        // What arrived is read back and summed while the rest is still on its way.
+        let sum = scope.spawn(move || sum_of(&there, &progress));
+        let copied = write_all(site, run_file, &mut copy, path, &written);
+        drop(written);
+        let sum = sum.join().map_err(|_| Error::new(Kind::Bug, "the sum of a copy could not be computed"))?;
+        copied.and(Ok(sum?))
+    })?;
     progress(site, Activity::Copy, path, run_file.bytes(), Some(run_file.bytes()), true);
-    let arrived = sum_of(site, rootfs, path)?;
     if arrived != run_file.sha256() {
         return Err(Error::new(
             Kind::Verification,
@@ -88,18 +93,55 @@ fn copy_in(site: &Site<'_>, rootfs: &Rootfs, run_file: &VerifiedRunFile, path: &
     Ok(())
 }
 
-fn sum_of(site: &Site<'_>, rootfs: &Rootfs, path: &str) -> Result<Sha256> {
-    let gone = || Error::new(Kind::Verification, format!("container {}: `{path}` is gone again", site.id));
-    let mut file = rootfs.open_file(path)?.ok_or_else(gone)?;
-    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+/// Copies the run file, shared with the cache's where the file system can, and tells `written` how far it has come.
+fn write_all(
+    site: &Site<'_>,
+    run_file: &VerifiedRunFile,
+    copy: &mut std::fs::File,
+    path: &str,
+    written: &Sender<u64>,
+) -> Result<()> {
+    let tell = |done| {
+        // Nobody hears it when the other side has failed, which then says why.
+        let _ = written.send(done);
+    };
+    if rustix::fs::ioctl_ficlone(&*copy, run_file.file()).is_ok() {
+        tell(run_file.bytes());
+        return Ok(());
+    }
+    let mut source = run_file.reader();
     let mut piece = vec![0; PIECE];
+    let mut done = 0;
     loop {
         site.cancel.check()?;
-        let count = file.read(&mut piece)?;
+        let count = source.read(&mut piece)?;
         if count == 0 {
-            break;
+            return Ok(());
         }
-        digest.update(&piece[..count]);
+        copy.write_all(&piece[..count]).map_err(|error| {
+            Error::from(error).within(format!("container {}: the run file could not be copied into it", site.id))
+        })?;
+        done += count as u64;
+        tell(done);
+        progress(site, Activity::Copy, path, done, Some(run_file.bytes()), false);
+    }
+}
+
+/// The sum of a file that grows: `written` tells how far it may be read, and hangs up at its end.
+fn sum_of(file: &std::fs::File, written: &Receiver<u64>) -> Result<Sha256> {
+    let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut piece = vec![0; PIECE];
+    let mut position = 0;
+    for end in written {
+        while position < end {
+            let wanted = usize::try_from(end - position).unwrap_or(PIECE).min(PIECE);
+            let count = file.read_at(&mut piece[..wanted], position)?;
+            if count == 0 {
+                break;
+            }
+            digest.update(&piece[..count]);
+            position += count as u64;
+        }
     }
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.finish().as_ref());
@@ -115,7 +157,7 @@ fn put_stand_ins(rootfs: &Rootfs, scratch: &str, ready: &Ready) -> Result<()> {
     Ok(())
 }
 
-fn run(site: &Site<'_>, version: &DriverVersion, scratch: &str, path: &str) -> Result<Output> {
+fn run(site: &Site<'_>, init: u32, version: &DriverVersion, scratch: &str, path: &str) -> Result<Output> {
     let words = ["sh", path].into_iter().chain(installer::install_options(version));
     let programs = format!("{}:{scratch}/stand-ins", PROGRAM_DIRECTORIES.join(":"));
     let mut exec =
@@ -130,10 +172,9 @@ fn run(site: &Site<'_>, version: &DriverVersion, scratch: &str, path: &str) -> R
     });
     progress(site, Activity::Install, path, unpacked, None, true);
     if output.is_err() {
-        // Its process group was killed from outside; a process that left the group goes with the next installation,
-        // or here, if the container still runs.
-        let ended = site.require_running().and_then(|init| crate::sys::processes::kill_marked(init, scratch));
-        if let Err(error) = ended {
+        // Its process group was killed from outside; a process that left the group is found by its environment. The
+        // hypervisor is not asked whether `init` still runs: after an interruption it answers nothing any more.
+        if let Err(error) = processes::kill_marked(init, scratch) {
             tracing::warn!("container {}: {error}", site.id);
         }
     }

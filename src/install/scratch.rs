@@ -65,11 +65,30 @@ pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: u32) -> Re
         if rootfs.look(directory)? != Some(Found::Directory) {
             continue;
         }
-        for name in rootfs.names(directory, 100_000)?.iter().filter(|name| name.starts_with(PREFIX)) {
+        for name in rootfs.names(directory, 100_000)?.iter().filter(|name| is_ours(name)) {
             rootfs.remove(&format!("{directory}/{name}"))?;
             site.listener
                 .note(Some(site.id), format!("removed `{directory}/{name}`, which an interrupted run had left"));
         }
     }
     Ok(())
+}
+
+/// Whether it is a name that [`Scratch::make`] gives; a container can make others that only begin like it.
+fn is_ours(name: &str) -> bool {
+    let digits = name.strip_prefix(PREFIX).unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_are_given_here_are_ours() {
+        assert!(is_ours("phoenix-nvidia-run-0123456789abcdef"));
+        for other in ["phoenix-nvidia-run-", "phoenix-nvidia-run-\u{1b}[2J", "x-0123456789abcdef", "0123456789abcdef"] {
+            assert!(!is_ours(other), "{other:?}");
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::hypervisor::Exec;
 use crate::sys::rootfs::Rootfs;
 
-use super::{OWN_DIRECTORY, Site, presence, receipt, scratch};
+use super::{OWN_DIRECTORY, Site, preflight, presence, receipt, scratch};
 
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
 
@@ -35,6 +35,7 @@ pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
     scratch::clear_leftovers(site, &rootfs, init)?;
+    preflight::require_regular_files(&rootfs, &installer::OPENED_BY_UNINSTALLER)?;
     let found = presence::observe(site, &rootfs)?;
     let log = presence::backup_log(&rootfs)?;
     if log.is_none() {

@@ -1,4 +1,4 @@
-//! Processes of a container, seen from the host: found by their environment, ended without asking them.
+//! Processes that have lost their parent, in a container or on the host: found by their environment, and ended.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -11,7 +11,8 @@ use crate::error::{Error, Kind, Result};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Kills every process in the PID namespace of `init` whose environment holds `marker`, and waits until they are gone.
+/// Kills every process in the PID namespace of `init`, without itself, whose environment holds `marker`, and waits
+/// until they are gone.
 ///
 /// A container can put the marker into any of its processes' environments; it only ever harms its own.
 ///
@@ -35,6 +36,41 @@ pub fn kill_marked(init: u32, marker: &str) -> Result<usize> {
     Ok(killed)
 }
 
+/// Whether a process has ended, or is on its way there and cannot come back.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn is_ending(process: u32) -> Result<bool> {
+    let read = |name: &str| fs_err::read_to_string(format!("/proc/{process}/{name}"));
+    match read("stat").and_then(|stat| Ok((stat, read("status")?))) {
+        Ok((stat, status)) => Ok(is_exiting(&stat) || is_killed(&status)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error()) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Reads `/proc/<pid>/stat`: the kernel's `PF_EXITING` among the flags, the ninth field (`proc_pid_stat(5)`).
+fn is_exiting(stat: &str) -> bool {
+    const PF_EXITING: u32 = 4;
+    // The second field is the program's name, which may hold blanks and parentheses.
+    let after_name = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
+    let flags = after_name.split(' ').nth(6).and_then(|flags| flags.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
+/// Reads `/proc/<pid>/status`: SIGKILL among the pending signals of the process or its first thread.
+fn is_killed(status: &str) -> bool {
+    const SIGKILL: u64 = 1 << 8;
+    let pending = status.lines().filter_map(|line| line.strip_prefix("SigPnd:").or(line.strip_prefix("ShdPnd:")));
+    pending.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask & SIGKILL != 0)
+}
+
+fn ended(process: &std::os::fd::OwnedFd, patience: Duration) -> bool {
+    let timeout = Timespec { tv_sec: patience.as_secs() as i64, tv_nsec: i64::from(patience.subsec_nanos()) };
+    !matches!(poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)), Ok(0))
+}
+
 fn is_in(process: &Path, namespace: &Path) -> bool {
     fs_err::read_link(process.join("ns/pid")).is_ok_and(|found| found == namespace)
 }
@@ -45,13 +81,34 @@ fn is_marked(process: &Path, marker: &str) -> bool {
 }
 
 fn wait_until_gone(process: &std::os::fd::OwnedFd, number: i32) -> Result<()> {
-    let timeout = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)) {
-        Ok(0) => Err(Error::new(
-            Kind::Host,
-            format!("process {number} did not end within {} s of SIGKILL", PATIENCE.as_secs()),
-        )
-        .hint("it waits for the kernel; look at its state in `/proc`, and run the same command again")),
-        _ => Ok(()),
+    if ended(process, PATIENCE) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Host, format!("process {number} did not end within {} s of SIGKILL", PATIENCE.as_secs()))
+        .hint("it waits for the kernel; look at its state in `/proc`, and run the same command again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exiting_process_is_known_by_its_flags_whatever_its_name() {
+        assert!(is_exiting("7 (a) b) R 1 7 7 0 -1 4194308 12 0 0 0"));
+        assert!(!is_exiting("7 (4 4 4 4 4 4 4) S 1 7 7 0 -1 4194304 12 0 0 0"));
+        assert!(!is_exiting(""));
+    }
+
+    #[test]
+    fn a_killed_process_is_known_by_its_pending_signals() {
+        assert!(is_killed("Name:\tsleep\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n"));
+        assert!(!is_killed("Name:\tsleep\nSigPnd:\t0000000000000000\nShdPnd:\t0000000000000200\n"));
+    }
+
+    #[test]
+    fn this_process_goes_on_and_one_that_is_gone_has_ended() {
+        assert!(!is_ending(std::process::id()).unwrap());
+        // The kernel never gives out so high a number.
+        assert!(is_ending(u32::MAX).unwrap());
     }
 }

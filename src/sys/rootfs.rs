@@ -148,7 +148,8 @@ impl Rootfs {
             return Err(Error::new(
                 Kind::Verification,
                 format!("{}: `{path}` is larger than {limit} bytes", self.name),
-            ));
+            )
+            .hint("look at it from inside the container; somebody put it there"));
         }
         Ok(Some(contents))
     }

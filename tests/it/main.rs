@@ -11,14 +11,24 @@ mod ran;
 mod run_file;
 #[path = "../support/shared_object.rs"]
 mod shared_object;
+#[path = "../support/shown.rs"]
+mod shown;
 #[path = "../support/test_driver.rs"]
 mod test_driver;
+#[path = "../support/tree.rs"]
+mod tree;
 #[path = "../support/world.rs"]
 mod world;
 
+mod architecture;
+mod bad_input;
 mod cache;
+mod conformance;
+mod hostile;
+mod job;
+mod plain_lxc;
+mod printed;
 mod store;
-mod the_main_job;
 mod the_pretended_host;
 mod the_run_file_builder;
 mod the_stand_in_installer;

@@ -62,13 +62,18 @@ impl PretendedGpuHost {
 
     /// Runs a program on this host.
     pub fn run(&self, program: &str, arguments: &[impl AsRef<OsStr>], environment: &[(&'static str, OsString)]) -> Ran {
-        let mut all: Vec<OsString> = vec![format!("--mount=/proc/{}/ns/mnt", self.holder.id()).into()];
+        let mut all: Vec<OsString> = vec![self.mount_namespace().into()];
         all.extend(["--".into(), program.into()]);
         all.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
         let search = format!("{}:{}", self.directory.path().join("bin").display(), std::env::var("PATH").unwrap());
         let mut environment = environment.to_vec();
         environment.push(("PATH", search.into()));
         Ran::of("nsenter", &all, &environment)
+    }
+
+    /// The option with which `nsenter` starts a program on this host.
+    pub fn mount_namespace(&self) -> String {
+        format!("--mount=/proc/{}/ns/mnt", self.holder.id())
     }
 
     /// Runs a shell script on this host.

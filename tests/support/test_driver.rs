@@ -136,11 +136,12 @@ impl TestDriver {
         if let Some(how) = self.misbehaviour {
             file = file.member("misbehave", 0o644, how.word());
         }
-        // A minimal container has neither zstd nor xz; NVIDIA's files bring theirs.
+        // A minimal container has none of these; NVIDIA's files bring theirs.
         let decompressor = match compression {
             Compression::Zstd => ZSTD,
             Compression::Xz => "/usr/bin/xz",
-            Compression::Gzip | Compression::Bzip2 | Compression::None => return file,
+            Compression::Bzip2 => "/usr/bin/bzip2",
+            Compression::Gzip | Compression::None => return file,
         };
         file.decompressor(fs_err::read(decompressor).unwrap())
     }

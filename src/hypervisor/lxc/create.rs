@@ -14,7 +14,7 @@ use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
 use crate::sys::{atomic, command};
 
-use super::{Lxc, config_file, settings};
+use super::{Lxc, config_file, settings, staging};
 
 const UNPACK_DEADLINE: Duration = Duration::from_secs(30 * 60);
 const COPY_DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
@@ -27,8 +27,13 @@ impl Lxc<'_> {
         if let Some(network) = &container.network {
             require_bridge(container.id, &network.bridge)?;
         }
-        if self.config(container.id).exists() || container.clone_from.is_some() {
+        if self.config(container.id).exists() {
             return Ok(());
+        }
+        if let Some(source) = container.clone_from {
+            // One that does not exist yet is made before its copy.
+            let there = self.config(source).exists();
+            return if there { self.check_privilege_of_copy(source, container) } else { Ok(()) };
         }
         template(container)?;
         if container.unprivileged == Some(true) {
@@ -61,36 +66,31 @@ impl Lxc<'_> {
     }
 
     pub(super) fn copy_of(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
-        let container = desired.container;
         self.require(source)?;
-        self.check_privilege_of_copy(source, container)?;
-        let thaw = match self.current_state(source)? {
-            State::Running { .. } => {
-                self.tool("lxc-freeze", source).run_ok(self.cancel)?;
-                true
-            }
-            _ => false,
-        };
-        let copied = self.staged(container.id, |staging| self.copy_into(staging, source, desired));
-        if thaw {
-            self.tool("lxc-unfreeze", source).run_ok(&command_that_must_run()?)?;
-        }
-        copied
+        self.check_privilege_of_copy(source, desired.container)?;
+        self.staged(desired.container.id, |staging| {
+            self.while_still(source, || self.copy_into(staging, source, desired.container.id))?;
+            self.settle_copy(staging, desired)
+        })
     }
 
-    fn copy_into(&self, staging: &Path, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
-        let container = desired.container;
-        let name = container.id.to_string();
+    fn copy_into(&self, staging: &Path, source: ContainerId, id: ContainerId) -> Result<()> {
+        let name = id.to_string();
         let copy = self.tool("lxc-copy", source).args(["-N", &name, "--allowrunning", "-p"]).arg(staging);
-        copy.deadline(COPY_DEADLINE).run_ok(self.cancel).map_err(|error| {
+        let copied = copy.env(staging::MARKER, staging).deadline(COPY_DEADLINE).run_ok(self.cancel);
+        copied.map(|_| ()).map_err(|error| {
             let hint = if Path::new("/usr/bin/rsync").exists() {
                 "look at the tool's message above, and at the free space with `df`"
             } else {
                 "`lxc-copy` needs rsync: `apt-get install rsync`"
             };
-            error.within(format!("container {}: container {source} could not be copied", container.id)).hint(hint)
-        })?;
-        let directory = staging.join(&name);
+            error.within(format!("container {id}: container {source} could not be copied")).hint(hint)
+        })
+    }
+
+    fn settle_copy(&self, staging: &Path, desired: &Desired<'_>) -> Result<()> {
+        let container = desired.container;
+        let directory = staging.join(container.id.to_string());
         let text = fs_err::read_to_string(directory.join("config"))?;
         let final_place = self.directory(container.id);
         let text = config_file::moved(&text, &final_place.join("rootfs"), &container.name);
@@ -146,24 +146,6 @@ impl Lxc<'_> {
         config_file::idmap(&fs_err::read_to_string(self.config(id))?, id)
     }
 
-    /// Lets `make` build `<staging>/<id>` and moves it to its place; whatever fails, nothing is left.
-    fn staged(&self, id: ContainerId, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let staging = self.staging(id);
-        remove_tree(&staging)?;
-        fs_err::create_dir_all(&staging)?;
-        let made = make(&staging).and_then(|()| {
-            fs_err::rename(staging.join(id.to_string()), self.directory(id))?;
-            atomic::sync_directory(&self.lxcpath)
-        });
-        let removed = remove_tree(&staging);
-        made.and(removed)
-    }
-
-    /// Where a container is built before it has its place; hidden from `lxc-ls` by its dot.
-    pub(super) fn staging(&self, id: ContainerId) -> PathBuf {
-        self.lxcpath.join(format!(".phoenix-nvidia-{id}"))
-    }
-
     fn unpack(&self, template: &Path, root: &Path, idmap: &IdMap, id: ContainerId) -> Result<()> {
         let mut command = Command::new("tar");
         if let (Some(user), Some(group), false) = (idmap.users().first(), idmap.groups().first(), idmap.is_identity()) {
@@ -183,6 +165,7 @@ impl Lxc<'_> {
             .args(decompression(template)?)
             .args(["-xpf", "-"])
             .input_file(file)
+            .env(staging::MARKER, self.staging(id))
             .deadline(UNPACK_DEADLINE)
             .run_ok(self.cancel)
             .map(|_| ())
@@ -271,7 +254,7 @@ fn subordinate_ids() -> Result<IdMap> {
                     "unprivileged containers need the ids 100000 to 165535, and `{file}` does not give them to root"
                 ),
             )
-            .hint(format!("echo root:100000:65536 >> {file}")));
+            .hint(format!("give them with `echo root:100000:65536 >> {file}`")));
         }
     }
     Ok(IdMap::new(vec![IDS], vec![IDS]))
@@ -322,18 +305,6 @@ fn marker_of_running(init: u32) -> Option<String> {
     let environment = fs_err::read(format!("/proc/{init}/environ")).ok()?;
     let text = String::from_utf8_lossy(&environment);
     text.split('\0').find_map(|variable| Some(variable.strip_prefix(settings::MARKER)?.strip_prefix('=')?.to_owned()))
-}
-
-fn remove_tree(path: &Path) -> Result<()> {
-    match fs_err::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
-    }
-}
-
-/// A cancel flag that nobody sets: for what must be done even when the operator has interrupted.
-fn command_that_must_run() -> Result<crate::sys::cancel::Cancel> {
-    crate::sys::cancel::Cancel::new()
 }
 
 impl Lxc<'_> {

@@ -7,21 +7,29 @@ use std::time::Duration;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Exec, State};
+use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::idmap::IdMap;
+use crate::sys::processes;
 use crate::sys::rootfs::Rootfs;
 
 use super::{Lxc, config_file};
 
 // How long a container's init may take to end its processes before it is killed.
 const STOP_SECONDS: u64 = 60;
+// The exit code of what SIGKILL has ended.
+const KILLED: i32 = 137;
 
 impl Lxc<'_> {
     pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
+        self.state_unless(id, self.cancel)
+    }
+
+    fn state_unless(&self, id: ContainerId, cancel: &Cancel) -> Result<State> {
         if !self.config(id).exists() {
             return Ok(State::Absent);
         }
-        let output = self.tool("lxc-info", id).args(["-s", "-p"]).run_ok(self.cancel)?.stdout_text();
+        let output = self.tool("lxc-info", id).args(["-s", "-p"]).run_ok(cancel)?.stdout_text();
         state_of(&output).ok_or_else(|| {
             Error::new(Kind::Command, format!("container {id}: `lxc-info` said nothing about its state")).output(output)
         })
@@ -46,23 +54,22 @@ impl Lxc<'_> {
     }
 
     pub(super) fn bring_down(&self, id: ContainerId) -> Result<()> {
-        match self.current_state(id)? {
+        // Not to be interrupted: what was started for a while must not go on running because of a Ctrl-C.
+        let cancel = Cancel::new()?;
+        match self.state_unless(id, &cancel)? {
             State::Stopped | State::Absent => return Ok(()),
             State::Frozen => {
-                self.tool("lxc-unfreeze", id).run_ok(self.cancel)?;
+                self.tool("lxc-unfreeze", id).run_ok(&cancel)?;
             }
             State::Running { .. } => {}
         }
         let deadline = Duration::from_secs(STOP_SECONDS + 30);
         let stop = self.tool("lxc-stop", id).args(["-t", &STOP_SECONDS.to_string()]).deadline(deadline);
-        stop.run_ok(self.cancel).map(|_| ()).map_err(|error| error.within(format!("container {id} does not stop")))
+        stop.run_ok(&cancel).map(|_| ()).map_err(|error| error.within(format!("container {id} does not stop")))
     }
 
     pub(super) fn remove(&self, id: ContainerId) -> Result<()> {
-        let staging = self.staging(id);
-        if staging.exists() {
-            fs_err::remove_dir_all(&staging)?;
-        }
+        self.clear_staging(id)?;
         if self.current_state(id)? == State::Absent {
             return Ok(());
         }
@@ -81,7 +88,7 @@ impl Lxc<'_> {
         }
         let command = command.arg("--").args(&exec.words).deadline(exec.deadline).output_limit(exec.output_limit);
         let output = command.run_watched(self.cancel, watch)?;
-        if !output.success() && !matches!(self.current_state(id)?, State::Running { .. }) {
+        if !output.success() && !self.still_runs(id, &output)? {
             let first = exec.words.first().map(String::as_str).unwrap_or_default();
             return Err(Error::new(
                 Kind::Command,
@@ -91,6 +98,13 @@ impl Lxc<'_> {
             .output(output.last_lines()));
         }
         Ok(output)
+    }
+
+    /// Whether a container runs in which a command has just ended like this.
+    fn still_runs(&self, id: ContainerId, output: &Output) -> Result<bool> {
+        let State::Running { init } = self.current_state(id)? else { return Ok(false) };
+        // When a container is killed, its processes end before its init has, and that before LXC knows.
+        Ok(output.code != KILLED || !processes::is_ending(init)?)
     }
 
     pub(super) fn open_rootfs(&self, id: ContainerId) -> Result<Rootfs> {

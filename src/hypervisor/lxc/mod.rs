@@ -9,6 +9,7 @@ mod create;
 mod host_features;
 mod lifecycle;
 mod settings;
+mod staging;
 
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@ mod contents;
 mod damage;
 mod hostile;
 mod inventory;
+mod printed;
 mod processes;
 
 use std::path::PathBuf;

@@ -1,0 +1,12 @@
+//! The main job from its beginning to its end: the real program on real containers, as operators run it.
+
+mod create;
+mod failures;
+mod fixture;
+mod kills;
+mod lifecycle;
+mod mistakes;
+mod parallel;
+mod process;
+mod surroundings;
+mod verification;

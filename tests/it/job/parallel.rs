@@ -1,0 +1,28 @@
+//! Two runs at the same time on the same container, and a lock that is waited for no longer than was said.
+
+use super::fixture::{Job, VERSION};
+use crate::test_driver::{Misbehaviour, TestDriver};
+
+#[test]
+fn two_creations_of_one_container_do_its_work_once() {
+    let job = Job::new();
+    let (one, two) = (job.start("create"), job.start("create"));
+    let (one, two) = (one.end().ok(), two.end().ok());
+    let installed = [&one, &two].map(|ran| ran.stdout.contains(&format!("install driver {VERSION}")));
+    assert_eq!(installed.iter().filter(|it| **it).count(), 1, "{}{}", one.stdout, two.stdout);
+    job.assert_installed(VERSION);
+    job.assert_nothing_is_left();
+}
+
+#[test]
+fn who_does_not_want_to_wait_is_told_who_works_on_the_container() {
+    let job = Job::without_driver();
+    job.cache(&TestDriver::new(VERSION).misbehaving(Misbehaviour::Hang));
+    let mut working = job.start("create");
+    working.wait_until("the installer runs", |_| job.rootfs("var/log/nvidia-installer.log").exists());
+    let busy = job.run_with("uninstall", &["--lock-timeout", "0"]).exits(9);
+    let message = format!("error: container {} is in use by process {}\n", job.ctid, working.id());
+    assert!(busy.stderr.starts_with(&message), "{}", busy.stderr);
+    working.interrupt();
+    working.end().exits(130);
+}
