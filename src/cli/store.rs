@@ -112,9 +112,9 @@ fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
             Sort::Damaged { reason } => (format!("damaged: {reason}"), "-".to_owned(), "-".to_owned()),
             Sort::Temporary => ("left over".to_owned(), "-".to_owned(), "-".to_owned()),
         };
-        vec![entry.version.to_string(), files, bytes, entry.path.display().to_string(), state]
+        vec![entry.version.to_string(), files, bytes, state, entry.path.display().to_string()]
     };
-    terminal::data(&terminal::table(&["VERSION", "FILES", "BYTES", "DIRECTORY", "STATE"], entries.iter().map(row)))
+    terminal::data(&terminal::table(&["VERSION", "FILES", "BYTES", "STATE", "DIRECTORY"], entries.iter().map(row)))
 }
 
 fn show_trees(context: &Context<'_>, trees: &[Tree], done: &str) -> Result<()> {
