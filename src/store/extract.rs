@@ -9,6 +9,7 @@ use super::tree::{FILES, Tree};
 use super::{Store, names_in, version_of_temporary};
 use crate::cache::VerifiedRunFile;
 use crate::error::{Error, Kind, Result};
+use crate::event::{Deaf, Listener};
 use crate::sys::atomic;
 
 impl Store<'_> {
@@ -20,13 +21,13 @@ impl Store<'_> {
     /// [`Kind::Verification`] when the archive is damaged, hostile, or of another driver than its header says;
     /// [`Kind::Busy`], [`Kind::Interrupted`], or the host refused. The store is then as it was.
     pub fn extract(&self, run_file: &VerifiedRunFile) -> Result<Tree> {
-        if let Some(tree) = self.matching(run_file)? {
+        if let Some(tree) = self.matching(run_file, self.listener)? {
             return Ok(tree);
         }
         let version = run_file.version();
         let _alone = self.lock(version, self.patience)?;
         // Whoever held the lock may have extracted it in the meantime.
-        if let Some(tree) = self.matching(run_file)? {
+        if let Some(tree) = self.matching(run_file, &Deaf)? {
             return Ok(tree);
         }
         self.sweep(run_file)?;
@@ -52,8 +53,8 @@ impl Store<'_> {
     }
 
     /// The tree that is there, if it is sound and came from this file.
-    fn matching(&self, run_file: &VerifiedRunFile) -> Result<Option<Tree>> {
-        let tree = self.open(run_file.version())?;
+    fn matching(&self, run_file: &VerifiedRunFile, told: &dyn Listener) -> Result<Option<Tree>> {
+        let tree = self.sound_tree(run_file.version(), told)?;
         let is_of =
             |tree: &Tree| tree.run_file_sha256() == run_file.sha256() && tree.architecture() == run_file.architecture();
         Ok(tree.filter(is_of))

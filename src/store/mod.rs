@@ -63,6 +63,11 @@ impl<'a> Store<'a> {
     /// # Errors
     /// The file system refused.
     pub fn open(&self, version: &DriverVersion) -> Result<Option<Tree>> {
+        self.sound_tree(version, self.listener)
+    }
+
+    /// As [`Store::open`]; `told` hears of what is wrong.
+    fn sound_tree(&self, version: &DriverVersion, told: &dyn Listener) -> Result<Option<Tree>> {
         let directory = self.layout.stored_driver(version);
         if !is_there(&directory)? {
             return Ok(None);
@@ -71,7 +76,7 @@ impl<'a> Store<'a> {
             Ok(tree) => Ok(Some(tree)),
             Err(fault) => {
                 let path = directory.display();
-                self.listener.warn(None, format!("the extracted driver in `{path}` is not used: {fault}"));
+                told.warn(None, format!("the extracted driver in `{path}` is not used: {fault}"));
                 Ok(None)
             }
         }

@@ -176,12 +176,13 @@ impl Record {
     fn read(directory: &Path, version: &DriverVersion) -> Result<Result<Self, TreeFault>> {
         let file = match fs_err::File::open(directory.join(RECORD)) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Err(TreeFault::NoRecord)),
+            Err(error) if is_absence(&error) => return Ok(Err(TreeFault::NoRecord)),
             Err(error) => return Err(error.into()),
         };
         let mut bytes = Vec::new();
         file.take(RECORD_LIMIT).read_to_end(&mut bytes)?;
-        let record = serde_json::from_slice::<Self>(&bytes).ok().filter(|record| record.format == FORMAT);
+        let usable = |record: &Self| record.format == FORMAT && record.files.contains_key(Manifest::NAME);
+        let record = serde_json::from_slice::<Self>(&bytes).ok().filter(usable);
         Ok(match record {
             None => Err(TreeFault::Record),
             Some(record) if record.version != *version => Err(TreeFault::OtherVersion(record.version)),
@@ -193,15 +194,17 @@ impl Record {
 fn file_fault(root: &Path, name: &str, facts: &FileFacts) -> Result<Option<TreeFault>> {
     let metadata = match fs_err::symlink_metadata(root.join(name)) {
         Ok(metadata) => metadata,
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Ok(Some(TreeFault::Missing(name.to_owned())));
-        }
+        Err(error) if is_absence(&error) => return Ok(Some(TreeFault::Missing(name.to_owned()))),
         Err(error) => return Err(error.into()),
     };
     let mode = metadata.permissions().mode() & 0o7777;
     let same =
         metadata.is_file() && (metadata.len(), modified(&metadata), mode) == (facts.size, facts.mtime, facts.mode);
     Ok((!same).then(|| TreeFault::Changed(name.to_owned())))
+}
+
+fn is_absence(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
 }
 
 /// When a file's contents changed, in nanoseconds since 1970.
@@ -221,6 +224,10 @@ mod tests {
   "extracted_at": "2026-11-23T10:00:00Z",
   "written_by": "phoenix-nvidia 0.1.0",
   "files": {
+    ".manifest": {
+      "size": 1, "mode": 420, "mtime": 1, "crc": 0,
+      "sha256": "219be636b60931b021b2e8c1e0eff887363c731f8a940caa87bcc054d05d97fd"
+    },
     "nvidia-smi": {
       "size": 1, "mode": 493, "mtime": 1, "crc": 2513996479,
       "sha256": "219be636b60931b021b2e8c1e0eff887363c731f8a940caa87bcc054d05d97fd"
@@ -257,7 +264,9 @@ mod tests {
     fn what_was_written_is_read_back() {
         let directory = tempfile::tempdir().unwrap();
         let version: DriverVersion = "580.76.05".parse().unwrap();
-        let mut record = Record::new(version.clone(), "x86_64".to_owned(), Sha256::from_bytes([7; 32]));
+        let sha256 = Sha256::from_bytes([7; 32]);
+        let mut record = Record::new(version.clone(), "x86_64".to_owned(), sha256);
+        record.files.insert(Manifest::NAME.to_owned(), FileFacts { size: 1, mode: 0o644, mtime: 2, sha256, crc: 3 });
         record.links.insert("a".to_owned(), "b".to_owned());
         record.write(directory.path()).unwrap();
         assert_eq!(Record::read(directory.path(), &version).unwrap().unwrap(), record);

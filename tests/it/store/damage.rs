@@ -19,9 +19,12 @@ fn change(path: &std::path::Path, keeps_time: bool) {
     file.file().set_modified(time).unwrap();
 }
 
+/// What the listener hears, and what is done to the tree.
+type Damage<'a> = (&'a str, &'a dyn Fn(&std::path::Path));
+
 #[test]
 fn a_changed_or_missing_file_is_noticed_before_the_tree_is_used() {
-    let damages: [(&str, &dyn Fn(&std::path::Path)); 5] = [
+    let damages: [Damage<'_>; 7] = [
         ("`nvidia-smi` has changed", &|tree| change(&tree.join("nvidia-smi"), false)),
         ("`nvidia-smi` is missing", &|tree| fs_err::remove_file(tree.join("nvidia-smi")).unwrap()),
         ("`nvidia.icd` has changed", &|tree| {
@@ -32,6 +35,12 @@ fn a_changed_or_missing_file_is_noticed_before_the_tree_is_used() {
             fs_err::remove_file(tree.join("libcuda.so")).unwrap();
             fs_err::os::unix::fs::symlink("/etc/passwd", tree.join("libcuda.so")).unwrap();
         }),
+        ("its `tree.json` is damaged", &|tree| fs_err::write(tree.with_file_name("tree.json"), "{").unwrap()),
+        ("it has no `tree.json`", &|tree| {
+            let place = tree.parent().unwrap();
+            fs_err::remove_dir_all(place).unwrap();
+            fs_err::write(place, "in the way").unwrap();
+        }),
         ("it has no `tree.json`", &|tree| fs_err::remove_file(tree.with_file_name("tree.json")).unwrap()),
     ];
     for (expected, damage) in damages {
@@ -40,6 +49,7 @@ fn a_changed_or_missing_file_is_noticed_before_the_tree_is_used() {
         assert_eq!(world.store().open(&version()).unwrap(), None, "{expected}");
         assert!(world.heard.warnings().contains(expected), "{}", world.heard.warnings());
         world.extract(&driver(VERSION)).unwrap();
+        assert_eq!(world.heard.warnings().lines().count(), 2, "once for each that asked");
         assert!(world.store().open(&version()).unwrap().is_some(), "{expected}");
         assert_eq!((world.heard.extractions(), world.names()), (2, vec![VERSION.to_owned()]), "{expected}");
     }

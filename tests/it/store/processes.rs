@@ -35,8 +35,10 @@ impl Listener for Witness {
     fn hear(&self, event: &Event) {
         if is_extraction(event) {
             fs_err::write(self.base.join(format!("extracting-{}", std::process::id())), "").unwrap();
-            while self.stops {
-                std::thread::park();
+            if self.stops {
+                loop {
+                    std::thread::park();
+                }
             }
         }
     }
