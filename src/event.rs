@@ -10,6 +10,8 @@ pub enum Activity {
     Download,
     /// Bytes of a run file whose sums were computed.
     Verify,
+    /// Bytes unpacked from a run file into the store.
+    Extract,
     /// Bytes of a run file written into a container.
     Copy,
     /// Files that the installer unpacked in a container.

@@ -12,4 +12,5 @@ pub mod fleet;
 pub mod host;
 pub mod hypervisor;
 pub mod install;
+pub mod store;
 pub mod sys;

@@ -130,6 +130,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: CacheVerb,
     },
+    /// The extracted drivers on this host
+    Store {
+        #[command(subcommand)]
+        verb: StoreVerb,
+    },
     /// Show everything wrong or doubtful in the two configuration files
     Lint,
     /// Print the completions for a shell
@@ -246,6 +251,33 @@ pub(crate) enum CacheVerb {
         dry_run: bool,
     },
     /// Remove the run files that no container wants
+    Prune {
+        /// Show what would be removed and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreVerb {
+    /// List the extracted drivers and whether they are sound
+    List,
+    /// Extract drivers; their run files come from the cache or the network
+    Extract {
+        /// Versions
+        #[arg(value_name = "VERSION", required = true)]
+        versions: Vec<DriverVersion>,
+        /// Show what would be extracted and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Read every file of the extracted drivers again and check it
+    Verify {
+        /// Versions; all that are extracted when none is named
+        #[arg(value_name = "VERSION")]
+        versions: Vec<DriverVersion>,
+    },
+    /// Remove the extracted drivers that no container wants or has
     Prune {
         /// Show what would be removed and change nothing
         #[arg(long)]

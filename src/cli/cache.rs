@@ -42,7 +42,7 @@ fn fetch(context: &Context<'_>, cache: &Cache<'_>, versions: &[DriverVersion], d
 }
 
 /// The requests for these versions; for every version that a container wants when none is named.
-fn requests(context: &Context<'_>, versions: &[DriverVersion]) -> Result<Vec<Request>> {
+pub(super) fn requests(context: &Context<'_>, versions: &[DriverVersion]) -> Result<Vec<Request>> {
     let containers = context.configuration.containers().filter_map(|(_, container)| container.ok());
     let mut wanted: Vec<Request> =
         containers.filter_map(|container| container.driver.as_ref()).map(fleet::request).collect();
@@ -87,11 +87,7 @@ fn import(
 }
 
 fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ended> {
-    let mut keep = Vec::new();
-    for (_, container) in context.configuration.containers() {
-        // What a container wants that cannot be read is not known, and might be any of the files.
-        keep.extend(container?.driver.as_ref().map(|driver| driver.version.clone()));
-    }
+    let keep = configured_versions(context)?;
     let entries = if dry_run { cache.prunable(&keep)? } else { cache.prune(&keep)? };
     if context.wants_json() {
         show_entries(context, &entries)?;
@@ -104,6 +100,16 @@ fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ende
         terminal::tell("nothing to remove");
     }
     Ok(Ended::Well)
+}
+
+/// The versions that containers are configured to have.
+pub(super) fn configured_versions(context: &Context<'_>) -> Result<Vec<DriverVersion>> {
+    let mut versions = Vec::new();
+    for (_, container) in context.configuration.containers() {
+        // What a container wants that cannot be read is not known, and might be any version.
+        versions.extend(container?.driver.as_ref().map(|driver| driver.version.clone()));
+    }
+    Ok(versions)
 }
 
 fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {

@@ -12,6 +12,7 @@ use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::hypervisor::Hypervisor;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
+use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::arguments::{Backend, Global, Output};
@@ -60,6 +61,12 @@ impl<'a> Context<'a> {
             ..Settings::default()
         };
         Cache::new(&self.layout, settings, &*self.listener, &self.cancel)
+    }
+
+    /// The extracted drivers of this host.
+    pub(crate) fn store(&self) -> Store<'_> {
+        let patience = Duration::from_secs(self.global.lock_timeout);
+        Store::new(&self.layout, &*self.listener, &self.cancel).patience(patience)
     }
 
     /// Lets `work` have the whole fleet.

@@ -14,6 +14,7 @@ mod plan;
 mod progress;
 mod report;
 mod status;
+mod store;
 mod terminal;
 mod uninstall;
 mod verify;
@@ -68,6 +69,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Uninstall(options) => uninstall::run(&context, options),
         Verb::Destroy(options) => destroy::run(&context, options),
         Verb::Cache { verb } => cache::run(&context, verb),
+        Verb::Store { verb } => store::run(&context, verb),
         Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint => {
             Err(Error::new(Kind::Bug, "a subcommand was dispatched twice"))
         }

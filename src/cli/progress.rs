@@ -155,6 +155,7 @@ fn word(activity: Activity) -> &'static str {
     match activity {
         Activity::Download => "download",
         Activity::Verify => "verify",
+        Activity::Extract => "extract",
         Activity::Copy => "copy",
         Activity::Install => "install",
     }

@@ -80,9 +80,29 @@ impl Layout {
         self.base.join("lib/locks/cache-record.lock")
     }
 
+    /// Where the extracted drivers lie, one directory a version.
+    pub fn store(&self) -> PathBuf {
+        self.base.join("lib/nvidia")
+    }
+
+    /// The extracted driver of a version: its tree and what is known of it.
+    pub fn stored_driver(&self, version: &DriverVersion) -> PathBuf {
+        self.store().join(version.as_str())
+    }
+
+    /// The lock that a driver is extracted, checked and removed under.
+    pub fn store_lock(&self, version: &DriverVersion) -> PathBuf {
+        self.base.join(format!("lib/locks/store-{version}.lock"))
+    }
+
+    /// Where the receipts of all containers lie.
+    pub fn receipts(&self) -> PathBuf {
+        self.base.join("lib/receipts")
+    }
+
     /// What we have put into a container, as the host remembers it.
     pub fn receipt(&self, container: ContainerId) -> PathBuf {
-        self.base.join(format!("lib/receipts/{container}.json"))
+        self.receipts().join(format!("{container}.json"))
     }
 
     /// What the host remembers of a container beside the receipt.

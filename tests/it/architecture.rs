@@ -4,15 +4,16 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// What each module of the library may use beside itself and the ground. Siblings do not name each other.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("sys", &[]),
     ("driver", &["sys"]),
     ("host", &["sys", "driver"]),
     ("config", &["sys", "driver", "host"]),
     ("cache", &["sys", "driver", "host", "config"]),
     ("hypervisor", &["sys", "driver", "host", "config"]),
-    ("install", &["sys", "driver", "host", "config", "cache", "hypervisor"]),
-    ("fleet", &["sys", "driver", "host", "config", "cache", "hypervisor", "install"]),
+    ("store", &["sys", "driver", "config", "cache"]),
+    ("install", &["sys", "driver", "host", "config", "cache", "hypervisor", "store"]),
+    ("fleet", &["sys", "driver", "host", "config", "cache", "hypervisor", "store", "install"]),
 ];
 
 /// What everything stands on.

@@ -28,6 +28,7 @@ mod hostile;
 mod job;
 mod plain_lxc;
 mod printed;
+mod store;
 mod the_pretended_host;
 mod the_run_file_builder;
 mod the_stand_in_installer;

@@ -170,7 +170,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 17] = [
+    let verbs: [&[&str]; 22] = [
         &[],
         &["create"],
         &["install"],
@@ -185,6 +185,11 @@ fn help_of_everything() {
         &["cache", "verify"],
         &["cache", "import"],
         &["cache", "prune"],
+        &["store"],
+        &["store", "list"],
+        &["store", "extract"],
+        &["store", "verify"],
+        &["store", "prune"],
         &["lint"],
         &["completions"],
         &["man"],

@@ -120,6 +120,7 @@ pub struct RunFile {
     architecture: String,
     compression: Compression,
     members: Vec<Member>,
+    archive: Option<Vec<u8>>,
     uncompressed_kb: Option<u64>,
     decompressor: Option<Vec<u8>>,
     advanced_options: String,
@@ -136,6 +137,7 @@ impl RunFile {
             architecture: "x86_64".to_owned(),
             compression: Compression::Zstd,
             members: Vec::new(),
+            archive: None,
             uncompressed_kb: None,
             decompressor: None,
             advanced_options: "This stub knows no options of its script.".to_owned(),
@@ -179,6 +181,12 @@ impl RunFile {
     /// Adds a symbolic link.
     pub fn link(mut self, path: &str, target: &str) -> Self {
         self.members.push(Member { path: path.to_owned(), mode: 0o777, content: Content::LinkTo(target.to_owned()) });
+        self
+    }
+
+    /// Takes this tar archive in the place of members, whatever it holds.
+    pub fn archive(mut self, tar: impl Into<Vec<u8>>) -> Self {
+        self.archive = Some(tar.into());
         self
     }
 
@@ -282,6 +290,10 @@ impl RunFile {
 
     fn write_payload(&self, out: &mut dyn Write) -> std::io::Result<()> {
         let mut encoder = self.compression.encoder(out)?;
+        if let Some(archive) = &self.archive {
+            encoder.write_all(archive)?;
+            return encoder.finish();
+        }
         let mut tar = tar::Builder::new(&mut encoder);
         for member in &self.members {
             let mut header = header_of(member)?;
