@@ -50,3 +50,41 @@ fn minor_of(selector: &GpuSelector, host: &NvidiaHost) -> Result<u32> {
             .hint("`nvidia-smi -L` and `ls /proc/driver/nvidia/gpus` on the host list those that are there")
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::proc_files::Gpu;
+
+    fn host() -> NvidiaHost {
+        let gpu = |minor, pci: &str, uuid: Option<&str>| Gpu {
+            minor,
+            pci_address: pci.to_owned(),
+            uuid: uuid.map(str::to_owned),
+            model: "NVIDIA GeForce RTX 3090".to_owned(),
+        };
+        let uuid = "GPU-eaf23aa1-4d3d-596c-da66-b86b0e5db584";
+        NvidiaHost::of(
+            "580.76.05".parse().unwrap(),
+            vec![gpu(2, "0000:07:00.0", None), gpu(0, "0000:81:00.0", Some(uuid))],
+        )
+    }
+
+    fn minor(selector: &str) -> Result<u32> {
+        minor_of(&selector.parse().unwrap(), &host())
+    }
+
+    #[test]
+    fn a_gpu_is_found_by_each_of_its_three_names() {
+        assert_eq!(minor("2").unwrap(), 2);
+        assert_eq!(minor("0000:07:00.0").unwrap(), 2);
+        assert_eq!(minor("GPU-EAF23AA1-4d3d-596c-da66-b86b0e5db584").unwrap(), 0);
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_there_is_a_fault_of_the_configuration() {
+        let error = minor("0000:08:00.0").unwrap_err();
+        assert_eq!(error.kind(), Kind::Configuration);
+        assert_eq!(error.message(), "this host has no GPU `0000:08:00.0`");
+    }
+}

@@ -43,6 +43,12 @@ impl NvidiaHost {
         Ok(Self { loaded: loaded.as_deref().and_then(proc_files::module_version), gpus, devices })
     }
 
+    /// A host with this module and these GPUs.
+    #[cfg(test)]
+    pub(crate) fn of(loaded: DriverVersion, gpus: Vec<Gpu>) -> Self {
+        Self { loaded: Some(loaded), gpus, devices: String::new() }
+    }
+
     /// The version of the kernel module on disk (`modinfo -F version nvidia`), which the next boot would load.
     pub fn on_disk(&self, cancel: &Cancel) -> Option<DriverVersion> {
         let modinfo = Command::new("modinfo").args(["-F", "version", "nvidia"]).deadline(Duration::from_secs(10));

@@ -39,6 +39,7 @@ pub struct Verification {
     /// What `nvidia-smi` reports, one entry per GPU.
     pub reported: Vec<DriverVersion>,
     /// What follows.
+    #[serde(flatten)]
     pub verdict: Verdict,
 }
 

@@ -157,3 +157,7 @@ fn devices(nodes: &[DeviceNode], host: HostFeatures) -> Vec<String> {
     };
     nodes.iter().flat_map(lines).collect()
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;
