@@ -11,7 +11,7 @@ use phoenix_nvidia::event::Deaf;
 use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::{PATH, World, driver, request, settings, sha256, well};
-use crate::http_server::HttpServer;
+use crate::http_server::{Answer, HttpServer};
 
 const BASE: &str = "PHOENIX_NVIDIA_TEST_BASE";
 // How often a test looks whether what it waits for has happened.
@@ -89,11 +89,11 @@ fn parallel_requests_share_one_download() {
     });
     let (url, request) = (server.url(PATH), request(&[&server.url(PATH)]));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..12).map(|_| scope.spawn(|| world.cache().ensure(&request).map(drop))).collect();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| world.cache().ensure(&request).map(drop))).collect();
         first.recv().unwrap();
-        let processes: Vec<_> = (0..4).map(|_| start(&world, &url, &[])).collect();
+        let processes: Vec<_> = (0..16).map(|_| start(&world, &url, &[])).collect();
         // The download does not end before every other thread waits for it.
-        while world.heard.waits() < 11 {
+        while world.heard.waits() < 3 {
             world.cancel.wait(LOOK_AGAIN).unwrap();
         }
         release.send(()).unwrap();
@@ -104,6 +104,17 @@ fn parallel_requests_share_one_download() {
         }
     });
     assert_eq!(server.asked_for(".run").len(), 1);
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_asked_for_what_is_not_on_this_host() {
+    let world = World::new();
+    let proxy = HttpServer::start(|_| Answer::new(403, "not through here"));
+    let url = format!("https://driver.invalid{PATH}");
+    let (success, said) = ended(start(&world, &url, &[("https_proxy", &proxy.url(""))]));
+    assert!(!success, "{said}");
+    let asked = proxy.asked();
+    assert!(asked.iter().any(|asked| asked.path == "driver.invalid:443"), "{asked:?}\n{said}");
 }
 
 #[test]
