@@ -168,6 +168,8 @@ impl Fleet<'_> {
         match step {
             Step::Create { .. } => self.forget(id).and_then(|()| self.hypervisor.create(&self.desired(container)?))?,
             Step::Clone { source } => {
+                // Held still while it is copied, by one at a time; sources form no circle, so neither do the locks.
+                let _source = self.lock(*source)?;
                 self.forget(id)?;
                 self.hypervisor.clone_from(*source, &self.desired(container)?)?;
             }

@@ -1,5 +1,12 @@
 //! Two runs at the same time on the same container, and a lock that is waited for no longer than was said.
 
+use std::time::Duration;
+
+use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::sys::cancel::Cancel;
+use phoenix_nvidia::sys::lock::FileLock;
+
 use super::fixture::{Job, VERSION};
 use crate::test_driver::{Misbehaviour, TestDriver};
 
@@ -25,4 +32,20 @@ fn who_does_not_want_to_wait_is_told_who_works_on_the_container() {
     assert!(busy.stderr.starts_with(&message), "{}", busy.stderr);
     working.interrupt();
     working.end().exits(130);
+}
+
+#[test]
+fn a_source_is_copied_by_one_at_a_time() {
+    let job = Job::privileged();
+    job.run("create").ok();
+    let copy = job.add(job.copy_of(job.ctid, "copy")).to_string();
+    let (layout, cancel) = (Layout::new(job.world.base()), Cancel::new().unwrap());
+    let lock = layout.container_lock(job.ctid.to_string().parse().unwrap());
+    let held = FileLock::acquire(&lock, "the source", Duration::ZERO, &Deaf, &cancel).unwrap();
+    let busy = job.world.run(&["create", &copy, "--lock-timeout", "0"]).exits(9);
+    let message = format!("error: container {} is in use by process {}\n", job.ctid, std::process::id());
+    assert!(busy.stderr.contains(&message), "{}", busy.stderr);
+    drop(held);
+    job.world.run(&["create", &copy]).ok();
+    assert_eq!(job.status()["state"], "running");
 }
