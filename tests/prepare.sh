@@ -14,7 +14,7 @@ allow_id_ranges() {
 
 # A world is phoenix-nvidia-test-PID-*; one whose process is gone has been left by a killed test.
 remove_left_worlds() {
-    for world in "$(sh "$here/tests/directory.sh")"/phoenix-nvidia-test-*; do
+    for world in "$(sh "$here/tests/directory.sh")"/phoenix-nvidia-test-* /var/tmp/phoenix-nvidia-test-*; do
         [ -d "$world" ] || continue
         process=${world##*/phoenix-nvidia-test-}
         process=${process%%-*}
