@@ -212,11 +212,13 @@ impl Fleet<'_> {
         verification.into_result(&self.site(container.id), require_live).map(|_| ())
     }
 
-    fn verification(&self, container: &Container) -> Result<Verification> {
+    /// The verification of a running container.
+    pub(super) fn verification(&self, container: &Container) -> Result<Verification> {
         let wanted = &wanted_driver(container)?.version;
         let Passthrough { devices, gpus, .. } = passthrough(container, self.host)?;
-        let expected = Expectation { wanted, host: self.host.loaded.as_ref(), devices: &devices, gpus };
-        verify::verify(&self.site(container.id), &expected)
+        let host = self.host.loaded.as_ref();
+        let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.cancel));
+        verify::verify(&self.site(container.id), &Expectation { wanted, host, on_disk, devices: &devices, gpus })
     }
 
     fn desired<'c>(&self, container: &'c Container) -> Result<Desired<'c>> {

@@ -7,9 +7,8 @@ use crate::driver::DriverVersion;
 use crate::error::Result;
 use crate::hypervisor::State;
 use crate::install::presence::{self, Presence};
-use crate::install::verify::{self, Expectation, Verdict};
+use crate::install::verify::Verdict;
 
-use super::passthrough::passthrough;
 use super::{Fleet, request};
 
 /// One row of the table.
@@ -88,14 +87,7 @@ impl Fleet<'_> {
         if !matches!(state, State::Running { .. }) {
             return self.fill_stopped(container, &wanted, row);
         }
-        let devices = passthrough(container, self.host)?;
-        let expected = Expectation {
-            wanted: &wanted,
-            host: self.host.loaded.as_ref(),
-            devices: &devices.devices,
-            gpus: devices.gpus,
-        };
-        let verification = verify::verify(&self.site(container.id), &expected)?;
+        let verification = self.verification(container)?;
         row.installed = verification.installed;
         row.reported = verification.reported;
         (row.verdict, row.reason) = match verification.verdict {

@@ -21,6 +21,8 @@ pub struct Expectation<'a> {
     pub wanted: &'a DriverVersion,
     /// The version of the host's loaded kernel module.
     pub host: Option<&'a DriverVersion>,
+    /// The version of the host's kernel module on disk, where it is known and the loaded one is not the wanted one.
+    pub on_disk: Option<DriverVersion>,
     /// The device nodes that it must have.
     pub devices: &'a [DeviceNode],
     /// How many GPUs are assigned to it.
@@ -102,12 +104,12 @@ pub fn verify(site: &Site<'_>, expected: &Expectation<'_>) -> Result<Verificatio
         reported: Vec::new(),
         verdict: Verdict::Verified,
     };
-    verification.verdict = match judge_files(expected, &presence, verification.installed.as_ref()) {
+    verification.verdict = match judge_files(site, expected, &presence, verification.installed.as_ref()) {
         Some(wrong) => wrong,
         None => match (expected.host, expected.gpus) {
             (None, _) => not_live("no NVIDIA kernel module on this host"),
             (Some(_), 0) => not_live("no GPU is assigned to the container"),
-            (Some(host), _) => match missing_node(&rootfs, expected.devices)? {
+            (Some(host), _) => match missing_node(site, &rootfs, expected.devices)? {
                 Some(wrong) => wrong,
                 None => judge_live(site, expected, host, &mut verification.reported)?,
             },
@@ -135,9 +137,27 @@ fn wrong(reason: impl Into<String>, hint: impl Into<String>) -> Option<Verdict> 
     Some(Verdict::Wrong { reason: reason.into(), hint: hint.into(), output: String::new() })
 }
 
-fn judge_files(expected: &Expectation<'_>, presence: &Presence, installed: Option<&DriverVersion>) -> Option<Verdict> {
+/// What to do when the host's module is of another version than the wanted one.
+fn host_decides(expected: &Expectation<'_>, host: &DriverVersion) -> String {
+    match &expected.on_disk {
+        Some(on_disk) if on_disk == expected.wanted => {
+            format!("the host's kernel module on disk is {on_disk} already and {host} is still loaded: reboot the host")
+        }
+        _ => format!(
+            "the host's kernel module is {host} and decides; set `nvidia_driver_version` to \"{host}\", or upgrade the host and reboot"
+        ),
+    }
+}
+
+fn judge_files(
+    site: &Site<'_>,
+    expected: &Expectation<'_>,
+    presence: &Presence,
+    installed: Option<&DriverVersion>,
+) -> Option<Verdict> {
     let wanted = expected.wanted;
-    let install_again = "install it again with `phoenix-nvidia install`";
+    let install = format!("phoenix-nvidia install {}", site.id);
+    let install_again = format!("install it again with `{install}`");
     match (presence, installed) {
         (Presence::Complete { version, .. }, _) if version == wanted => None,
         (Presence::Incomplete { why, .. }, Some(version)) if version == wanted => {
@@ -148,28 +168,29 @@ fn judge_files(expected: &Expectation<'_>, presence: &Presence, installed: Optio
         }
         (_, None) => wrong(
             format!("driver {wanted} was asked for and none is installed"),
-            "install it with `phoenix-nvidia install`",
+            format!("install it with `{install}`"),
         ),
         (_, Some(version)) => wrong(
             format!("driver {wanted} was asked for but {version} is installed"),
             match expected.host {
-                Some(host) if host == version => format!(
-                    "the host's kernel module is {host} and decides; set `nvidia_driver_version` to \"{host}\", or upgrade the host and reboot"
-                ),
-                _ => format!("bring {wanted} in with `phoenix-nvidia install`"),
+                Some(host) if host == version => host_decides(expected, host),
+                _ => format!("bring {wanted} in with `{install}`"),
             },
         ),
     }
 }
 
-fn missing_node(rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
+fn missing_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
     for node in devices {
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
         if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {
             return Ok(wrong(
                 format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor),
-                "bring it in with `phoenix-nvidia create`, which restarts the container where it must",
+                format!(
+                    "bring it in with `phoenix-nvidia create {}`, which restarts the container where it must",
+                    site.id
+                ),
             ));
         }
     }
@@ -184,9 +205,7 @@ fn judge_live(
 ) -> Result<Verdict> {
     let output = ask(site, &nvidia_smi::QUERY)?;
     let wanted = expected.wanted;
-    let host_decides = format!(
-        "the host's kernel module is {host} and decides; set `nvidia_driver_version` to \"{host}\", or upgrade the host and reboot"
-    );
+    let host_decides = host_decides(expected, host);
     let failure = match nvidia_smi::answer(output.code, &output.stdout_text()) {
         Answer::Failed(failure) => failure,
         Answer::Versions(versions) => {
@@ -198,9 +217,11 @@ fn judge_live(
         Failure::VersionMismatch => host_decides,
         Failure::NoDriver if host != wanted => host_decides,
         Failure::Denied => {
-            "bring its devices in order with `phoenix-nvidia create`, which restarts the container".to_owned()
+            format!("bring its devices in order with `phoenix-nvidia create {}`, which restarts the container", site.id)
         }
-        Failure::NoLibrary | Failure::NotThere => "install the driver again with `phoenix-nvidia install`".to_owned(),
+        Failure::NoLibrary | Failure::NotThere => {
+            format!("install the driver again with `phoenix-nvidia install {}`", site.id)
+        }
         _ => {
             "run `nvidia-smi` on the host; when it fails there too, the host's driver is to be mended first".to_owned()
         }

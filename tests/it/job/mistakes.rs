@@ -63,8 +63,8 @@ fn that_nvidia_smi_exists_does_not_mean_that_the_wanted_version_is_installed() {
     let said = job.run("verify").exits(7).stderr;
     let message = format!(
         "error: container {}: driver {OTHER_VERSION} was asked for but {VERSION} is installed\n\n\
-         hint: bring {OTHER_VERSION} in with `phoenix-nvidia install`\n",
-        job.ctid
+         hint: bring {OTHER_VERSION} in with `phoenix-nvidia install {}`\n",
+        job.ctid, job.ctid
     );
     assert_eq!(said, message);
     let plan = job.run_with("plan", &["--exit-code"]).exits(4).stdout;

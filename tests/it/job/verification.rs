@@ -67,6 +67,13 @@ fn a_driver_that_answers_for_its_gpu_is_verified_and_one_of_another_version_is_n
                  \"{OTHER_VERSION}\", or upgrade the host and reboot\n"
             )
     );
+    let pending = PretendedGpuHost::with_module(OTHER_VERSION).on_disk(VERSION).gpu("0000:01:00.0", 0).start();
+    let told = job.verify_fails_on(&pending, 7);
+    let reboot = format!(
+        "hint: the host's kernel module on disk is {VERSION} already and {OTHER_VERSION} is still loaded: reboot the host\n"
+    );
+    assert!(told.ends_with(&reboot), "{told}");
+
     job.set_for_all("nvidia_driver_version", OTHER_VERSION);
     let said = job.verify_fails_on(&upgraded, 7);
     let reason = job.error(&format!("driver {OTHER_VERSION} was asked for but {VERSION} is installed"));
