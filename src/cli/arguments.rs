@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Layout, Way};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::driver::placement::Profile;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
 
 /// The name under which the operators' orchestrator calls the driver's installation.
@@ -151,6 +153,15 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
+    /// What the command line decides about the driver of which containers.
+    pub(crate) fn choice(&self) -> Option<(&[ContainerId], &Choice)> {
+        match self {
+            Self::Create(change) | Self::Install(change) => Some((&change.containers, &change.choice)),
+            Self::Plan(plan) => Some((&plan.containers, &plan.choice)),
+            _ => None,
+        }
+    }
+
     /// Whether it only shows what it would do.
     pub(crate) fn is_rehearsal(&self) -> bool {
         match self {
@@ -168,11 +179,32 @@ impl Verb {
     }
 }
 
+/// How, and how much of the driver, where the command line decides it.
+#[derive(Debug, Args)]
+pub(crate) struct Choice {
+    /// How the driver gets into the containers [default: what the configuration says, or `runfile`]
+    #[arg(long, value_name = "WAY", value_parser = way())]
+    pub(crate) way: Option<Way>,
+    /// Which part of the driver they get [default: what the configuration says, or `full`]
+    #[arg(long, value_name = "PROFILE", value_parser = profile())]
+    pub(crate) profile: Option<Profile>,
+}
+
+fn way() -> impl TypedValueParser<Value = Way> {
+    PossibleValuesParser::new(Way::ALL.map(Way::word)).map(|word| word.parse().unwrap_or_default())
+}
+
+fn profile() -> impl TypedValueParser<Value = Profile> {
+    PossibleValuesParser::new(Profile::ALL.map(Profile::word)).map(|word| word.parse().unwrap_or_default())
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Change {
     /// Containers
     #[arg(value_name = "CTID", required = true)]
     pub(crate) containers: Vec<ContainerId>,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
     /// Show the steps and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -196,6 +228,8 @@ pub(crate) struct Plan {
     /// Containers
     #[arg(value_name = "CTID", required = true)]
     pub(crate) containers: Vec<ContainerId>,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
     /// Exit with 4 when there is anything to do
     #[arg(long)]
     pub(crate) exit_code: bool,

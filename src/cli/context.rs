@@ -72,12 +72,13 @@ impl<'a> Context<'a> {
     /// Lets `work` have the whole fleet.
     pub(crate) fn with_fleet<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         let hypervisor = self.hypervisor()?;
-        let cache = self.cache();
+        let (cache, store) = (self.cache(), self.store());
         work(&Fleet {
             configuration: &self.configuration,
             layout: &self.layout,
             hypervisor: &*hypervisor,
             cache: &cache,
+            store: &store,
             host: &self.host,
             listener: &*self.listener,
             cancel: &self.cancel,

@@ -59,7 +59,10 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Lint => return lint::run(&arguments.global),
         _ => {}
     }
-    let context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
+    let mut context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
+    if let Some((containers, choice)) = arguments.verb.choice() {
+        context.configuration.choose(containers, choice.way, choice.profile);
+    }
     match &arguments.verb {
         Verb::Create(options) => create::run(&context, options),
         Verb::Install(options) => install::run(&context, options),

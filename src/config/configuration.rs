@@ -15,8 +15,10 @@ use super::node::Node;
 use super::order;
 use super::source::Source;
 use super::wanted::WantedDriver;
+use super::way::Way;
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
+use crate::driver::placement::Profile;
 use crate::error::{Error, Kind, Result};
 
 /// The operators' two files, read once.
@@ -110,6 +112,18 @@ impl Configuration {
     /// Every container that the file defines, by CTID, or why it cannot be used.
     pub fn containers(&self) -> impl Iterator<Item = (ContainerId, Result<&Container>)> {
         self.entries.keys().map(|id| (*id, self.container(*id)))
+    }
+
+    /// Lets the command line decide the way and the profile of these containers' driver, where it says any.
+    pub fn choose(&mut self, ids: &[ContainerId], way: Option<Way>, profile: Option<Profile>) {
+        for id in ids {
+            let entry = self.entries.get_mut(id);
+            let driver = entry.and_then(|entry| entry.container.as_mut()).and_then(|it| it.driver.as_mut());
+            if let Some(driver) = driver {
+                driver.method = way.or(driver.method);
+                driver.chosen_profile = profile.or(driver.chosen_profile);
+            }
+        }
     }
 
     /// The driver of any version, also one that no container wants.

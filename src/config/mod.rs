@@ -20,6 +20,7 @@ mod source;
 mod storage;
 mod url;
 mod wanted;
+mod way;
 
 pub use configuration::Configuration;
 pub use container::Container;
@@ -30,4 +31,5 @@ pub use layout::Layout;
 pub use lxc_option::LxcOption;
 pub use network::{Address, MacAddress, Network, NotThat};
 pub use storage::{Mount, Volume};
-pub use wanted::{ConfiguredSum, Method, Profile, WantedDriver};
+pub use wanted::{ConfiguredSum, WantedDriver};
+pub use way::Way;

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::hypervisor::Backend;
-use super::wanted::{Method, Profile};
+use super::way::Way;
+use crate::driver::placement::Profile;
 
 /// The schema of `phoenix_lxc_configs.json`, as text with a line break at its end.
 pub fn of_containers() -> String {
@@ -118,7 +119,7 @@ struct Scalars {
     /// The repository of CUDA's packages, for other tools; only compared with the template.
     nvidia_repo_url: Option<String>,
     /// How the driver gets into the container.
-    nvidia_install_method: Option<Method>,
+    nvidia_install_method: Option<Way>,
     /// The SHA-256 of the run file, 64 hexadecimal digits.
     #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     nvidia_runfile_sha256: Option<String>,

@@ -6,6 +6,8 @@ use super::hypervisor::Hypervisor;
 use super::lookup::Lookup;
 use super::node::Node;
 use super::url::Target;
+use super::way::Way;
+use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256};
 
 /// The driver that the configuration wants in a container.
@@ -13,10 +15,10 @@ use crate::driver::{DriverVersion, Sha256};
 pub struct WantedDriver {
     /// Its version.
     pub version: DriverVersion,
-    /// How it is installed.
-    pub method: Method,
-    /// Which part of it.
-    pub profile: Profile,
+    /// How it is installed, where the operator has said so; see [`WantedDriver::way`].
+    pub method: Option<Way>,
+    /// Which part of it, where the operator has said so; see [`WantedDriver::profile`].
+    pub chosen_profile: Option<Profile>,
     /// The sum that the operator has said its run file has.
     pub sha256: Option<ConfiguredSum>,
     /// Where its run file may be fetched from, in the order to try: the mirrors of the hypervisor's file, the URL of
@@ -33,61 +35,6 @@ pub struct ConfiguredSum {
     pub sum: Sha256,
     /// The key and the file that say so.
     pub origin: String,
-}
-
-/// How a driver gets into a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// The run file is put into the container and NVIDIA's installer runs there.
-    #[default]
-    Runfile,
-    /// NVIDIA's installer runs in the container from a tree that is extracted once on the host.
-    Installer,
-    /// The host places the files of the driver into the container.
-    Native,
-    /// The container mounts the host's read-only image of the driver.
-    Shared,
-}
-
-impl std::str::FromStr for Method {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "runfile" => Ok(Self::Runfile),
-            "installer" => Ok(Self::Installer),
-            "native" => Ok(Self::Native),
-            "shared" => Ok(Self::Shared),
-            _ => Err(()),
-        }
-    }
-}
-
-/// Which part of the driver a container gets, where the way to install it leaves a choice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// CUDA, NVML, video coding and their tools.
-    Compute,
-    /// That, and OpenGL, Vulkan and EGL.
-    Graphics,
-    /// All that NVIDIA's installer installs.
-    #[default]
-    Full,
-}
-
-impl std::str::FromStr for Profile {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "compute" => Ok(Self::Compute),
-            "graphics" => Ok(Self::Graphics),
-            "full" => Ok(Self::Full),
-            _ => Err(()),
-        }
-    }
 }
 
 /// The feature that means: install the driver.
@@ -121,25 +68,30 @@ impl WantedDriver {
         let mut candidates = Candidates::new(target, &version_node, &hypervisor.settings);
         candidates.collect(lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone()), findings);
         let Candidates { urls, notes, .. } = candidates;
-        Some(Self {
-            method: method.unwrap_or_default(),
-            profile: profile.unwrap_or_default(),
-            sha256,
-            urls,
-            notes,
-            version,
-        })
+        Some(Self { method, chosen_profile: profile, sha256, urls, notes, version })
     }
 }
 
 impl WantedDriver {
+    /// How it is installed when it must be.
+    pub fn way(&self) -> Way {
+        self.method.unwrap_or_default()
+    }
+
+    /// Which part of it is installed; NVIDIA's installer installs everything.
+    pub fn profile(&self) -> Profile {
+        match self.way() {
+            Way::Runfile | Way::Installer => Profile::Full,
+            Way::Native | Way::Shared => self.chosen_profile.unwrap_or_default(),
+        }
+    }
+
     /// The driver of a version that no container wants: from the mirrors, and where NVIDIA publishes run files.
     pub(super) fn of_version(version: &DriverVersion, mirrors: &[String]) -> Self {
         let target = Target { version, architecture: std::env::consts::ARCH };
         let mirrored = mirrors.iter().map(|mirror| target.below_mirror(mirror));
         let urls = mirrored.chain(target.published()).collect();
-        let (method, profile) = (Method::default(), Profile::default());
-        Self { version: version.clone(), method, profile, sha256: None, urls, notes: Vec::new() }
+        Self { version: version.clone(), method: None, chosen_profile: None, sha256: None, urls, notes: Vec::new() }
     }
 }
 

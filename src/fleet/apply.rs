@@ -8,10 +8,9 @@ use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
-use crate::hypervisor::{Desired, State};
+use crate::hypervisor::State;
 use crate::install::uninstall::{self, Outcome};
 use crate::install::verify::{self, Expectation, Verdict, Verification};
-use crate::install::{presence, runfile};
 use crate::sys::atomic;
 use crate::sys::command::Command;
 
@@ -59,7 +58,12 @@ impl Fleet<'_> {
         self.each(ids, |container, report| {
             let driver = wanted_driver(container)?;
             let _lock = self.lock(container.id)?;
-            let install = Step::InstallDriver { version: driver.version.clone(), why: String::new() };
+            let install = Step::InstallDriver {
+                version: driver.version.clone(),
+                way: driver.way(),
+                profile: driver.profile(),
+                why: String::new(),
+            };
             let install_and_verify = |report: &mut ContainerReport| {
                 self.step(container, &install, report)?;
                 self.verify_into(container, require_live, report)
@@ -179,23 +183,11 @@ impl Fleet<'_> {
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
+            Step::ExtractDriver { .. } => self.extracted(wanted_driver(container)?).map(|_| ())?,
             Step::InstallDriver { .. } => return self.install_driver(container),
             Step::Verify { .. } => {}
         }
         Ok(true)
-    }
-
-    fn install_driver(&self, container: &Container) -> Result<bool> {
-        let driver = wanted_driver(container)?;
-        let site = self.site(container.id);
-        // A clone has brought its source's driver along, and `install` asks nobody before.
-        let presence = presence::observe(&site, &self.hypervisor.rootfs(container.id)?)?;
-        if presence.is_complete(&driver.version) {
-            self.listener.note(Some(container.id), format!("driver {} is there already", driver.version));
-            return Ok(false);
-        }
-        let run_file = self.cache.ensure(&request(driver))?;
-        runfile::install(&site, &run_file).map(|_| true)
     }
 
     fn verify_into(&self, container: &Container, require_live: bool, report: &mut ContainerReport) -> Result<()> {
@@ -219,10 +211,6 @@ impl Fleet<'_> {
         let host = self.host.loaded.as_ref();
         let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.cancel));
         verify::verify(&self.site(container.id), &Expectation { wanted, host, on_disk, devices: &devices, gpus })
-    }
-
-    fn desired<'c>(&self, container: &'c Container) -> Result<Desired<'c>> {
-        Ok(Desired { container, devices: passthrough(container, self.host)?.devices })
     }
 
     fn run_feature(&self, id: ContainerId, feature: &str, script: &Path) -> Result<()> {

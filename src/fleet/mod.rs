@@ -1,6 +1,7 @@
 //! Containers as a whole: observe them, plan what is to do, do it, and tell how they are.
 
 pub mod apply;
+mod driver;
 pub mod observe;
 pub mod passthrough;
 pub mod plan;
@@ -12,13 +13,14 @@ pub mod step;
 use std::time::Duration;
 
 use crate::cache::{Cache, ExpectedSum, Request};
-use crate::config::{Configuration, Container, Layout, Method, WantedDriver};
+use crate::config::{Configuration, Container, Layout, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::event::Listener;
 use crate::host::NvidiaHost;
 use crate::hypervisor::Hypervisor;
 use crate::install::Site;
+use crate::store::Store;
 use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
 
@@ -33,6 +35,8 @@ pub struct Fleet<'a> {
     pub hypervisor: &'a dyn Hypervisor,
     /// The run files.
     pub cache: &'a Cache<'a>,
+    /// The extracted drivers.
+    pub store: &'a Store<'a>,
     /// The host's NVIDIA driver.
     pub host: &'a NvidiaHost,
     /// Who wants to know what happens.
@@ -68,24 +72,11 @@ pub fn request(driver: &WantedDriver) -> Request {
 /// The driver that a container's configuration asks for.
 ///
 /// # Errors
-/// It asks for none, or for one in a way that this release does not know.
+/// It asks for none.
 pub fn wanted_driver(container: &Container) -> Result<&WantedDriver> {
     let id = container.id;
-    let driver = container.driver.as_ref().ok_or_else(|| {
+    container.driver.as_ref().ok_or_else(|| {
         Error::new(Kind::Configuration, format!("container {id} does not ask for a driver"))
             .hint(format!("add \"nvidia\" to `lxc_configs.{id}.features`"))
-    })?;
-    require_known_way(id, driver)?;
-    Ok(driver)
-}
-
-fn require_known_way(id: ContainerId, driver: &WantedDriver) -> Result<()> {
-    if driver.method == Method::Runfile {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Configuration,
-        format!("container {id}: this release installs drivers from the run file alone"),
-    )
-    .hint("set `nvidia_install_method` to \"runfile\", or leave it out"))
+    })
 }

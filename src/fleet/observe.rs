@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use crate::cache::Presence as Cached;
 use crate::config::Container;
 use crate::error::Result;
-use crate::hypervisor::{Desired, Drift, State};
+use crate::hypervisor::{Drift, State};
 use crate::install::presence::{self, Presence};
 
 use super::Fleet;
@@ -26,6 +26,8 @@ pub struct Observation {
     pub presence: Presence,
     /// Its run file in the cache, when it asks for a driver.
     pub cached: Option<Cached>,
+    /// Its driver is extracted, and the way to install it needs no more.
+    pub extracted: bool,
     /// What of its configuration the hypervisor leaves out.
     pub left_out: Vec<String>,
     /// Features whose script has run.
@@ -42,19 +44,17 @@ impl Fleet<'_> {
     pub fn observe(&self, container: &Container) -> Result<Observation> {
         let state = self.hypervisor.state(container.id)?;
         let passthrough = passthrough(container, self.host)?;
-        let desired = Desired { container, devices: passthrough.devices.clone() };
+        let desired = self.desired(container)?;
         self.hypervisor.check(&desired)?;
         let (drift, presence) = match state {
             State::Absent => (Drift::default(), Presence::Absent),
             _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
         };
-        let cached = match &container.driver {
-            Some(driver) => {
-                super::require_known_way(container.id, driver)?;
-                Some(self.cache.look(&super::request(driver))?)
-            }
-            None => None,
-        };
+        let (mut cached, mut extracted) = (None, false);
+        if let Some(driver) = &container.driver {
+            cached = Some(self.cache.look(&super::request(driver))?);
+            extracted = self.is_extracted(driver)?;
+        }
         let record = if state == State::Absent { Record::default() } else { Record::load(self.layout, container.id)? };
         let others = container.features.iter().filter(|feature| *feature != "nvidia");
         let script = |feature: &String| {
@@ -69,6 +69,7 @@ impl Fleet<'_> {
             drift,
             presence,
             cached,
+            extracted,
             left_out,
             features_done: record.features,
             feature_scripts,

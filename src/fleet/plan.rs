@@ -1,7 +1,7 @@
 //! Planning: from how a container is and should be to the steps between. Pure; reads nothing, changes nothing.
 
 use crate::cache::Presence as Cached;
-use crate::config::{Container, WantedDriver};
+use crate::config::{Container, WantedDriver, Way};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
@@ -154,16 +154,20 @@ fn bringing_up(observation: &Observation) -> Option<Step> {
 fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
     let version = driver.version.clone();
     let verify = Step::Verify { version: version.clone() };
-    if observation.presence.is_complete(&version) {
+    if observation.presence.satisfies(driver) {
         return vec![verify];
     }
     let mut steps = Vec::new();
     let cached = matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. }));
     // What a copy brings along need not be fetched; the installation fetches it when the copy has brought nothing.
-    if !cached && !is_copy {
+    if !cached && !observation.extracted && !is_copy {
         steps.push(Step::FetchRunFile { version: version.clone() });
     }
-    steps.push(Step::InstallDriver { version, why: reason(driver, observation, is_copy) });
+    if driver.way() != Way::Runfile && !observation.extracted && !is_copy {
+        steps.push(Step::ExtractDriver { version: version.clone() });
+    }
+    let why = reason(driver, observation, is_copy);
+    steps.push(Step::InstallDriver { version, way: driver.way(), profile: driver.profile(), why });
     steps.push(verify);
     steps
 }
@@ -172,7 +176,12 @@ fn reason(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> St
     match &observation.presence {
         Presence::Absent if is_copy => "unless its source has brought it along".to_owned(),
         Presence::Absent => "none is there".to_owned(),
-        Presence::Complete { version, .. } => format!("replaces {version}"),
+        Presence::Complete { version, .. } if *version != driver.version => format!("replaces {version}"),
+        Presence::Complete { way, profile, .. } => format!(
+            "replaces what the way `{}` has put there, profile `{}`",
+            way.unwrap_or_default().word(),
+            profile.word()
+        ),
         Presence::Incomplete { why, .. } => match observation.presence.version() {
             Some(version) if *version != driver.version => format!("replaces {version}: {why}"),
             _ => why.clone(),
@@ -188,8 +197,15 @@ fn feature_step(feature: &str, observation: &Observation) -> Option<Step> {
     Some(Step::RunFeature { feature: feature.to_owned(), script: script.clone()? })
 }
 
+fn profile_without_effect(driver: &WantedDriver) -> Option<String> {
+    let chosen = driver.chosen_profile.filter(|chosen| *chosen != driver.profile())?;
+    let (way, chosen) = (driver.way().word(), chosen.word());
+    Some(format!("the way `{way}` installs everything; the profile `{chosen}` needs the way `native` or `shared`"))
+}
+
 fn notes(container: &Container, observation: &Observation) -> Vec<String> {
     let mut notes: Vec<String> = container.driver.iter().flat_map(|driver| driver.notes.clone()).collect();
+    notes.extend(container.driver.as_ref().and_then(profile_without_effect));
     notes.extend(observation.passthrough.withheld.clone());
     notes.extend(observation.left_out.clone());
     for (feature, script) in &observation.feature_scripts {

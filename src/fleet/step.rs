@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::config::Way;
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
+use crate::driver::placement::Profile;
 
 /// One step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -42,10 +44,19 @@ pub enum Step {
         /// The version.
         version: DriverVersion,
     },
+    /// Extract the run file into the store.
+    ExtractDriver {
+        /// The version.
+        version: DriverVersion,
+    },
     /// Install the driver.
     InstallDriver {
         /// The version.
         version: DriverVersion,
+        /// How.
+        way: Way,
+        /// Which part of it.
+        profile: Profile,
         /// Why, in one phrase.
         why: String,
     },
@@ -68,7 +79,14 @@ impl Step {
             Self::StopAgain => "stop again".to_owned(),
             Self::RunFeature { feature, .. } => format!("run the feature script of `{feature}`"),
             Self::FetchRunFile { version } => format!("fetch run file {version}"),
-            Self::InstallDriver { version, .. } => format!("install driver {version}"),
+            Self::ExtractDriver { version } => format!("extract driver {version}"),
+            Self::InstallDriver { version, way: Way::Runfile, .. } => format!("install driver {version}"),
+            Self::InstallDriver { version, way, profile: Profile::Full, .. } => {
+                format!("install driver {version} by way `{}`", way.word())
+            }
+            Self::InstallDriver { version, way, profile, .. } => {
+                format!("install driver {version} by way `{}`, profile `{}`", way.word(), profile.word())
+            }
             Self::Verify { version } => format!("verify driver {version}"),
         }
     }

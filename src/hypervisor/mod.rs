@@ -2,6 +2,7 @@
 
 pub mod lxc;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Container;
@@ -47,6 +48,17 @@ pub struct Desired<'a> {
     pub container: &'a Container,
     /// Exactly the NVIDIA device nodes that it must have; it must have no others.
     pub devices: Vec<DeviceNode>,
+    /// Exactly the read-only mounts of drivers that it must have.
+    pub mounts: Vec<DriverMount>,
+}
+
+/// A driver's image, mounted on the host, that a container sees read-only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverMount {
+    /// The directory on the host.
+    pub source: PathBuf,
+    /// The directory in the container, absolute; it is made when it is missing.
+    pub target: String,
 }
 
 /// What separates a container from how it should be.

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::{WantedDriver, Way};
 use crate::driver::backup_log::BackupLog;
+use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, installer};
 use crate::error::Result;
 use crate::sys::rootfs::Rootfs;
 
-use super::receipt::{self, Receipt, Way};
+use super::receipt::{self, Receipt};
 use super::{LIBRARY_DIRECTORIES, Site};
 
 // The log of a full driver has about 400 lines.
@@ -27,6 +29,8 @@ pub enum Presence {
         version: DriverVersion,
         /// How we put it there; absent when somebody else ran NVIDIA's installer.
         way: Option<Way>,
+        /// Which part of it.
+        profile: Profile,
     },
     /// Some of it is there, or more than one.
     Incomplete {
@@ -47,9 +51,14 @@ impl Presence {
         }
     }
 
-    /// Whether all of this version is there.
-    pub fn is_complete(&self, wanted: &DriverVersion) -> bool {
-        matches!(self, Self::Complete { version, .. } if version == wanted)
+    /// Whether it is what is wanted. A way and a profile that the operator has not chosen may be any.
+    pub fn satisfies(&self, wanted: &WantedDriver) -> bool {
+        let Self::Complete { version, way, profile } = self else { return false };
+        // Somebody's own run of the installer is what the way `runfile` does.
+        let way = way.unwrap_or(Way::Runfile);
+        *version == wanted.version
+            && wanted.method.is_none_or(|chosen| chosen == way)
+            && wanted.chosen_profile.is_none_or(|chosen| *profile == chosen || *profile == wanted.profile())
     }
 }
 
@@ -74,7 +83,7 @@ pub fn observe(site: &Site<'_>, rootfs: &Rootfs) -> Result<Presence> {
             let said = rootfs.read_end(installer::LOG, LOG_END).ok().flatten().unwrap_or_default();
             match version {
                 Some(version) if installer::log_says_complete(&said, version) => {
-                    Ok(Presence::Complete { version: version.clone(), way: None })
+                    Ok(Presence::Complete { version: version.clone(), way: None, profile: Profile::Full })
                 }
                 _ => Ok(incomplete(versions, "an installation of it did not come to its end")),
             }
@@ -124,5 +133,5 @@ fn judge_by_receipt(rootfs: &Rootfs, receipt: &Receipt, versions: BTreeSet<Drive
     if versions.iter().any(|version| *version != receipt.version) {
         return Ok(Presence::Incomplete { versions, why: "libraries of more than one version are there".to_owned() });
     }
-    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(receipt.way) })
+    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(receipt.way), profile: receipt.profile })
 }

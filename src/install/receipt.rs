@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Way;
 use crate::driver::backup_log::plain_path;
+use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::sys::atomic;
@@ -12,17 +14,10 @@ use crate::sys::rootfs::{Found, Rootfs};
 
 use super::{OWN_DIRECTORY, Site};
 
-const FORMAT: u32 = 1;
+// 1: without `profile`.
+const FORMAT: u32 = 2;
 // A receipt of a full driver is about 20 KiB; a container's own copy may be anything.
 const LIMIT: u64 = 4 << 20;
-
-/// How a driver got into a container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// NVIDIA's installer, run in the container from the run file.
-    Runfile,
-}
 
 /// What we put into a container. Later formats must go on reading this one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +28,9 @@ pub struct Receipt {
     pub version: DriverVersion,
     /// How it got there.
     pub way: Way,
+    /// Which part of it; everything, where the receipt is of a release that knew nothing else.
+    #[serde(default)]
+    pub profile: Profile,
     /// The run file that it came from.
     pub run_file_sha256: Sha256,
     /// When the installation was complete, RFC 3339.
@@ -68,6 +66,7 @@ impl Receipt {
     pub fn new(
         version: DriverVersion,
         way: Way,
+        profile: Profile,
         run_file_sha256: Sha256,
         files: Vec<InstalledFile>,
         links: Vec<InstalledLink>,
@@ -76,6 +75,7 @@ impl Receipt {
             format: FORMAT,
             version,
             way,
+            profile,
             run_file_sha256,
             installed_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             written_by: concat!("phoenix-nvidia ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -178,13 +178,14 @@ mod tests {
     fn the_first_format_is_still_read() {
         let receipt = Receipt::parse(FIRST.as_bytes()).unwrap();
         assert_eq!(receipt.version.as_str(), "580.76.05");
+        assert_eq!((receipt.way, receipt.profile), (Way::Runfile, Profile::Full));
         assert_eq!((receipt.files.len(), receipt.links.len()), (1, 1));
     }
 
     #[test]
     fn a_damaged_or_later_receipt_is_none() {
         assert_eq!(Receipt::parse(&FIRST.as_bytes()[..100]), None);
-        assert_eq!(Receipt::parse(FIRST.replace("\"format\": 1", "\"format\": 2").as_bytes()), None);
+        assert_eq!(Receipt::parse(FIRST.replace("\"format\": 1", "\"format\": 3").as_bytes()), None);
     }
 
     #[test]

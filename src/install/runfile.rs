@@ -6,7 +6,9 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::time::Duration;
 
 use crate::cache::VerifiedRunFile;
+use crate::config::Way;
 use crate::driver::backup_log::Entry;
+use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256, installer};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event};
@@ -17,7 +19,7 @@ use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::preflight::{self, Needs, Ready};
-use super::receipt::{self, InstalledFile, InstalledLink, Receipt, Way};
+use super::receipt::{self, InstalledFile, InstalledLink, Receipt};
 use super::scratch::{self, Scratch};
 use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, presence};
 
@@ -231,7 +233,7 @@ fn take_stock(site: &Site<'_>, rootfs: &Rootfs, run_file: &VerifiedRunFile) -> R
             (Entry::Link { .. } | Entry::BackedUp { .. }, _) => {}
         }
     }
-    Ok(Receipt::new(version.clone(), Way::Runfile, run_file.sha256(), files, links))
+    Ok(Receipt::new(version.clone(), Way::Runfile, Profile::Full, run_file.sha256(), files, links))
 }
 
 fn progress(site: &Site<'_>, activity: Activity, path: &str, done: u64, total: Option<u64>, finished: bool) {

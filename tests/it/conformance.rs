@@ -52,7 +52,11 @@ impl<'a> Ground<'a> {
     }
 
     fn desired(&self, ctid: &str, devices: &[DeviceNode]) -> Desired<'_> {
-        Desired { container: self.configuration.container(id(ctid)).unwrap(), devices: devices.to_vec() }
+        Desired {
+            container: self.configuration.container(id(ctid)).unwrap(),
+            devices: devices.to_vec(),
+            mounts: Vec::new(),
+        }
     }
 
     fn init_of(&self, ctid: &str) -> u32 {

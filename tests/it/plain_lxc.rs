@@ -26,7 +26,11 @@ fn configured(world: &World, containers: &Value) -> Configuration {
 }
 
 fn desired(configuration: &Configuration, ctid: u32) -> Desired<'_> {
-    Desired { container: configuration.container(id(ctid)).unwrap(), devices: Vec::<DeviceNode>::new() }
+    Desired {
+        container: configuration.container(id(ctid)).unwrap(),
+        devices: Vec::<DeviceNode>::new(),
+        mounts: Vec::new(),
+    }
 }
 
 /// The names below the lxcpath, hidden ones too.

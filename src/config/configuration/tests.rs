@@ -5,7 +5,8 @@ mod files;
 mod messages;
 
 use super::*;
-use crate::config::{GpuSelector, Method, Profile};
+use crate::config::{GpuSelector, Way};
+use crate::driver::placement::Profile;
 
 const REAL: &str = include_str!("../../../tests/fixtures/configuration/phoenix_lxc_configs.json");
 const OLDER: &str = include_str!("../../../tests/fixtures/configuration/older_phoenix_lxc_configs.json");
@@ -59,7 +60,7 @@ fn the_real_files_are_read_unchanged() {
     assert!(cuda.lifecycle_snapshots && cuda.apparmor_manages_nesting && !cuda.start_at_boot);
     let driver = cuda.driver.as_ref().unwrap();
     assert_eq!(driver.version.as_str(), "580.76.05");
-    assert_eq!((driver.method, driver.profile), (Method::Runfile, Profile::Full));
+    assert_eq!((driver.way(), driver.profile()), (Way::Runfile, Profile::Full));
     assert_eq!(driver.urls.len(), 3, "the configured URL is NVIDIA's first: {:?}", driver.urls);
     assert_eq!(driver.notes, Vec::<String>::new());
 
@@ -134,7 +135,7 @@ fn the_container_decides_before_the_root_for_every_scalar() {
     let container = container(members, root, None);
     let driver = container.driver.unwrap();
     assert_eq!(driver.version.as_str(), "570.133.20");
-    assert_eq!(driver.method, Method::Native);
+    assert_eq!(driver.method, Some(Way::Native));
     assert!(!container.start_at_boot);
     assert_eq!(container.memory_mb, Some(512));
 }

@@ -1,16 +1,32 @@
 //! Which part of a driver a container gets: what computes, what also draws, or everything.
 
+use std::str::FromStr;
+
 use crate::driver::manifest::{Entry, FileType as Type};
 
-/// How much of a driver is placed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Which part of the driver a container gets, where the way to install it leaves a choice.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// CUDA, NVML, `nvidia-smi`, OpenCL, NVENC, NVDEC, and what they load while they run.
     Compute,
     /// That, and OpenGL, EGL, Vulkan, GLVND, VDPAU, GBM and the X server's modules.
     Graphics,
-    /// Everything that the installer would place.
+    /// Everything that NVIDIA's installer would place.
+    #[default]
     Full,
 }
 
@@ -41,6 +57,18 @@ const COMPUTE_PROGRAMS: &[&str] =
 const SETTINGS_LIBRARIES: &[&str] = &["libnvidia-gtk2", "libnvidia-gtk3", "libnvidia-wayland-client"];
 
 impl Profile {
+    /// All of them, the smallest first.
+    pub const ALL: [Self; 3] = [Self::Compute, Self::Graphics, Self::Full];
+
+    /// Its name in configuration files and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Compute => "compute",
+            Self::Graphics => "graphics",
+            Self::Full => "full",
+        }
+    }
+
     /// Whether an entry belongs to it.
     pub fn has(self, entry: &Entry) -> bool {
         match self {
@@ -48,6 +76,14 @@ impl Profile {
             Self::Compute => computes(entry),
             Self::Graphics => computes(entry) || draws(entry),
         }
+    }
+}
+
+impl FromStr for Profile {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|profile| profile.word() == text).ok_or(())
     }
 }
 

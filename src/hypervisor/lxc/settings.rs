@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::{Address, Container, MacAddress, Mount, Network};
 use crate::driver::device::DeviceNode;
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::Desired;
+use crate::hypervisor::{Desired, DriverMount};
 
 use super::host_features::HostFeatures;
 
@@ -39,8 +39,11 @@ pub(super) fn render(desired: &Desired<'_>, host: HostFeatures) -> Result<String
         return Err(Error::new(Kind::Configuration, format!("container {}: `{line}` has a line break", container.id))
             .hint("a value in phoenix_lxc_configs.json must be one line"));
     }
+    // A driver's mount is brought into a running container, too, and asks for no restart.
+    let fingerprint = fingerprint(&lines.join("\n"));
+    lines.extend(desired.mounts.iter().map(driver_mount));
     let body = lines.join("\n");
-    Ok(format!("{HEADER}\nlxc.environment = {MARKER}={}\n{body}\n", fingerprint(&body)))
+    Ok(format!("{HEADER}\nlxc.environment = {MARKER}={fingerprint}\n{body}\n"))
 }
 
 /// The fingerprint in a rendered file.
@@ -140,6 +143,11 @@ fn boot(container: &Container) -> Vec<String> {
 fn mount_entry(mount: &Mount) -> String {
     let inside = mount.container_path.strip_prefix("/").unwrap_or(&mount.container_path);
     format!("lxc.mount.entry = {} {} none bind,create=dir 0 0", escaped(&mount.host_path), escaped(inside))
+}
+
+fn driver_mount(mount: &DriverMount) -> String {
+    let (source, inside) = (escaped(&mount.source), escaped(Path::new(mount.target.trim_start_matches('/'))));
+    format!("lxc.mount.entry = {source} {inside} none bind,ro,nosuid,nodev,create=dir 0 0")
 }
 
 fn escaped(path: &Path) -> String {

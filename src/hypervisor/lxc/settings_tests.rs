@@ -22,7 +22,7 @@ fn rendered(entry: &Value, devices: Vec<DeviceNode>, host: HostFeatures) -> Stri
     crate::sys::atomic::write(&layout.containers_file(), file.as_bytes(), 0o644).unwrap();
     let configuration = Configuration::load(&layout).unwrap();
     let container = configuration.container("901".parse().unwrap()).unwrap();
-    render(&Desired { container, devices }, host).unwrap()
+    render(&Desired { container, devices, mounts: Vec::new() }, host).unwrap()
 }
 
 fn lines(text: &str) -> Vec<&str> {

@@ -1,0 +1,43 @@
+//! The four ways in which a driver gets into a container.
+
+use std::str::FromStr;
+
+/// How a driver gets into a container.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// The run file is put into the container and NVIDIA's installer runs there.
+    #[default]
+    Runfile,
+    /// NVIDIA's installer runs in the container from a tree that is extracted once on the host.
+    Installer,
+    /// The host places the files of the driver into the container.
+    Native,
+    /// The container mounts the host's read-only image of the driver.
+    Shared,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Runfile, Self::Installer, Self::Native, Self::Shared];
+
+    /// Its name in configuration files and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Runfile => "runfile",
+            Self::Installer => "installer",
+            Self::Native => "native",
+            Self::Shared => "shared",
+        }
+    }
+}
+
+impl FromStr for Way {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|way| way.word() == text).ok_or(())
+    }
+}
