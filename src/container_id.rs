@@ -23,6 +23,13 @@ impl fmt::Display for ContainerId {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for ContainerId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = u64::deserialize(deserializer)?;
+        Self::new(number).ok_or_else(|| serde::de::Error::custom(format!("{number} is not a CTID")))
+    }
+}
+
 impl FromStr for ContainerId {
     type Err = Error;
 

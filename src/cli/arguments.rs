@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -9,6 +10,7 @@ use phoenix_nvidia::config::{Layout, Way};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::driver::placement::Profile;
+use phoenix_nvidia::error::Error;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
 
 /// The name under which the operators' orchestrator calls the driver's installation.
@@ -121,8 +123,10 @@ pub(crate) enum Verb {
         #[arg(value_name = "CTID")]
         containers: Vec<ContainerId>,
     },
-    /// Show the steps that `create` would do, and change nothing
+    /// Show what `apply` would do, and change nothing
     Plan(Plan),
+    /// Bring containers in step with the configuration or the host, in parallel
+    Apply(Apply),
     /// Take the driver out of containers
     Uninstall(Removal),
     /// Destroy containers that the configuration names, with everything in them
@@ -157,7 +161,6 @@ impl Verb {
     pub(crate) fn choice(&self) -> Option<(&[ContainerId], &Choice)> {
         match self {
             Self::Create(change) | Self::Install(change) => Some((&change.containers, &change.choice)),
-            Self::Plan(plan) => Some((&plan.containers, &plan.choice)),
             _ => None,
         }
     }
@@ -180,7 +183,7 @@ impl Verb {
 }
 
 /// How, and how much of the driver, where the command line decides it.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Choice {
     /// How the driver gets into the containers [default: what the configuration says, or `runfile`]
     #[arg(long, value_name = "WAY", value_parser = way())]
@@ -223,16 +226,82 @@ pub(crate) struct Verify {
     pub(crate) require_live: bool,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct Plan {
-    /// Containers
-    #[arg(value_name = "CTID", required = true)]
-    pub(crate) containers: Vec<ContainerId>,
+/// What brings containers in step, and what may be done for it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Update {
+    /// Every container of the configuration that exists
+    #[arg(long, conflicts_with = "gpu")]
+    pub(crate) all: bool,
+    /// Every container of the configuration that exists and has GPUs
+    #[arg(long)]
+    pub(crate) gpu: bool,
     #[command(flatten)]
     pub(crate) choice: Choice,
+    /// Which driver is wanted
+    #[arg(long, value_enum, default_value_t = Target::Config)]
+    pub(crate) target: Target,
+    /// Restart running containers whose settings come in with a restart alone
+    #[arg(long)]
+    pub(crate) restart: bool,
+    /// How many containers are worked on at the same time [default: the number of processors]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// The one that the configuration names
+    Config,
+    /// The one of the host's loaded kernel module, whatever the configuration names
+    Host,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    /// Containers; one that does not exist would be created
+    #[arg(value_name = "CTID")]
+    pub(crate) containers: Vec<ContainerId>,
+    #[command(flatten)]
+    pub(crate) update: Update,
+    /// Write the plan to a file that `apply` takes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
     /// Exit with 4 when there is anything to do
     #[arg(long)]
     pub(crate) exit_code: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// Containers, created when they do not exist; or the file of a saved plan
+    #[arg(value_name = "CTID|FILE")]
+    pub(crate) what: Vec<ContainerOrPlan>,
+    #[command(flatten)]
+    pub(crate) update: Update,
+    /// After a failure, begin no further container
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Fail when the driver cannot be asked because the host's kernel module is not loaded
+    #[arg(long)]
+    pub(crate) require_live: bool,
+}
+
+/// A CTID, or else the path of a file.
+#[derive(Debug, Clone)]
+pub(crate) enum ContainerOrPlan {
+    Container(ContainerId),
+    Plan(PathBuf),
+}
+
+impl std::str::FromStr for ContainerOrPlan {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        match text.bytes().all(|byte| byte.is_ascii_digit()) {
+            true => text.parse().map(Self::Container),
+            false => Ok(Self::Plan(PathBuf::from(text))),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,13 @@
 //! What a subcommand works with: configuration, hypervisor, cache, host, and the wish to be interrupted.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{self, Configuration, Layout};
+use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
 use phoenix_nvidia::fleet::Fleet;
@@ -25,6 +27,8 @@ pub(crate) struct Context<'a> {
     pub(crate) configuration: Configuration,
     pub(crate) listener: Box<dyn Listener>,
     pub(crate) cancel: Arc<Cancel>,
+    /// How many containers are worked on at the same time.
+    pub(crate) jobs: NonZeroUsize,
     host: NvidiaHost,
 }
 
@@ -42,7 +46,16 @@ impl<'a> Context<'a> {
             configuration,
             listener: progress::listener(global),
             cancel,
+            jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             host: NvidiaHost::read()?,
+        })
+    }
+
+    /// The driver that the host's loaded kernel module has.
+    pub(crate) fn require_loaded(&self) -> Result<DriverVersion> {
+        self.host.loaded.clone().ok_or_else(|| {
+            Error::new(Kind::Host, "no NVIDIA kernel module is loaded on this host, so there is nothing to follow")
+                .hint("load it with `modprobe nvidia`, or leave out `--target host`")
         })
     }
 
@@ -82,6 +95,7 @@ impl<'a> Context<'a> {
             host: &self.host,
             listener: &*self.listener,
             cancel: &self.cancel,
+            jobs: self.jobs,
             lock_patience: Duration::from_secs(self.global.lock_timeout),
         })
     }
@@ -124,17 +138,18 @@ pub(crate) fn layout(global: &Global) -> Layout {
     Layout::new(&global.base).with_files(global.config.clone(), global.hypervisor_config.clone())
 }
 
-/// The first signal asks to stop at the next safe place; the second ends the program where it is.
+/// The first signal asks to stop at the next safe place, the second insists, the third ends the program where it is.
 fn listen_for_signals(cancel: &Arc<Cancel>) -> Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let cancel = Arc::clone(cancel);
     std::thread::spawn(move || {
-        for _ in signals.forever() {
-            if cancel.is_requested() {
-                std::process::exit(130);
+        for (before, _) in signals.forever().enumerate() {
+            match before {
+                0 => cancel.request(),
+                1 => cancel.insist(),
+                _ => std::process::exit(130),
             }
-            cancel.request();
         }
     });
     Ok(())

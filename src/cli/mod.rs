@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand; the only code that prints.
 
+mod apply;
 mod arguments;
 mod cache;
 mod completions;
@@ -68,7 +69,8 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Install(options) => install::run(&context, options),
         Verb::Verify(options) => verify::run(&context, options),
         Verb::Status { containers } => status::run(&context, containers),
-        Verb::Plan(options) => plan::run(&context, options),
+        Verb::Plan(options) => plan::run(&mut context, options),
+        Verb::Apply(options) => apply::run(&mut context, options),
         Verb::Uninstall(options) => uninstall::run(&context, options),
         Verb::Destroy(options) => destroy::run(&context, options),
         Verb::Cache { verb } => cache::run(&context, verb),

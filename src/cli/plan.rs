@@ -1,18 +1,37 @@
-//! `plan`: the steps that `create` would do; changes nothing.
+//! `plan`: what `apply` would do, shown and saved; changes nothing.
 
-use phoenix_nvidia::error::Result;
+use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::plan::{ContainerPlan, Plan};
+use phoenix_nvidia::fleet::saved::SavedPlan;
+use phoenix_nvidia::sys::atomic;
 
 use super::context::Context;
-use super::{Ended, arguments, terminal};
+use super::{Ended, apply, arguments, terminal};
 
-// The documented exit code for "differences exist".
+// The documented exit codes for "differences exist" and "some containers failed".
 const DIFFERENCES: u8 = 4;
+const SOME_FAILED: u8 = 5;
 
-pub(crate) fn run(context: &Context<'_>, options: &arguments::Plan) -> Result<Ended> {
-    let plan = show(context, |fleet| fleet.plan(&options.containers))?;
-    Ok(if options.exit_code && plan.changes_anything() { Ended::With(DIFFERENCES) } else { Ended::Well })
+pub(crate) fn run(context: &mut Context<'_>, options: &arguments::Plan) -> Result<Ended> {
+    let purpose = apply::purpose(context, &options.containers, &options.update)?;
+    context.jobs = options.update.jobs.unwrap_or(context.jobs);
+    let plan = show(context, |fleet| fleet.plan_update(&purpose.containers, purpose.rules))?;
+    let ended = ended(&plan, options.exit_code);
+    if let Some(file) = &options.save {
+        let saved = SavedPlan::new(purpose, plan);
+        let json = serde_json::to_vec_pretty(&saved)
+            .map_err(|error| Error::new(Kind::Bug, "a plan could not be written as JSON").caused_by(error))?;
+        atomic::write(file, &json, 0o644)?;
+    }
+    Ok(ended)
+}
+
+fn ended(plan: &Plan, exit_code: bool) -> Ended {
+    if plan.containers.iter().any(|plan| plan.problem.is_some()) {
+        return Ended::With(SOME_FAILED);
+    }
+    if exit_code && plan.changes_anything() { Ended::With(DIFFERENCES) } else { Ended::Well }
 }
 
 /// Shows a plan.
@@ -30,8 +49,10 @@ pub(crate) fn show(context: &Context<'_>, make: impl FnOnce(&Fleet<'_>) -> Resul
 fn as_text(plan: &ContainerPlan) -> String {
     let because = if plan.dependency { " (needed by another)" } else { "" };
     let mut text = format!("{} {}{because}:", plan.id, plan.name);
-    if !plan.changes_anything() {
-        text.push_str(" nothing to do");
+    match &plan.problem {
+        Some(problem) => text.push_str(&format!(" cannot be planned: {problem}")),
+        None if !plan.changes_anything() => text.push_str(" nothing to do"),
+        None => {}
     }
     text.push('\n');
     for step in &plan.steps {

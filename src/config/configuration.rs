@@ -126,6 +126,29 @@ impl Configuration {
         }
     }
 
+    /// Lets these containers follow the host's driver, whatever version their entries name. Those of another version
+    /// get it from where that version is published, and a note that says what to write into the configuration.
+    pub fn follow(&mut self, ids: &[ContainerId], host: &DriverVersion) {
+        let published = self.driver_of(host);
+        for id in ids {
+            let entry = self.entries.get_mut(id);
+            let driver = entry.and_then(|entry| entry.container.as_mut()).and_then(|it| it.driver.as_mut());
+            if let Some(driver) = driver.filter(|driver| driver.version != *host) {
+                let note = format!(
+                    "the configuration says {}; set `nvidia_driver_version` to \"{host}\" in `{}`",
+                    driver.version,
+                    self.containers_file.display()
+                );
+                *driver = WantedDriver {
+                    method: driver.method,
+                    chosen_profile: driver.chosen_profile,
+                    notes: vec![note],
+                    ..published.clone()
+                };
+            }
+        }
+    }
+
     /// The driver of any version, also one that no container wants.
     pub fn driver_of(&self, version: &DriverVersion) -> WantedDriver {
         WantedDriver::of_version(version, &self.hypervisor().mirrors)
@@ -156,7 +179,7 @@ impl Configuration {
             return Err(self.unknown(*unknown));
         }
         let needed = |id| {
-            self.entries.get(&id).map(|entry| entry.container.as_ref().map(order::predecessors).unwrap_or_default())
+            self.entries.get(&id).map(|entry| entry.container.as_ref().map(Container::predecessors).unwrap_or_default())
         };
         order::in_order(ids, needed).map_err(|circle| {
             Error::new(Kind::Configuration, format!("containers wait for each other: {circle}"))

@@ -16,9 +16,11 @@ impl std::fmt::Display for Circle {
     }
 }
 
-/// What must exist before a container: its clone source, then its dependencies.
-pub(super) fn predecessors(container: &Container) -> Vec<ContainerId> {
-    container.clone_from.into_iter().chain(container.dependencies.iter().copied()).collect()
+impl Container {
+    /// What must exist before it: its clone source, then its dependencies.
+    pub fn predecessors(&self) -> Vec<ContainerId> {
+        self.clone_from.into_iter().chain(self.dependencies.iter().copied()).collect()
+    }
 }
 
 /// The containers and all that they need, each once and after all that it needs.

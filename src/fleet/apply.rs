@@ -122,7 +122,11 @@ impl Fleet<'_> {
         ids.iter().map(report).collect()
     }
 
-    fn report(&self, container: &Container, work: impl FnOnce(&mut ContainerReport) -> Result<()>) -> ContainerReport {
+    pub(super) fn report(
+        &self,
+        container: &Container,
+        work: impl FnOnce(&mut ContainerReport) -> Result<()>,
+    ) -> ContainerReport {
         let mut report = empty_report(container.id, &container.name);
         let ended = self.cancel.check().and_then(|()| work(&mut report));
         report.error = ended.err();
@@ -147,8 +151,9 @@ impl Fleet<'_> {
         Ok(())
     }
 
-    fn step(&self, container: &Container, step: &Step, report: &mut ContainerReport) -> Result<()> {
+    pub(super) fn step(&self, container: &Container, step: &Step, report: &mut ContainerReport) -> Result<()> {
         let phrase = step.phrase();
+        report.began_installation |= matches!(step, Step::InstallDriver { .. });
         if self.told(container.id, &phrase, || self.perform(container, step))? {
             report.done.push(phrase);
         }
@@ -156,7 +161,7 @@ impl Fleet<'_> {
     }
 
     /// Does something, and tells of its beginning and its good end.
-    fn told<T>(&self, id: ContainerId, phrase: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(super) fn told<T>(&self, id: ContainerId, phrase: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
         self.listener.hear(&Event::StepStarted { container: Some(id), step: phrase.to_owned() });
         let done = work()?;
@@ -190,7 +195,12 @@ impl Fleet<'_> {
         Ok(true)
     }
 
-    fn verify_into(&self, container: &Container, require_live: bool, report: &mut ContainerReport) -> Result<()> {
+    pub(super) fn verify_into(
+        &self,
+        container: &Container,
+        require_live: bool,
+        report: &mut ContainerReport,
+    ) -> Result<()> {
         let verification = self.verification(container)?;
         match &verification.verdict {
             Verdict::Verified => tracing::info!("{}: driver {} verified", container.id, verification.wanted),
@@ -236,7 +246,7 @@ impl Fleet<'_> {
     }
 }
 
-fn refuse_if_dependency_failed(container: &Container, failed: &BTreeSet<ContainerId>) -> Result<()> {
+pub(super) fn refuse_if_dependency_failed(container: &Container, failed: &BTreeSet<ContainerId>) -> Result<()> {
     let needed = container.clone_from.iter().chain(&container.dependencies);
     match needed.into_iter().find(|id| failed.contains(id)) {
         None => Ok(()),
@@ -247,6 +257,14 @@ fn refuse_if_dependency_failed(container: &Container, failed: &BTreeSet<Containe
     }
 }
 
-fn empty_report(id: ContainerId, name: &str) -> ContainerReport {
-    ContainerReport { id, name: name.to_owned(), done: Vec::new(), notes: Vec::new(), verification: None, error: None }
+pub(super) fn empty_report(id: ContainerId, name: &str) -> ContainerReport {
+    ContainerReport {
+        id,
+        name: name.to_owned(),
+        done: Vec::new(),
+        notes: Vec::new(),
+        verification: None,
+        began_installation: false,
+        error: None,
+    }
 }

@@ -23,7 +23,11 @@ impl Fleet<'_> {
 
     /// Installs the driver; false when the right one was there already.
     pub(super) fn install_driver(&self, container: &Container) -> Result<bool> {
-        let driver = wanted_driver(container)?;
+        self.bring_in(container, wanted_driver(container)?)
+    }
+
+    /// Installs this driver, whatever the configuration wants; false when it was there already.
+    pub(super) fn bring_in(&self, container: &Container, driver: &WantedDriver) -> Result<bool> {
         let site = self.site(container.id);
         // A clone has brought its source's driver along, and `install` asks nobody before.
         let presence = presence::observe(&site, &self.hypervisor.rootfs(container.id)?)?;

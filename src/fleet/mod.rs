@@ -2,14 +2,19 @@
 
 pub mod apply;
 mod driver;
+pub mod in_step;
+mod lanes;
 pub mod observe;
 pub mod passthrough;
 pub mod plan;
 mod record;
 pub mod report;
+pub mod saved;
 pub mod status;
 pub mod step;
+pub mod update;
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::cache::{Cache, ExpectedSum, Request};
@@ -43,6 +48,8 @@ pub struct Fleet<'a> {
     pub listener: &'a dyn Listener,
     /// Whether to stop.
     pub cancel: &'a Cancel,
+    /// How many containers are worked on at the same time.
+    pub jobs: NonZeroUsize,
     /// How long somebody else's work on a container is waited for.
     pub lock_patience: Duration,
 }

@@ -19,7 +19,7 @@ pub struct Plan {
 }
 
 /// What is to do for one container.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ContainerPlan {
     /// The container.
     pub id: ContainerId,
@@ -31,6 +31,9 @@ pub struct ContainerPlan {
     pub steps: Vec<Step>,
     /// What the operator should know.
     pub notes: Vec<String>,
+    /// Why nothing could be planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl ContainerPlan {
@@ -105,7 +108,14 @@ impl Fleet<'_> {
                 self.site(*id).require_running()?;
             }
             let notes = driver.notes.clone();
-            containers.push(ContainerPlan { id: *id, name: container.name.clone(), dependency: false, steps, notes });
+            containers.push(ContainerPlan {
+                id: *id,
+                name: container.name.clone(),
+                dependency: false,
+                steps,
+                notes,
+                problem: None,
+            });
         }
         Ok(Plan { containers })
     }
@@ -131,6 +141,7 @@ pub fn plan_container(container: &Container, observation: &Observation, dependen
         dependency,
         steps,
         notes: notes(container, observation),
+        problem: None,
     }
 }
 
@@ -151,7 +162,7 @@ fn bringing_up(observation: &Observation) -> Option<Step> {
 }
 
 /// `is_copy` says that the container does not exist yet and will be a copy of another.
-fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
+pub(super) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
     let version = driver.version.clone();
     let verify = Step::Verify { version: version.clone() };
     if observation.presence.satisfies(driver) {
@@ -203,7 +214,7 @@ fn profile_without_effect(driver: &WantedDriver) -> Option<String> {
     Some(format!("the way `{way}` installs everything; the profile `{chosen}` needs the way `native` or `shared`"))
 }
 
-fn notes(container: &Container, observation: &Observation) -> Vec<String> {
+pub(super) fn notes(container: &Container, observation: &Observation) -> Vec<String> {
     let mut notes: Vec<String> = container.driver.iter().flat_map(|driver| driver.notes.clone()).collect();
     notes.extend(container.driver.as_ref().and_then(profile_without_effect));
     notes.extend(observation.passthrough.withheld.clone());

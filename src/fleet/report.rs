@@ -4,6 +4,8 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::install::verify::Verification;
 
+use super::step::Step;
+
 /// How the work on one container ended.
 #[derive(Debug)]
 pub struct ContainerReport {
@@ -17,8 +19,17 @@ pub struct ContainerReport {
     pub notes: Vec<String>,
     /// The verification at the end, where there was one.
     pub verification: Option<Verification>,
+    /// Whether the driver's files may have been touched.
+    pub began_installation: bool,
     /// Why the work ended before its end.
     pub error: Option<Error>,
+}
+
+impl ContainerReport {
+    /// Whether this step was done.
+    pub fn has_done(&self, step: &Step) -> bool {
+        self.done.contains(&step.phrase())
+    }
 }
 
 /// The one failure that stands for several; its exit code says whether all failed alike.
@@ -69,6 +80,7 @@ mod tests {
             done: Vec::new(),
             notes: Vec::new(),
             verification: None,
+            began_installation: false,
             error: kind.map(|kind| Error::new(kind, "it failed")),
         }
     }

@@ -8,7 +8,7 @@ use crate::driver::DriverVersion;
 use crate::driver::placement::Profile;
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step")]
 pub enum Step {
     /// Make the container from its template.

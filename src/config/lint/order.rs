@@ -8,8 +8,7 @@ use super::Subjects;
 pub(super) fn doubts(subjects: &Subjects<'_, '_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let ids: Vec<_> = subjects.keys().copied().collect();
-    if let Err(circle) =
-        order::in_order(&ids, |id| subjects.get(&id).map(|subject| order::predecessors(subject.container)))
+    if let Err(circle) = order::in_order(&ids, |id| subjects.get(&id).map(|subject| subject.container.predecessors()))
         && let Some(subject) = circle.0.first().and_then(|id| subjects.get(id))
     {
         let next = circle.0.get(1);

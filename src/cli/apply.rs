@@ -1,0 +1,91 @@
+//! `apply`: Bringing containers in step, in parallel: those that are named, all, those with GPUs, or a saved plan.
+
+use std::path::Path;
+
+use phoenix_nvidia::container_id::ContainerId;
+use phoenix_nvidia::error::{Error, Kind, Result};
+use phoenix_nvidia::fleet::in_step::Manner;
+use phoenix_nvidia::fleet::saved::{Purpose, SavedPlan};
+use phoenix_nvidia::fleet::update::Rules;
+
+use super::arguments::{Apply, ContainerOrPlan, Target, Update};
+use super::context::Context;
+use super::{Ended, report};
+
+pub(crate) fn run(context: &mut Context<'_>, options: &Apply) -> Result<Ended> {
+    let (purpose, saved) = match options.what.as_slice() {
+        [ContainerOrPlan::Plan(file)] => {
+            let saved = read(file)?;
+            adopt(context, &saved.purpose)?;
+            (saved.purpose.clone(), Some(saved))
+        }
+        what => (purpose(context, &containers(what)?, &options.update)?, None),
+    };
+    context.jobs = options.update.jobs.unwrap_or(context.jobs);
+    let manner = Manner { rules: purpose.rules, fail_fast: options.fail_fast, require_live: options.require_live };
+    let reports = context.with_fleet_as_root(|fleet| {
+        if let Some(saved) = &saved {
+            saved.require_same(&fleet.plan_update(&purpose.containers, purpose.rules)?)?;
+        }
+        fleet.update(&purpose.containers, manner)
+    })?;
+    report::show(context, &reports)
+}
+
+/// What is asked for; the configuration then wants what the command line says.
+pub(crate) fn purpose(context: &mut Context<'_>, containers: &[ContainerId], options: &Update) -> Result<Purpose> {
+    let named = !containers.is_empty();
+    if named == (options.all || options.gpu) {
+        return Err(Error::new(Kind::Usage, "say which containers: some by their CTIDs, `--all`, or `--gpu`")
+            .hint("`phoenix-nvidia plan --all` shows what there is to do"));
+    }
+    let purpose = Purpose {
+        containers: if named { containers.to_vec() } else { configured(context, options.gpu) },
+        rules: Rules { create: named, restart: options.restart },
+        follow: match options.target {
+            Target::Config => None,
+            Target::Host => Some(context.require_loaded()?),
+        },
+        way: options.choice.way,
+        profile: options.choice.profile,
+    };
+    adopt(context, &purpose)?;
+    Ok(purpose)
+}
+
+/// Lets the configuration want what a purpose says.
+fn adopt(context: &mut Context<'_>, purpose: &Purpose) -> Result<()> {
+    if let Some(version) = &purpose.follow {
+        let loaded = context.require_loaded()?;
+        if loaded != *version {
+            return Err(Error::new(
+                Kind::Configuration,
+                format!("the plan follows the host's driver {version}, and the host's is {loaded} now"),
+            )
+            .hint("make the plan again with `phoenix-nvidia plan … --target host --save FILE`"));
+        }
+        context.configuration.follow(&purpose.containers, version);
+    }
+    context.configuration.choose(&purpose.containers, purpose.way, purpose.profile);
+    Ok(())
+}
+
+fn configured(context: &Context<'_>, with_gpus: bool) -> Vec<ContainerId> {
+    let containers = context.configuration.containers();
+    // One that is at fault is asked for all the same, so that its fault is told.
+    let chosen = containers.filter(|(_, it)| !with_gpus || it.as_ref().map_or(true, |it| !it.gpus.is_none()));
+    chosen.map(|(id, _)| id).collect()
+}
+
+fn containers(what: &[ContainerOrPlan]) -> Result<Vec<ContainerId>> {
+    let container = |what: &ContainerOrPlan| match what {
+        ContainerOrPlan::Container(id) => Ok(*id),
+        ContainerOrPlan::Plan(file) => Err(Error::new(Kind::Usage, format!("`{}` is not a CTID", file.display()))
+            .hint("a saved plan is carried out alone: `phoenix-nvidia apply plan.json`")),
+    };
+    what.iter().map(container).collect()
+}
+
+fn read(file: &Path) -> Result<SavedPlan> {
+    SavedPlan::parse(&fs_err::read(file)?).map_err(|error| error.within(format!("`{}` cannot be used", file.display())))
+}

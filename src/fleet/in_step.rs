@@ -1,0 +1,194 @@
+//! Bringing many containers in step: in parallel lanes, each a transaction of its own.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::cache::Presence as Cached;
+use crate::config::{Container, WantedDriver};
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::State;
+use crate::install::presence::Presence;
+
+use super::apply::{empty_report, refuse_if_dependency_failed};
+use super::observe::Observation;
+use super::plan::{ContainerPlan, Plan};
+use super::report::ContainerReport;
+use super::step::Step;
+use super::update::{Rules, plan_update};
+use super::{Fleet, lanes, request};
+
+/// How an update is carried out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// What may be done.
+    pub rules: Rules,
+    /// After a failure, no further container is begun.
+    pub fail_fast: bool,
+    /// A driver that could not be asked because the host's module is not loaded is a failure.
+    pub require_live: bool,
+}
+
+impl Fleet<'_> {
+    /// What [`Fleet::update`] would do; changes nothing. A container that cannot be planned says why in its plan.
+    ///
+    /// # Errors
+    /// The order cannot be found, or the operator interrupted.
+    pub fn plan_update(&self, ids: &[ContainerId], rules: Rules) -> Result<Plan> {
+        let plans = lanes::run(
+            &self.update_order(ids, rules)?,
+            |_| Vec::new(),
+            self.jobs,
+            |id| {
+                self.configuration
+                    .container(id)
+                    .and_then(|it| Ok(plan_update(it, &self.observe(it)?, rules, !ids.contains(&id))))
+                    .unwrap_or_else(|error| unplanned(id, &error))
+            },
+        );
+        self.cancel.check()?;
+        Ok(Plan { containers: plans })
+    }
+
+    /// Brings these containers in step. One that fails stops none but those that depend on it.
+    ///
+    /// What is being installed when the operator interrupts is brought to its end; nothing further begins.
+    ///
+    /// # Errors
+    /// The order cannot be found.
+    pub fn update(&self, ids: &[ContainerId], manner: Manner) -> Result<Vec<ContainerReport>> {
+        let failed = Mutex::new(BTreeSet::new());
+        let stopped = AtomicBool::new(false);
+        let needs = |id| self.configuration.container(id).map(Container::predecessors).unwrap_or_default();
+        Ok(lanes::run(&self.update_order(ids, manner.rules)?, needs, self.jobs, |id| {
+            let container = match self.configuration.container(id) {
+                Ok(container) => container,
+                Err(error) => return ContainerReport { error: Some(error), ..empty_report(id, "") },
+            };
+            let report = self.report(container, |report| {
+                if stopped.load(Ordering::SeqCst) {
+                    return Err(not_begun(id));
+                }
+                refuse_if_dependency_failed(container, &failed.lock().unwrap_or_else(PoisonError::into_inner))?;
+                self.bring_in_step(container, manner, report)
+            });
+            if report.error.is_some() {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+                stopped.fetch_or(manner.fail_fast, Ordering::SeqCst);
+            }
+            report
+        }))
+    }
+
+    /// The containers in the order of their dependencies, with those that must be created for them.
+    fn update_order(&self, ids: &[ContainerId], rules: Rules) -> Result<Vec<ContainerId>> {
+        let mut order = self.configuration.in_dependency_order(ids)?;
+        let mut unneeded = BTreeSet::new();
+        for id in order.iter().filter(|id| !ids.contains(id)) {
+            if !rules.create || self.hypervisor.state(*id)? != State::Absent {
+                unneeded.insert(*id);
+            }
+        }
+        order.retain(|id| !unneeded.contains(id));
+        Ok(order)
+    }
+
+    fn bring_in_step(&self, container: &Container, manner: Manner, report: &mut ContainerReport) -> Result<()> {
+        let _lock = self.lock(container.id)?;
+        let observation = self.observe(container)?;
+        let plan = plan_update(container, &observation, manner.rules, false);
+        for note in &plan.notes {
+            self.listener.note(Some(container.id), note);
+        }
+        report.notes = plan.notes;
+        let ended = self.carry_out(container, &plan.steps, manner, report);
+        let Err(error) = ended else { return Ok(()) };
+        if let Some(former) = self.former_driver(&observation, &error, report) {
+            self.put_back(container, &former, report);
+        }
+        Err(error)
+    }
+
+    /// Does the steps; a container that was started for them is stopped again whatever happens.
+    fn carry_out(
+        &self,
+        container: &Container,
+        steps: &[Step],
+        manner: Manner,
+        report: &mut ContainerReport,
+    ) -> Result<()> {
+        let mut ended = Ok(());
+        for step in steps {
+            if ended.is_ok() {
+                ended = self.cancel.check().and_then(|()| self.one_step(container, step, manner, report));
+            } else if *step == Step::StopAgain && report.has_done(&Step::Start) {
+                // The first failure is the one to tell.
+                if let Err(error) = self.cancel.finishing(|| self.step(container, step, report)) {
+                    self.listener.warn(Some(container.id), error.message());
+                }
+            }
+        }
+        ended
+    }
+
+    fn one_step(&self, container: &Container, step: &Step, manner: Manner, report: &mut ContainerReport) -> Result<()> {
+        match step {
+            Step::Verify { .. } => self.verify_into(container, manner.require_live, report),
+            // A download can be interrupted and goes on later; what changes a container is finished.
+            Step::FetchRunFile { .. } | Step::ExtractDriver { .. } => self.step(container, step, report),
+            step => self.cancel.finishing(|| self.step(container, step, report)),
+        }
+    }
+
+    /// The driver that was there and may have to come back: when the installation had begun, and nobody interrupted.
+    fn former_driver(
+        &self,
+        observation: &Observation,
+        error: &Error,
+        report: &ContainerReport,
+    ) -> Option<WantedDriver> {
+        let Presence::Complete { version, way, profile } = &observation.presence else { return None };
+        if error.kind() == Kind::Interrupted || !report.began_installation {
+            return None;
+        }
+        let mut former = self.configuration.driver_of(version);
+        former.method = Some(way.unwrap_or_default());
+        former.chosen_profile = Some(*profile);
+        Some(former)
+    }
+
+    /// Puts the former driver back from what is on this host; told in the report, whether it worked or not.
+    fn put_back(&self, container: &Container, former: &WantedDriver, report: &mut ContainerReport) {
+        let id = container.id;
+        let phrase = format!("put driver {} back", former.version);
+        let at_hand = self.is_extracted(former).unwrap_or(false)
+            || matches!(self.cache.look(&request(former)), Ok(Cached::Trusted { .. }));
+        let done = if at_hand {
+            self.told(id, &phrase, || self.cancel.finishing(|| self.bring_in(container, former))).map(|_| ())
+        } else {
+            Err(Error::new(Kind::Host, "it is neither extracted nor in the cache"))
+        };
+        match done {
+            Ok(()) => {
+                report.notes.push(format!("driver {}, which was there before, is back", former.version));
+                report.done.push(phrase);
+            }
+            Err(error) => {
+                let note = format!("driver {} could not be put back: {}", former.version, error.message());
+                self.listener.warn(Some(id), &note);
+                report.notes.push(note);
+            }
+        }
+    }
+}
+
+fn unplanned(id: ContainerId, error: &Error) -> ContainerPlan {
+    let problem = Some(error.message().to_owned());
+    ContainerPlan { id, name: String::new(), dependency: false, steps: Vec::new(), notes: Vec::new(), problem }
+}
+
+fn not_begun(id: ContainerId) -> Error {
+    Error::new(Kind::Interrupted, format!("container {id} was not begun, because another one failed"))
+        .hint("mend what failed, then run the same command again; or leave out `--fail-fast`")
+}
