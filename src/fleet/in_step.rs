@@ -161,9 +161,13 @@ impl Fleet<'_> {
     /// Puts the former driver back from what is on this host; told in the report, whether it worked or not.
     fn put_back(&self, container: &Container, former: &WantedDriver, report: &mut ContainerReport) {
         let id = container.id;
+        // It may have failed before anything was touched.
+        if self.presence(container).is_ok_and(|found| found.satisfies(former)) {
+            return;
+        }
         let phrase = format!("put driver {} back", former.version);
         let at_hand = self.is_extracted(former).unwrap_or(false)
-            || matches!(self.cache.look(&request(former)), Ok(Cached::Trusted { .. }));
+            || matches!(self.cache.look(&request(former)), Ok(Cached::Trusted { .. } | Cached::Unchecked { .. }));
         let done = if at_hand {
             self.told(id, &phrase, || self.cancel.finishing(|| self.bring_in(container, former))).map(|_| ())
         } else {
@@ -189,6 +193,6 @@ fn unplanned(id: ContainerId, error: &Error) -> ContainerPlan {
 }
 
 fn not_begun(id: ContainerId) -> Error {
-    Error::new(Kind::Interrupted, format!("container {id} was not begun, because another one failed"))
+    Error::new(Kind::Command, format!("container {id} was not begun, because another one failed"))
         .hint("mend what failed, then run the same command again; or leave out `--fail-fast`")
 }

@@ -76,7 +76,7 @@ impl Fleet<'_> {
         })
     }
 
-    fn presence(&self, container: &Container) -> Result<Presence> {
+    pub(super) fn presence(&self, container: &Container) -> Result<Presence> {
         let rootfs = self.hypervisor.rootfs(container.id)?;
         presence::observe(&self.site(container.id), &rootfs)
     }

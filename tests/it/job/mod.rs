@@ -3,6 +3,7 @@
 mod create;
 mod failures;
 mod fixture;
+mod fleet;
 mod kills;
 mod lifecycle;
 mod mistakes;

@@ -1,0 +1,159 @@
+//! Many containers with one command: in step with the configuration or the host, each by itself and all together.
+
+use serde_json::{Value, json};
+
+use super::fixture::{Job, OTHER_VERSION, VERSION};
+use super::process::Process;
+use crate::gpu_host::PretendedGpuHost;
+use crate::ran::Ran;
+use crate::test_driver::{Misbehaviour, TestDriver};
+use crate::tree;
+
+impl Job {
+    /// Two more containers beside the first, all created and running with [`VERSION`].
+    fn of_three() -> (Self, [u32; 3]) {
+        let job = Self::new();
+        let ids = [job.ctid, job.add(job.entry("second")), job.add(job.entry("third"))];
+        let words = ids.map(|ctid| ctid.to_string());
+        job.world.run(&["create", &words[0], &words[1], &words[2]]).ok();
+        (job, ids)
+    }
+
+    /// Lets all containers want another version, which is in the cache beside the first.
+    fn upgrade(&self) {
+        self.cache(&TestDriver::new(OTHER_VERSION));
+        self.set_for_all("nvidia_driver_version", OTHER_VERSION);
+    }
+
+    /// The versions that `status` finds in the containers, in the order of their CTIDs.
+    fn installed(&self) -> Vec<Value> {
+        let rows: Vec<Value> =
+            serde_json::from_str(&self.world.run(&["status", "--output", "json"]).ok().stdout).unwrap();
+        rows.into_iter().map(|row| row["installed"].clone()).collect()
+    }
+
+    fn apply(&self, words: &[&str]) -> Ran {
+        self.world.run(&[&["apply"], words].concat())
+    }
+}
+
+#[test]
+fn one_command_brings_all_in_step_and_the_next_one_does_nothing() {
+    let (job, ids) = Job::of_three();
+    job.upgrade();
+    // One that is configured and was never created is told, and not made.
+    let absent = job.add(job.entry("absent"));
+    let planned = job.world.run(&["plan", "--all", "--exit-code"]).exits(4).stdout;
+    assert_eq!(planned.matches(&format!("  install driver {OTHER_VERSION}\n")).count(), 3, "{planned}");
+    let note = format!("note: it does not exist; `phoenix-nvidia create {absent}` makes it\n");
+    assert!(planned.contains(&note), "{planned}");
+    job.apply(&["--all", "--jobs", "3"]).ok();
+    assert_eq!(job.installed(), [json!(OTHER_VERSION), json!(OTHER_VERSION), json!(OTHER_VERSION), Value::Null]);
+    job.world.run(&["plan", "--all", "--exit-code"]).exits(0);
+    let before = tree::of(&job.world.lxcpath());
+    let again = job.apply(&["--all"]).ok().stdout;
+    for ctid in ids {
+        assert!(again.contains(&format!("{ctid} ")) && again.contains("nothing to do"), "{again}");
+    }
+    assert_eq!(tree::of(&job.world.lxcpath()), before);
+}
+
+#[test]
+fn a_stopped_container_gets_its_driver_and_is_stopped_again() {
+    let job = Job::new();
+    job.run("create").ok();
+    job.world.lxc("lxc-stop", job.ctid, &["-k"]).ok();
+    job.upgrade();
+    let done = job.apply(&["--gpu"]).ok().stdout;
+    assert!(done.contains(&format!("start, install driver {OTHER_VERSION}, stop again")), "{done}");
+    let status = job.status();
+    assert_eq!((&status["state"], &status["installed"]), (&json!("stopped"), &json!(OTHER_VERSION)));
+}
+
+#[test]
+fn one_that_fails_stops_no_other_unless_that_is_asked_for() {
+    let (job, ids) = Job::of_three();
+    job.upgrade();
+    // The installer opens its log, and a directory there is nothing that it could open.
+    job.world.inside(ids[0], "rm -f /var/log/nvidia-installer.log; mkdir /var/log/nvidia-installer.log").ok();
+    let failed = job.apply(&["--all", "--jobs", "1", "--fail-fast"]).exits(5).stderr;
+    assert!(failed.contains(&format!("container {} was not begun, because another one failed", ids[1])), "{failed}");
+    assert_eq!(job.installed()[1..], [json!(VERSION), json!(VERSION)]);
+    job.apply(&["--all"]).exits(5);
+    assert_eq!(job.installed()[1..], [json!(OTHER_VERSION), json!(OTHER_VERSION)]);
+}
+
+#[test]
+fn a_driver_that_fails_gives_way_to_the_one_before() {
+    let job = Job::new();
+    job.run("create").ok();
+    job.cache(&TestDriver::new(OTHER_VERSION).misbehaving(Misbehaviour::Sigbus));
+    job.set_for_all("nvidia_driver_version", OTHER_VERSION);
+    let ctid = job.ctid.to_string();
+    let ran = job.apply(&[&ctid, "--output", "json"]).exits(6);
+    let reports: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(reports[0]["done"], json!([format!("put driver {VERSION} back")]));
+    job.set_for_all("nvidia_driver_version", VERSION);
+    job.assert_installed(VERSION);
+    job.assert_nothing_is_left();
+}
+
+#[test]
+fn a_saved_plan_is_carried_out_only_while_it_fits() {
+    let (job, ids) = Job::of_three();
+    job.upgrade();
+    let file = job.world.scratch("plan.json");
+    let file = file.to_str().unwrap();
+    job.world.run(&["plan", "--all", "--save", file]).ok();
+    job.apply(&[&ids[1].to_string()]).ok();
+    let refused = job.apply(&[file]).exits(3).stderr;
+    let told = format!(
+        "container {}: planned was install driver {OTHER_VERSION} (replaces {VERSION}), verify driver {OTHER_VERSION}; now it is verify driver {OTHER_VERSION}",
+        ids[1]
+    );
+    assert!(refused.contains(&told), "{refused}");
+    assert_eq!(job.installed()[0], VERSION);
+    job.world.run(&["plan", "--all", "--save", file]).ok();
+    job.apply(&[file]).ok();
+    assert_eq!(job.installed(), [OTHER_VERSION; 3]);
+}
+
+#[test]
+fn containers_follow_the_hosts_driver_and_the_operator_is_told_what_to_write() {
+    let (job, ids) = Job::of_three();
+    job.cache(&TestDriver::new(OTHER_VERSION));
+    job.set_of(ids[2], "gpu_assignment", "none");
+    let host = PretendedGpuHost::with_one_gpu(OTHER_VERSION);
+    job.world.pretend_kernel_module(ids[0], OTHER_VERSION);
+    job.world.pretend_kernel_module(ids[1], OTHER_VERSION);
+    let ran = job.world.run_on(&host, &["apply", "--gpu", "--target", "host", "--restart"]).ok();
+    let note = format!("the configuration says {VERSION}; set `nvidia_driver_version` to \"{OTHER_VERSION}\" in `");
+    assert_eq!(ran.stderr.matches(&note).count(), 2, "{}", ran.stderr);
+    assert_eq!(job.installed(), [OTHER_VERSION, OTHER_VERSION, VERSION]);
+    let nothing = job.apply(&["--gpu", "--target", "host"]).exits(10).stderr;
+    assert!(nothing.starts_with("error: no NVIDIA kernel module is loaded on this host"), "{nothing}");
+}
+
+#[test]
+fn an_interruption_finishes_what_is_being_installed_and_begins_nothing_else() {
+    let (job, ids) = Job::of_three();
+    job.upgrade();
+    let mut working = Process::start(&job.world, &["apply", "--all", "--jobs", "1"]);
+    working.wait_until("the first installer", |said| said.contains(&format!("{}: install driver", ids[0])));
+    working.interrupt();
+    let ended = working.end().exits(130);
+    assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
+    assert_eq!(job.installed(), [OTHER_VERSION, VERSION, VERSION]);
+    job.assert_nothing_is_left();
+    job.apply(&["--all"]).ok();
+    assert_eq!(job.installed(), [OTHER_VERSION; 3]);
+}
+
+#[test]
+fn containers_have_to_be_named_somehow() {
+    let job = Job::without_driver();
+    for words in [&["apply"][..], &["plan"], &["apply", "--all", "901"]] {
+        let refused = job.world.run(words).exits(2).stderr;
+        assert!(refused.starts_with("error: say which containers"), "{refused}");
+    }
+}
