@@ -135,6 +135,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: StoreVerb,
     },
+    /// The host's kernel modules, GPUs and device nodes
+    Host {
+        #[command(subcommand)]
+        verb: HostVerb,
+    },
     /// Show everything wrong or doubtful in the two configuration files
     Lint,
     /// Print the completions for a shell
@@ -161,7 +166,8 @@ impl Verb {
             | Self::Cache {
                 verb:
                     CacheVerb::Fetch { dry_run, .. } | CacheVerb::Import { dry_run, .. } | CacheVerb::Prune { dry_run },
-            } => *dry_run,
+            }
+            | Self::Host { verb: HostVerb::Prepare { dry_run } } => *dry_run,
             Self::Plan(_) => true,
             _ => false,
         }
@@ -253,6 +259,18 @@ pub(crate) enum CacheVerb {
     /// Remove the run files that no container wants
     Prune {
         /// Show what would be removed and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostVerb {
+    /// Show the kernel module, the GPUs, and whether every device node is right
+    Show,
+    /// Load the kernel modules and make every device node, before guests start
+    Prepare {
+        /// Show what would be done and change nothing
         #[arg(long)]
         dry_run: bool,
     },

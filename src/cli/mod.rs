@@ -6,6 +6,7 @@ mod completions;
 mod context;
 mod create;
 mod destroy;
+mod host;
 mod install;
 mod lint;
 mod log_file;
@@ -57,6 +58,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Completions { shell } => return completions::run(*shell),
         Verb::Man { directory } => return man::run(directory),
         Verb::Lint => return lint::run(&arguments.global),
+        Verb::Host { verb } => return host::run(&arguments.global, verb),
         _ => {}
     }
     let context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
@@ -70,7 +72,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Destroy(options) => destroy::run(&context, options),
         Verb::Cache { verb } => cache::run(&context, verb),
         Verb::Store { verb } => store::run(&context, verb),
-        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint => {
+        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint | Verb::Host { .. } => {
             Err(Error::new(Kind::Bug, "a subcommand was dispatched twice"))
         }
     }

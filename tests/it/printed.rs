@@ -170,7 +170,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 22] = [
+    let verbs: [&[&str]; 25] = [
         &[],
         &["create"],
         &["install"],
@@ -179,6 +179,9 @@ fn help_of_everything() {
         &["plan"],
         &["uninstall"],
         &["destroy"],
+        &["host"],
+        &["host", "show"],
+        &["host", "prepare"],
         &["cache"],
         &["cache", "list"],
         &["cache", "fetch"],

@@ -1,0 +1,3 @@
+//! The host before its guests: device nodes, the check before a container starts, and cards that have moved.
+
+mod prepare;
