@@ -140,6 +140,12 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: HostVerb,
     },
+    /// Check a container that is about to start; called by Proxmox VE or liblxc
+    Hook {
+        /// `VMID PHASE` from Proxmox VE, `NAME lxc HOOK` from liblxc
+        #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
     /// Show everything wrong or doubtful in the two configuration files
     Lint,
     /// Print the completions for a shell
@@ -303,15 +309,24 @@ pub(crate) enum StoreVerb {
     },
 }
 
-/// Called as the orchestrator's feature script, the words are `CTID [anything]` and mean `install CTID`.
+/// The name that stands for `hook` in a directory of Proxmox VE's snippets, with any extension.
+const HOOKSCRIPT: &str = "phoenix-nvidia-hook";
+
+/// The words as they are, unless the program is called by a name that stands for a subcommand.
+///
+/// As the orchestrator's feature script, the words are `CTID [anything]` and mean `install CTID`; as a hookscript they
+/// are `VMID PHASE`.
 pub(crate) fn as_subcommand(words: Vec<OsString>) -> Vec<OsString> {
-    let called_as = words.first().map(Path::new).and_then(Path::file_name);
-    if called_as != Some(FEATURE_SCRIPT.as_ref()) {
+    let called_as = words.first().map(Path::new);
+    let (verb, taken) = if called_as.and_then(Path::file_name) == Some(FEATURE_SCRIPT.as_ref()) {
+        ("install", 1)
+    } else if called_as.and_then(Path::file_stem) == Some(HOOKSCRIPT.as_ref()) {
+        ("hook", usize::MAX)
+    } else {
         return words;
-    }
-    let mut rewritten = vec![OsString::from("phoenix-nvidia"), OsString::from("install")];
-    rewritten.extend(words.into_iter().skip(1).take(1));
-    rewritten
+    };
+    let rewritten = [OsString::from("phoenix-nvidia"), OsString::from(verb)];
+    rewritten.into_iter().chain(words.into_iter().skip(1).take(taken)).collect()
 }
 
 #[cfg(test)]
@@ -325,12 +340,14 @@ mod tests {
     }
 
     #[test]
-    fn the_feature_script_takes_a_ctid_and_anything() {
+    fn a_name_can_stand_for_a_subcommand() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let script = "/usr/local/phoenix_hypervisor/bin/lxc_setup/phoenix_hypervisor_feature_install_nvidia.sh";
         let install = words(&["phoenix-nvidia", "install", "901"]);
         assert_eq!(as_subcommand(words(&[script, "901"])), install);
         assert_eq!(as_subcommand(words(&[script, "901", "{\"name\": \"gpu\"}"])), install);
+        let hook = words(&["phoenix-nvidia", "hook", "901", "pre-start"]);
+        assert_eq!(as_subcommand(words(&["/var/lib/vz/snippets/phoenix-nvidia-hook.sh", "901", "pre-start"])), hook);
         assert_eq!(as_subcommand(words(&["phoenix-nvidia", "lint"])), words(&["phoenix-nvidia", "lint"]));
     }
 }

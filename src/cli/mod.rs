@@ -6,6 +6,7 @@ mod completions;
 mod context;
 mod create;
 mod destroy;
+mod hook;
 mod host;
 mod install;
 mod lint;
@@ -59,6 +60,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Man { directory } => return man::run(directory),
         Verb::Lint => return lint::run(&arguments.global),
         Verb::Host { verb } => return host::run(&arguments.global, verb),
+        Verb::Hook { words } => return hook::run(&arguments.global, words),
         _ => {}
     }
     let context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
@@ -72,7 +74,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Destroy(options) => destroy::run(&context, options),
         Verb::Cache { verb } => cache::run(&context, verb),
         Verb::Store { verb } => store::run(&context, verb),
-        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint | Verb::Host { .. } => {
+        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint | Verb::Host { .. } | Verb::Hook { .. } => {
             Err(Error::new(Kind::Bug, "a subcommand was dispatched twice"))
         }
     }

@@ -191,6 +191,7 @@ fn feature_step(feature: &str, observation: &Observation) -> Option<Step> {
 fn notes(container: &Container, observation: &Observation) -> Vec<String> {
     let mut notes: Vec<String> = container.driver.iter().flat_map(|driver| driver.notes.clone()).collect();
     notes.extend(observation.passthrough.withheld.clone());
+    notes.extend(observation.moved_cards.clone());
     notes.extend(observation.left_out.clone());
     for (feature, script) in &observation.feature_scripts {
         if script.is_none() {

@@ -112,6 +112,18 @@ impl GpuHostBuilder {
         self
     }
 
+    /// Adds a GPU whose UUID belongs to the card, at whatever minor it is.
+    pub fn card(mut self, pci: &str, minor: u32) -> Self {
+        let digits: String = pci.chars().filter(char::is_ascii_digit).collect();
+        let digits = &digits[4..8];
+        self.gpus.push(Gpu {
+            pci: pci.to_owned(),
+            minor,
+            uuid: format!("GPU-00000000-0000-0000-0000-00000000{digits}"),
+        });
+        self
+    }
+
     /// The version that `modinfo` finds on disk, where it is another than the loaded one.
     pub fn on_disk(mut self, version: &str) -> Self {
         self.on_disk = Some(version.to_owned());

@@ -5,7 +5,7 @@ mod files;
 mod messages;
 
 use super::*;
-use crate::config::{GpuSelector, Method, Profile};
+use crate::config::{GpuSelector, Method, OnMismatch, Profile};
 
 const REAL: &str = include_str!("../../../tests/fixtures/configuration/phoenix_lxc_configs.json");
 const OLDER: &str = include_str!("../../../tests/fixtures/configuration/older_phoenix_lxc_configs.json");
@@ -137,6 +137,14 @@ fn the_container_decides_before_the_root_for_every_scalar() {
     assert_eq!(driver.method, Method::Native);
     assert!(!container.start_at_boot);
     assert_eq!(container.memory_mb, Some(512));
+}
+
+#[test]
+fn what_is_done_on_a_mismatch_is_a_warning_unless_somebody_says_otherwise() {
+    let said = |members: &str, root: &str| container(members, root, None).on_mismatch;
+    assert_eq!(said("", ""), OnMismatch::Warn);
+    assert_eq!(said("", r#", "nvidia_on_mismatch": "refuse""#), OnMismatch::Refuse);
+    assert_eq!(said(r#", "nvidia_on_mismatch": "update""#, r#", "nvidia_on_mismatch": "refuse""#), OnMismatch::Update);
 }
 
 #[test]
