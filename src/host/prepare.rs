@@ -104,11 +104,21 @@ impl Change {
 pub struct Prepared {
     /// The changes, in order.
     pub changes: Vec<Change>,
-    /// Why some nodes are not as they must be, one failure a node; all others are.
+    /// Why some nodes are not as they must be.
     pub refused: Vec<Error>,
 }
 
 impl Prepared {
+    /// Does the changes, up to the first that fails; what was done is known even then.
+    fn carried_out(mut self) -> Self {
+        let failed = self.changes.iter().enumerate().find_map(|(index, change)| Some((index, change.apply().err()?)));
+        if let Some((index, error)) = failed {
+            self.changes.truncate(index);
+            self.refused.insert(0, error);
+        }
+        self
+    }
+
     /// The changes that bring these nodes, and only these, to how they must be.
     fn of<'n>(nodes: impl IntoIterator<Item = &'n Node>) -> Self {
         let mut prepared = Self::default();
@@ -177,17 +187,14 @@ pub fn rehearse() -> Result<Prepared> {
 /// Loads the modules and makes the nodes of all GPUs; doing it twice is doing it once.
 ///
 /// # Errors
-/// A module cannot be loaded, it drives no GPU, or a node cannot be made.
+/// A module cannot be loaded, or it drives no GPU. Nodes that cannot be made are among the answer.
 pub fn prepare(cancel: &Cancel) -> Result<Prepared> {
     let (host, loaded) = load(NvidiaHost::read()?, cancel)?;
     if host.gpus.is_empty() {
         return Err(Error::new(Kind::Host, "the NVIDIA kernel module is loaded and drives no GPU")
             .hint("see with `lspci -nnk -d 10de:` whether another driver, such as vfio-pci, has it"));
     }
-    let mut prepared = all_nodes(&host)?;
-    for change in &prepared.changes {
-        change.apply()?;
-    }
+    let mut prepared = all_nodes(&host)?.carried_out();
     prepared.changes.splice(0..0, loaded.into_iter().map(|module| Change::Load { module }));
     Ok(prepared)
 }
@@ -246,13 +253,10 @@ impl NvidiaHost {
         let nodes = self.nodes()?;
         let mut needed: BTreeSet<String> = minors.iter().map(|minor| format!("nvidia{minor}")).collect();
         needed.extend(COMPANIONS.iter().map(|companion| companion.name.to_owned()));
-        let Prepared { changes, refused } =
-            Prepared::of(nodes.iter().filter(|node| needed.contains(&node.wanted.name)));
+        let nodes = nodes.iter().filter(|node| needed.contains(&node.wanted.name));
+        let Prepared { changes, refused } = Prepared::of(nodes).carried_out();
         if let Some(error) = refused.into_iter().next() {
             return Err(error);
-        }
-        for change in &changes {
-            change.apply()?;
         }
         // What the module does not know has not been made; a GPU that is not there is said so.
         self.nodes_for(minors)?;

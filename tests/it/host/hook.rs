@@ -57,7 +57,8 @@ fn hook(world: &World, host: &PretendedGpuHost, words: &[&str]) -> Ran {
 fn a_container_whose_driver_is_the_hosts_starts_without_a_word() {
     let (world, host) = (world("refuse"), host());
     installed(&world, VERSION);
-    let ran = hook(&world, &host, &["901", "pre-start"]).ok();
+    // That would tell of every process that it starts.
+    let ran = world.run_on(&host, &["--verbose", "hook", "901", "pre-start"]).ok();
     assert_eq!(ran.stdout + &ran.stderr, "");
     for phase in ["post-start", "pre-stop", "post-stop"] {
         installed(&world, OLDER);
