@@ -24,7 +24,7 @@ pub(crate) fn run(global: &Global, words: &[OsString]) -> Result<Ended> {
         Ok(Some(id)) => check(global, id),
         Ok(None) => Ok(Ended::Well),
         // A word that nobody knows must not keep containers from stopping.
-        Err(error) if words.len() > 1 && words.get(1).is_none_or(|phase| phase != PRE_START) => {
+        Err(error) if words.get(1).is_some_and(|phase| phase != PRE_START) => {
             terminal::error(&error);
             Ok(Ended::Well)
         }

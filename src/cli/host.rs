@@ -1,7 +1,7 @@
 //! `host`: the kernel modules, GPUs and device nodes of this host: show, prepare. Needs no configuration.
 
 use phoenix_nvidia::driver::device_nodes::Verdict;
-use phoenix_nvidia::error::Result;
+use phoenix_nvidia::error::{Error, Result};
 use phoenix_nvidia::host::{self, NvidiaHost, Prepared};
 use serde_json::json;
 
@@ -24,7 +24,8 @@ fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
         changes.iter().for_each(|change| tracing::info!("host: {}", change.phrase()));
     }
     if global.output == Output::Json {
-        terminal::json(&json!({ "dry_run": dry_run, "changes": changes }))?;
+        let refused: Vec<&str> = refused.iter().map(Error::message).collect();
+        terminal::json(&json!({ "dry_run": dry_run, "changes": changes, "refused": refused }))?;
     } else if changes.is_empty() && refused.is_empty() {
         terminal::data("nothing to do\n")?;
     } else {

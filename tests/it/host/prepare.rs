@@ -98,6 +98,8 @@ fn an_empty_file_is_replaced_and_anything_else_is_named_and_left() {
     host.sh(": > /dev/nvidia-uvm; echo mine > /dev/nvidia0; mkdir /dev/nvidia2; ln -s null /dev/nvidia-modeset").ok();
     let ran = prepare(&world, &host).exits(10);
     assert_shown("host_prepare_with_things_in_the_way", &world, &["host", "prepare"], &ran);
+    let json = world.run_on(&host, &["host", "prepare", "--output", "json"]).exits(10).stdout;
+    assert_eq!(json.matches("should be a device node").count(), 3, "{json}");
     let left = "cat /dev/nvidia0; readlink /dev/nvidia-modeset; stat -c '%Hr:%Lr' /dev/nvidia-uvm /dev/nvidiactl";
     assert_eq!(host.sh(left).ok().stdout, "mine\nnull\n508:0\n195:255\n", "all others are made");
     host.sh("rm /dev/nvidia0 /dev/nvidia-modeset; rmdir /dev/nvidia2").ok();
