@@ -8,7 +8,7 @@ use phoenix_nvidia::fleet::in_step::Manner;
 use phoenix_nvidia::fleet::saved::{Purpose, SavedPlan};
 use phoenix_nvidia::fleet::update::Rules;
 
-use super::arguments::{Apply, ContainerOrPlan, Target, Update};
+use super::choices::{Apply, ContainerOrPlan, Target, Update};
 use super::context::Context;
 use super::{Ended, report};
 

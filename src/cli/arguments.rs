@@ -1,17 +1,15 @@
 //! What can be said on the command line.
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phoenix_nvidia::config::{Layout, Way};
+use phoenix_nvidia::config::Layout;
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
-use phoenix_nvidia::driver::placement::Profile;
-use phoenix_nvidia::error::Error;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
+
+use super::choices::{Apply, Choice, Plan};
 
 /// The name under which the operators' orchestrator calls the driver's installation.
 const FEATURE_SCRIPT: &str = "phoenix_hypervisor_feature_install_nvidia.sh";
@@ -141,6 +139,17 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: StoreVerb,
     },
+    /// The host's kernel modules, GPUs and device nodes
+    Host {
+        #[command(subcommand)]
+        verb: HostVerb,
+    },
+    /// Check a container that is about to start; called by Proxmox VE or liblxc
+    Hook {
+        /// `VMID PHASE` from Proxmox VE, `NAME lxc HOOK` from liblxc
+        #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<OsString>,
+    },
     /// Show everything wrong or doubtful in the two configuration files
     Lint,
     /// Print the completions for a shell
@@ -175,30 +184,12 @@ impl Verb {
             | Self::Cache {
                 verb:
                     CacheVerb::Fetch { dry_run, .. } | CacheVerb::Import { dry_run, .. } | CacheVerb::Prune { dry_run },
-            } => *dry_run,
+            }
+            | Self::Host { verb: HostVerb::Prepare { dry_run } } => *dry_run,
             Self::Plan(_) => true,
             _ => false,
         }
     }
-}
-
-/// How, and how much of the driver, where the command line decides it.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Choice {
-    /// How the driver gets into the containers [default: what the configuration says, or `runfile`]
-    #[arg(long, value_name = "WAY", value_parser = way())]
-    pub(crate) way: Option<Way>,
-    /// Which part of the driver they get [default: what the configuration says, or `full`]
-    #[arg(long, value_name = "PROFILE", value_parser = profile())]
-    pub(crate) profile: Option<Profile>,
-}
-
-fn way() -> impl TypedValueParser<Value = Way> {
-    PossibleValuesParser::new(Way::ALL.map(Way::word)).map(|word| word.parse().unwrap_or_default())
-}
-
-fn profile() -> impl TypedValueParser<Value = Profile> {
-    PossibleValuesParser::new(Profile::ALL.map(Profile::word)).map(|word| word.parse().unwrap_or_default())
 }
 
 #[derive(Debug, Args)]
@@ -224,84 +215,6 @@ pub(crate) struct Verify {
     /// Fail when the driver cannot be asked because the host's kernel module is not loaded
     #[arg(long)]
     pub(crate) require_live: bool,
-}
-
-/// What brings containers in step, and what may be done for it.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Update {
-    /// Every container of the configuration that exists
-    #[arg(long, conflicts_with = "gpu")]
-    pub(crate) all: bool,
-    /// Every container of the configuration that exists and has GPUs
-    #[arg(long)]
-    pub(crate) gpu: bool,
-    #[command(flatten)]
-    pub(crate) choice: Choice,
-    /// Which driver is wanted
-    #[arg(long, value_enum, default_value_t = Target::Config)]
-    pub(crate) target: Target,
-    /// Restart running containers whose settings come in with a restart alone
-    #[arg(long)]
-    pub(crate) restart: bool,
-    /// How many containers are worked on at the same time [default: the number of processors]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) jobs: Option<NonZeroUsize>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Target {
-    /// The one that the configuration names
-    Config,
-    /// The one of the host's loaded kernel module, whatever the configuration names
-    Host,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Plan {
-    /// Containers; one that does not exist would be created
-    #[arg(value_name = "CTID")]
-    pub(crate) containers: Vec<ContainerId>,
-    #[command(flatten)]
-    pub(crate) update: Update,
-    /// Write the plan to a file that `apply` takes
-    #[arg(long, value_name = "FILE")]
-    pub(crate) save: Option<PathBuf>,
-    /// Exit with 4 when there is anything to do
-    #[arg(long)]
-    pub(crate) exit_code: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Apply {
-    /// Containers, created when they do not exist; or the file of a saved plan
-    #[arg(value_name = "CTID|FILE")]
-    pub(crate) what: Vec<ContainerOrPlan>,
-    #[command(flatten)]
-    pub(crate) update: Update,
-    /// After a failure, begin no further container
-    #[arg(long)]
-    pub(crate) fail_fast: bool,
-    /// Fail when the driver cannot be asked because the host's kernel module is not loaded
-    #[arg(long)]
-    pub(crate) require_live: bool,
-}
-
-/// A CTID, or else the path of a file.
-#[derive(Debug, Clone)]
-pub(crate) enum ContainerOrPlan {
-    Container(ContainerId),
-    Plan(PathBuf),
-}
-
-impl std::str::FromStr for ContainerOrPlan {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse().map(Self::Container),
-            false => Ok(Self::Plan(PathBuf::from(text))),
-        }
-    }
 }
 
 #[derive(Debug, Args)]
@@ -362,6 +275,18 @@ pub(crate) enum CacheVerb {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum HostVerb {
+    /// Show the kernel module, the GPUs, and whether every device node is right
+    Show,
+    /// Load the kernel modules and make every device node, before guests start
+    Prepare {
+        /// Show what would be done and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum StoreVerb {
     /// List the extracted drivers and whether they are sound
     List,
@@ -388,15 +313,24 @@ pub(crate) enum StoreVerb {
     },
 }
 
-/// Called as the orchestrator's feature script, the words are `CTID [anything]` and mean `install CTID`.
+/// The name that stands for `hook` in a directory of Proxmox VE's snippets, with any extension.
+const HOOKSCRIPT: &str = "phoenix-nvidia-hook";
+
+/// The words as they are, unless the program is called by a name that stands for a subcommand.
+///
+/// As the orchestrator's feature script, the words are `CTID [anything]` and mean `install CTID`; as a hookscript they
+/// are `VMID PHASE`.
 pub(crate) fn as_subcommand(words: Vec<OsString>) -> Vec<OsString> {
-    let called_as = words.first().map(Path::new).and_then(Path::file_name);
-    if called_as != Some(FEATURE_SCRIPT.as_ref()) {
+    let called_as = words.first().map(Path::new);
+    let (verb, taken) = if called_as.and_then(Path::file_name) == Some(FEATURE_SCRIPT.as_ref()) {
+        ("install", 1)
+    } else if called_as.and_then(Path::file_stem) == Some(HOOKSCRIPT.as_ref()) {
+        ("hook", usize::MAX)
+    } else {
         return words;
-    }
-    let mut rewritten = vec![OsString::from("phoenix-nvidia"), OsString::from("install")];
-    rewritten.extend(words.into_iter().skip(1).take(1));
-    rewritten
+    };
+    let rewritten = [OsString::from("phoenix-nvidia"), OsString::from(verb)];
+    rewritten.into_iter().chain(words.into_iter().skip(1).take(taken)).collect()
 }
 
 #[cfg(test)]
@@ -410,12 +344,14 @@ mod tests {
     }
 
     #[test]
-    fn the_feature_script_takes_a_ctid_and_anything() {
+    fn a_name_can_stand_for_a_subcommand() {
         let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let script = "/usr/local/phoenix_hypervisor/bin/lxc_setup/phoenix_hypervisor_feature_install_nvidia.sh";
         let install = words(&["phoenix-nvidia", "install", "901"]);
         assert_eq!(as_subcommand(words(&[script, "901"])), install);
         assert_eq!(as_subcommand(words(&[script, "901", "{\"name\": \"gpu\"}"])), install);
+        let hook = words(&["phoenix-nvidia", "hook", "901", "pre-start"]);
+        assert_eq!(as_subcommand(words(&["/var/lib/vz/snippets/phoenix-nvidia-hook.sh", "901", "pre-start"])), hook);
         assert_eq!(as_subcommand(words(&["phoenix-nvidia", "lint"])), words(&["phoenix-nvidia", "lint"]));
     }
 }

@@ -38,8 +38,7 @@ impl<'a> Context<'a> {
         log_file::open((!is_rehearsal).then_some(&*global.log_file), global.verbose)?;
         let layout = layout(global);
         let configuration = Configuration::load(&layout)?;
-        let cancel = Arc::new(Cancel::new()?);
-        listen_for_signals(&cancel)?;
+        let cancel = interruptible()?;
         Ok(Self {
             global,
             layout,
@@ -136,6 +135,13 @@ impl<'a> Context<'a> {
 /// Where things lie, as the command line says.
 pub(crate) fn layout(global: &Global) -> Layout {
     Layout::new(&global.base).with_files(global.config.clone(), global.hypervisor_config.clone())
+}
+
+/// The wish to be interrupted, which a signal expresses.
+pub(crate) fn interruptible() -> Result<Arc<Cancel>> {
+    let cancel = Arc::new(Cancel::new()?);
+    listen_for_signals(&cancel)?;
+    Ok(cancel)
 }
 
 /// The first signal asks to stop at the next safe place, the second insists, the third ends the program where it is.

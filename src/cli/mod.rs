@@ -3,10 +3,13 @@
 mod apply;
 mod arguments;
 mod cache;
+mod choices;
 mod completions;
 mod context;
 mod create;
 mod destroy;
+mod hook;
+mod host;
 mod install;
 mod lint;
 mod log_file;
@@ -58,6 +61,8 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Completions { shell } => return completions::run(*shell),
         Verb::Man { directory } => return man::run(directory),
         Verb::Lint => return lint::run(&arguments.global),
+        Verb::Host { verb } => return host::run(&arguments.global, verb),
+        Verb::Hook { words } => return hook::run(&arguments.global, words),
         _ => {}
     }
     let mut context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
@@ -75,7 +80,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Destroy(options) => destroy::run(&context, options),
         Verb::Cache { verb } => cache::run(&context, verb),
         Verb::Store { verb } => store::run(&context, verb),
-        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint => {
+        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint | Verb::Host { .. } | Verb::Hook { .. } => {
             Err(Error::new(Kind::Bug, "a subcommand was dispatched twice"))
         }
     }

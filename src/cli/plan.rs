@@ -7,13 +7,13 @@ use phoenix_nvidia::fleet::saved::SavedPlan;
 use phoenix_nvidia::sys::atomic;
 
 use super::context::Context;
-use super::{Ended, apply, arguments, terminal};
+use super::{Ended, apply, choices, terminal};
 
 // The documented exit codes for "differences exist" and "some containers failed".
 const DIFFERENCES: u8 = 4;
 const SOME_FAILED: u8 = 5;
 
-pub(crate) fn run(context: &mut Context<'_>, options: &arguments::Plan) -> Result<Ended> {
+pub(crate) fn run(context: &mut Context<'_>, options: &choices::Plan) -> Result<Ended> {
     let purpose = apply::purpose(context, &options.containers, &options.update)?;
     context.jobs = options.update.jobs.unwrap_or(context.jobs);
     let plan = show(context, |fleet| fleet.plan_update(&purpose.containers, purpose.rules))?;

@@ -25,9 +25,10 @@ pub(crate) fn run(context: &Context<'_>, containers: &[ContainerId]) -> Result<E
 }
 
 fn as_row(row: &ContainerStatus) -> Vec<String> {
-    let verdict = match &row.reason {
-        Some(reason) => format!("{}: {reason}", row.verdict),
-        None => row.verdict.to_owned(),
+    let reasons: Vec<&str> = row.reason.iter().chain(&row.moved_cards).map(String::as_str).collect();
+    let verdict = match reasons.is_empty() {
+        true => row.verdict.to_owned(),
+        false => format!("{}: {}", row.verdict, reasons.join("; ")),
     };
     let gpus = if row.gpus.is_empty() { "-".to_owned() } else { row.gpus.join(",") };
     vec![

@@ -7,6 +7,7 @@ use super::gpu::GpuAssignment;
 use super::hypervisor::Hypervisor;
 use super::lookup::Lookup;
 use super::lxc_option::LxcOption;
+use super::mismatch::OnMismatch;
 use super::network::{MacAddress, Network};
 use super::node::Node;
 use super::storage::{self, Mount, Volume};
@@ -74,6 +75,8 @@ pub struct Container {
     pub external_dependencies: Vec<String>,
     /// The driver to install, if its features have `nvidia`.
     pub driver: Option<WantedDriver>,
+    /// What is done when it is about to start with another driver than the host's.
+    pub on_mismatch: OnMismatch,
 }
 
 const NAME: &str = "a host name: letters, digits, `-` and `.`";
@@ -137,6 +140,7 @@ impl Container {
             dependencies: Vec::new(),
             external_dependencies: Vec::new(),
             driver: None,
+            on_mismatch: reader.on_mismatch(),
         };
         reader.features(&mut container, surroundings);
         reader.dependencies(&mut container, surroundings.defined);
@@ -208,6 +212,11 @@ impl<'d> Reader<'_, 'd> {
             .filter_map(|key| self.lookup.composed(key))
             .flat_map(|node| Volume::read_all(&node, self.findings))
             .collect()
+    }
+
+    fn on_mismatch(&mut self) -> OnMismatch {
+        let node = self.scalar("nvidia_on_mismatch");
+        node.and_then(|node| node.parsed("`warn`, `refuse` or `update`", self.findings)).unwrap_or_default()
     }
 
     /// The options of a list, or of one text with commas.

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::hypervisor::Backend;
+use super::mismatch::OnMismatch;
 use super::way::Way;
 use crate::driver::placement::Profile;
 
@@ -125,6 +126,8 @@ struct Scalars {
     nvidia_runfile_sha256: Option<String>,
     /// Which part of the driver the container gets, where the way to install it leaves a choice.
     nvidia_driver_profile: Option<Profile>,
+    /// What is done when a container is about to start with another driver than the host's.
+    nvidia_on_mismatch: Option<OnMismatch>,
 }
 
 /// The network interface of a container.

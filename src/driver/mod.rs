@@ -3,6 +3,7 @@
 pub mod backup_log;
 mod compression;
 pub mod device;
+pub mod device_nodes;
 pub mod installer;
 pub mod manifest;
 pub mod nvidia_smi;

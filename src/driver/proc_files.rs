@@ -1,4 +1,4 @@
-//! What the kernel module tells in `/proc`: its version, its GPUs, and the majors of its device nodes.
+//! What the kernel module tells in `/proc`: its version, its GPUs, and how its device nodes shall be.
 
 use super::DriverVersion;
 
@@ -46,6 +46,74 @@ pub fn character_major(devices: &str, name: &str) -> Option<u32> {
     entries.find(|(_, driver)| driver.trim() == name).and_then(|(major, _)| major.parse().ok())
 }
 
+/// Whom device nodes belong to, as `/proc/driver/nvidia/params` says it (`NVreg_DeviceFileUID` and its siblings).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeAccess {
+    /// Nodes are ours to make and to change; `NVreg_ModifyDeviceFiles=0` says that somebody else does that.
+    pub modify: bool,
+    /// The owner.
+    pub user: u32,
+    /// The group.
+    pub group: u32,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+/// What holds where the module says nothing: the defaults of NVIDIA's module (580).
+impl Default for NodeAccess {
+    fn default() -> Self {
+        Self { modify: true, user: 0, group: 0, mode: 0o666 }
+    }
+}
+
+/// Reads `/proc/driver/nvidia/params`, where all numbers are decimal: `DeviceFileMode: 438`.
+pub fn node_access(params: &str) -> NodeAccess {
+    let number = |name: &str| number_of(params, name);
+    let default = NodeAccess::default();
+    NodeAccess {
+        modify: number("ModifyDeviceFiles") != Some(0),
+        user: number("DeviceFileUID").unwrap_or(default.user),
+        group: number("DeviceFileGID").unwrap_or(default.group),
+        mode: number("DeviceFileMode").map_or(default.mode, |mode| mode & 0o777),
+    }
+}
+
+/// A capability of the driver, which is used through `/dev/nvidia-caps/nvidia-cap<minor>`: to configure MIG, say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability {
+    /// The minor of its node.
+    pub minor: u32,
+    /// The permission bits of its node.
+    pub mode: u32,
+    /// The node is ours to make and to change.
+    pub modify: bool,
+}
+
+/// Reads a file below `/proc/driver/nvidia/capabilities`; `None` when it names no minor.
+pub fn capability(text: &str) -> Option<Capability> {
+    Some(Capability {
+        minor: number_of(text, "DeviceFileMinor")?,
+        // Not to be opened by everybody unless the driver says so.
+        mode: number_of(text, "DeviceFileMode").map_or(0o400, |mode| mode & 0o777),
+        modify: number_of(text, "DeviceFileModify") != Some(0),
+    })
+}
+
+/// The minor that a list such as `/proc/driver/nvidia-caps/mig-minors` has for a capability: `config 1`.
+///
+/// The list writes `gpu0/gi1/access` where the capability's path is `gpu0/mig/gi1/access`.
+pub fn listed_minor(list: &str, capability: &str) -> Option<u32> {
+    let name = capability.split('/').filter(|part| *part != "mig").collect::<Vec<_>>().join("/");
+    let mut entries = list.lines().filter_map(|line| line.trim().rsplit_once(' '));
+    entries.find(|(listed, _)| listed.trim() == name).and_then(|(_, minor)| minor.parse().ok())
+}
+
+/// The number behind `name:`.
+fn number_of(text: &str, name: &str) -> Option<u32> {
+    let mut fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields.find(|(key, _)| key.trim() == name).and_then(|(_, value)| value.trim().parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,5 +158,29 @@ mod tests {
             "Character devices:\n  1 mem\n195 nvidia\n235 nvidia-uvm\n\nBlock devices:\n  7 loop\n243 nvidia-uvm\n";
         assert_eq!(character_major(devices, "nvidia-uvm"), Some(235));
         assert_eq!(character_major(devices, "loop"), None);
+    }
+
+    #[test]
+    fn the_access_of_nodes_is_what_the_module_was_loaded_with() {
+        let params = "ResmanDebugLevel: 4294967295\nModifyDeviceFiles: 1\nDeviceFileUID: 0\nDeviceFileGID: 44\nDeviceFileMode: 432\n";
+        assert_eq!(node_access(params), NodeAccess { modify: true, user: 0, group: 44, mode: 0o660 });
+        assert_eq!(node_access(""), NodeAccess::default());
+        assert!(!node_access("ModifyDeviceFiles: 0\n").modify);
+    }
+
+    #[test]
+    fn a_capability_names_its_node_and_who_may_open_it() {
+        let config = capability("DeviceFileMinor: 1\nDeviceFileMode: 256\nDeviceFileModify: 1\n").unwrap();
+        assert_eq!(config, Capability { minor: 1, mode: 0o400, modify: true });
+        assert_eq!(capability("DeviceFileMinor: 2\n").unwrap().mode, 0o400);
+        assert_eq!(capability("DeviceFileMode: 256\n"), None);
+    }
+
+    #[test]
+    fn a_list_of_minors_leaves_out_the_word_mig() {
+        let list = "config 1\nmonitor 2\ngpu0/gi1/access 12\n";
+        assert_eq!(listed_minor(list, "mig/config"), Some(1));
+        assert_eq!(listed_minor(list, "gpu0/mig/gi1/access"), Some(12));
+        assert_eq!(listed_minor(list, "gpu0/mig/gi2/access"), None);
     }
 }

@@ -19,7 +19,7 @@ use super::plan::plan_container;
 use super::record::Record;
 use super::report::ContainerReport;
 use super::step::Step;
-use super::{Fleet, request, wanted_driver};
+use super::{Fleet, cards, request, wanted_driver};
 
 const FEATURE_DEADLINE: Duration = Duration::from_secs(2 * 60 * 60);
 
@@ -141,6 +141,10 @@ impl Fleet<'_> {
             self.listener.note(Some(container.id), note);
         }
         report.notes = plan.notes;
+        if observation.state != State::Absent {
+            // What was told just now is what the configuration means from here on.
+            cards::remember(self.layout, container, self.host)?;
+        }
         for step in &plan.steps {
             self.cancel.check()?;
             match step {
@@ -175,12 +179,17 @@ impl Fleet<'_> {
     fn perform(&self, container: &Container, step: &Step) -> Result<bool> {
         let id = container.id;
         match step {
-            Step::Create { .. } => self.forget(id).and_then(|()| self.hypervisor.create(&self.desired(container)?))?,
+            Step::Create { .. } => {
+                self.forget(id)?;
+                self.hypervisor.create(&self.desired(container)?)?;
+                cards::remember(self.layout, container, self.host)?;
+            }
             Step::Clone { source } => {
                 // Held still while it is copied, by one at a time; sources form no circle, so neither do the locks.
                 let _source = self.lock(*source)?;
                 self.forget(id)?;
                 self.hypervisor.clone_from(*source, &self.desired(container)?)?;
+                cards::remember(self.layout, container, self.host)?;
             }
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
             Step::Restart => self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?,

@@ -1,6 +1,8 @@
 //! Containers as a whole: observe them, plan what is to do, do it, and tell how they are.
 
 pub mod apply;
+pub mod before_start;
+mod cards;
 mod driver;
 pub mod in_step;
 mod lanes;

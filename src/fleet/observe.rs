@@ -9,9 +9,9 @@ use crate::error::Result;
 use crate::hypervisor::{Drift, State};
 use crate::install::presence::{self, Presence};
 
-use super::Fleet;
 use super::passthrough::{Passthrough, passthrough};
 use super::record::Record;
+use super::{Fleet, cards};
 
 /// Everything that planning needs to know of one container.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct Observation {
     pub cached: Option<Cached>,
     /// Its driver is extracted, and the way to install it needs no more.
     pub extracted: bool,
+    /// Its GPUs that are other cards than when it was configured, one sentence each.
+    pub moved_cards: Vec<String>,
     /// What of its configuration the hypervisor leaves out.
     pub left_out: Vec<String>,
     /// Features whose script has run.
@@ -56,6 +58,10 @@ impl Fleet<'_> {
             extracted = self.is_extracted(driver)?;
         }
         let record = if state == State::Absent { Record::default() } else { Record::load(self.layout, container.id)? };
+        let moved_cards = match state {
+            State::Absent => Vec::new(),
+            _ => cards::moved_since(self.layout, container, self.host)?,
+        };
         let others = container.features.iter().filter(|feature| *feature != "nvidia");
         let script = |feature: &String| {
             let script = self.layout.feature_script(feature);
@@ -70,6 +76,7 @@ impl Fleet<'_> {
             presence,
             cached,
             extracted,
+            moved_cards,
             left_out,
             features_done: record.features,
             feature_scripts,

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::{Container, GpuSelector};
 use crate::driver::device::DeviceNode;
+use crate::driver::proc_files::Gpu;
 use crate::error::{Error, Kind, Result};
 use crate::host::NvidiaHost;
 
@@ -31,30 +32,41 @@ pub fn passthrough(container: &Container, host: &NvidiaHost) -> Result<Passthrou
         let withheld = Some("no NVIDIA kernel module on this host, so its GPUs are not passed through".to_owned());
         return Ok(Passthrough { devices: Vec::new(), gpus, withheld });
     }
-    let minors: Result<BTreeSet<u32>> = container.gpus.iter().map(|gpu| minor_of(gpu, host)).collect();
-    let devices = minors.and_then(|minors| host.nodes_for(&minors));
+    let devices = minors_of(container, host).and_then(|minors| host.nodes_for(&minors));
     let devices = devices.map_err(|error| error.about(format_args!("container {}", container.id)))?;
     Ok(Passthrough { devices, gpus, withheld: None })
 }
 
+/// The GPUs of a container, as N of `/dev/nvidiaN`.
+///
+/// # Errors
+/// It asks by address or UUID for a GPU that this host does not have.
+pub(super) fn minors_of(container: &Container, host: &NvidiaHost) -> Result<BTreeSet<u32>> {
+    container.gpus.iter().map(|gpu| minor_of(gpu, host)).collect()
+}
+
 fn minor_of(selector: &GpuSelector, host: &NvidiaHost) -> Result<u32> {
-    let found = match selector {
-        GpuSelector::Minor(minor) => return Ok(*minor),
-        GpuSelector::Pci(address) => host.gpus.iter().find(|gpu| gpu.pci_address.eq_ignore_ascii_case(address)),
-        GpuSelector::Uuid(uuid) => {
-            host.gpus.iter().find(|gpu| gpu.uuid.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(uuid)))
-        }
-    };
-    found.map(|gpu| gpu.minor).ok_or_else(|| {
+    if let GpuSelector::Minor(minor) = selector {
+        return Ok(*minor);
+    }
+    find_gpu(selector, host).map(|gpu| gpu.minor).ok_or_else(|| {
         Error::new(Kind::Configuration, format!("this host has no GPU `{selector}`"))
-            .hint("`nvidia-smi -L` and `ls /proc/driver/nvidia/gpus` on the host list those that are there")
+            .hint("`phoenix-nvidia host show` lists those that are there")
+    })
+}
+
+/// The GPU of this host that a name means.
+pub(super) fn find_gpu<'h>(selector: &GpuSelector, host: &'h NvidiaHost) -> Option<&'h Gpu> {
+    host.gpus.iter().find(|gpu| match selector {
+        GpuSelector::Minor(minor) => gpu.minor == *minor,
+        GpuSelector::Pci(address) => gpu.pci_address.eq_ignore_ascii_case(address),
+        GpuSelector::Uuid(uuid) => gpu.uuid.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(uuid)),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::driver::proc_files::Gpu;
 
     fn host() -> NvidiaHost {
         let gpu = |minor, pci: &str, uuid: Option<&str>| Gpu {

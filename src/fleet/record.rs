@@ -1,4 +1,4 @@
-//! What the host remembers of a container beside the receipt: which of the operators' feature scripts have run.
+//! What the host remembers of a container beside the receipt: which feature scripts have run, which cards its GPUs are.
 
 use std::collections::BTreeSet;
 
@@ -9,12 +9,17 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::sys::atomic;
 
+use super::cards::Cards;
+
 /// The record of one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// Features whose script ended well.
     #[serde(default)]
     pub(super) features: BTreeSet<String>,
+    /// Which card each of its GPUs was when it was configured, by what `gpu_assignment` calls it.
+    #[serde(default)]
+    pub(super) cards: Cards,
 }
 
 impl Record {
@@ -35,5 +40,23 @@ impl Record {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(Kind::Bug, "a record could not be written as JSON").caused_by(error))?;
         atomic::write(&layout.container_record(id), &json, 0o644)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_every_release_are_read() {
+        // 0.1.0 knew no cards.
+        let first: Record = serde_json::from_str(r#"{ "features": ["docker"] }"#).unwrap();
+        assert!(first.features.contains("docker") && first.cards.is_empty());
+        let second =
+            r#"{ "features": [], "cards": { "0": { "minor": 0, "pci_address": "0000:07:00.0", "uuid": null } } }"#;
+        let second: Record = serde_json::from_str(second).unwrap();
+        assert_eq!(second.cards["0"].pci_address, "0000:07:00.0");
+        let of_later = r#"{ "features": [], "cards": {}, "unknown": 1 }"#;
+        assert_eq!(serde_json::from_str::<Record>(of_later).unwrap(), Record::default());
     }
 }

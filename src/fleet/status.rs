@@ -9,7 +9,7 @@ use crate::hypervisor::State;
 use crate::install::presence::{self, Presence};
 use crate::install::verify::Verdict;
 
-use super::{Fleet, request};
+use super::{Fleet, cards, request};
 
 /// One row of the table.
 #[derive(Debug, serde::Serialize)]
@@ -36,6 +36,8 @@ pub struct ContainerStatus {
     pub verdict: &'static str,
     /// Why, where there is more to say.
     pub reason: Option<String>,
+    /// Its GPUs that are other cards than when it was configured, one sentence each.
+    pub moved_cards: Vec<String>,
 }
 
 impl Fleet<'_> {
@@ -53,6 +55,7 @@ impl Fleet<'_> {
             cached: None,
             verdict: "error",
             reason: None,
+            moved_cards: Vec::new(),
         };
         let filled = self.configuration.container(id).and_then(|container| self.fill(container, &mut row));
         if let Err(error) = filled {
@@ -76,6 +79,9 @@ impl Fleet<'_> {
         }
         let state = self.hypervisor.state(container.id)?;
         row.state = state.word();
+        if state != State::Absent {
+            row.moved_cards = cards::moved_since(self.layout, container, self.host)?;
+        }
         let Some(wanted) = row.wanted.clone() else {
             row.verdict = "no driver wanted";
             return Ok(());

@@ -112,6 +112,7 @@ mod tests {
             presence,
             cached: Some(Cached::Absent),
             extracted: true,
+            moved_cards: Vec::new(),
             left_out: Vec::new(),
             features_done: BTreeSet::new(),
             feature_scripts: Vec::new(),

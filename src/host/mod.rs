@@ -1,7 +1,9 @@
 //! The NVIDIA driver of this host: the loaded kernel module, its GPUs and its device nodes, read from `/proc` and `/dev`.
 
+mod prepare;
+mod survey;
+
 use std::collections::BTreeSet;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +13,10 @@ use crate::driver::proc_files::{self, Gpu};
 use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Command;
+use crate::sys::device_node::{self, Found};
+
+pub use prepare::{Change, Prepared, modules_to_load, prepare, rehearse};
+pub use survey::{Node, directory};
 
 /// What this host has of NVIDIA's driver.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -117,7 +123,7 @@ impl NvidiaHost {
 
 fn missing_node(path: &Path) -> Error {
     Error::new(Kind::Host, format!("the device node `{}` is missing on this host", path.display()))
-        .hint("make the nodes with `nvidia-modprobe -c 0 -u -m`, or run `nvidia-smi` once on the host as root")
+        .hint("make it with `phoenix-nvidia host prepare`")
 }
 
 fn wrong_numbers(node: &DeviceNode, major: u32, minor: u32) -> Error {
@@ -126,22 +132,19 @@ fn wrong_numbers(node: &DeviceNode, major: u32, minor: u32) -> Error {
         Kind::Host,
         format!("the device node `{path}` is {}:{}, and the driver answers at {major}:{minor}", node.major, node.minor),
     )
-    .hint(format!("remove it and make it again: `rm {path} && nvidia-modprobe -c 0 -u -m`"))
+    .hint("replace it with `phoenix-nvidia host prepare`")
 }
 
 /// The device node at this path of the host, if one is there.
 fn device_node(path: &Path) -> Result<Option<DeviceNode>> {
-    match fs_err::symlink_metadata(path) {
-        Ok(metadata) if metadata.file_type().is_char_device() => Ok(Some(DeviceNode {
-            path: path.to_owned(),
-            major: rustix::fs::major(metadata.rdev()),
-            minor: rustix::fs::minor(metadata.rdev()),
-            mode: metadata.mode() & 0o7777,
-        })),
-        Ok(_) => Err(Error::new(Kind::Host, format!("`{}` is not a device node", path.display()))
-            .hint("remove it; a bind mount onto a missing node leaves an ordinary file behind")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
+    match device_node::look(path)? {
+        None => Ok(None),
+        Some(Found::Device(device_node::CharacterDevice { major, minor, mode, .. })) => {
+            Ok(Some(DeviceNode { path: path.to_owned(), major, minor, mode }))
+        }
+        Some(_) => Err(Error::new(Kind::Host, format!("`{}` is not a device node", path.display())).hint(
+            "bring it in order with `phoenix-nvidia host prepare`; a bind mount onto a missing node leaves a file",
+        )),
     }
 }
 

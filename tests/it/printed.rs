@@ -170,7 +170,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 22] = [
+    let verbs: [&[&str]; 26] = [
         &[],
         &["create"],
         &["install"],
@@ -179,6 +179,10 @@ fn help_of_everything() {
         &["plan"],
         &["uninstall"],
         &["destroy"],
+        &["hook"],
+        &["host"],
+        &["host", "show"],
+        &["host", "prepare"],
         &["cache"],
         &["cache", "list"],
         &["cache", "fetch"],

@@ -32,6 +32,7 @@ pub struct GpuHostBuilder {
     uvm_major: u32,
     mode: u32,
     missing: Vec<String>,
+    capabilities: Vec<(String, u32, u32)>,
 }
 
 /// A pretended host while it exists: one mount namespace, in which programs are run one after the other and find what
@@ -52,6 +53,7 @@ impl PretendedGpuHost {
             uvm_major: 511,
             mode: 0o666,
             missing: Vec::new(),
+            capabilities: Vec::new(),
         }
     }
 
@@ -76,6 +78,19 @@ impl PretendedGpuHost {
         format!("--mount=/proc/{}/ns/mnt", self.holder.id())
     }
 
+    /// Installs a shell script on this host as a program that is found before those of the real one.
+    pub fn install_program(&self, name: &str, script: &str) {
+        write_program(&self.directory.path().join("bin").join(name), script);
+    }
+
+    /// Loads the module for `nvidia-uvm` again, which then has another major; the nodes stay as they are.
+    pub fn change_uvm_major(&self, from: u32, to: u32) {
+        self.sh(&format!(
+            "new=$(sed 's/^{from} nvidia-uvm$/{to} nvidia-uvm/' /proc/devices); echo \"$new\" > /proc/devices"
+        ))
+        .ok();
+    }
+
     /// Runs a shell script on this host.
     pub fn sh(&self, script: &str) -> Ran {
         self.run("sh", &["-c", script], &[])
@@ -94,6 +109,18 @@ impl GpuHostBuilder {
     pub fn gpu(mut self, pci: &str, minor: u32) -> Self {
         let uuid = format!("GPU-00000000-0000-0000-0000-{minor:012}");
         self.gpus.push(Gpu { pci: pci.to_owned(), minor, uuid });
+        self
+    }
+
+    /// Adds a GPU whose UUID belongs to the card, at whatever minor it is.
+    pub fn card(mut self, pci: &str, minor: u32) -> Self {
+        let digits: String = pci.chars().filter(char::is_ascii_digit).collect();
+        let digits = &digits[4..8];
+        self.gpus.push(Gpu {
+            pci: pci.to_owned(),
+            minor,
+            uuid: format!("GPU-00000000-0000-0000-0000-00000000{digits}"),
+        });
         self
     }
 
@@ -124,6 +151,12 @@ impl GpuHostBuilder {
     /// A node that is not there, `nvidia-uvm` for example: as after a boot, before anybody has used the GPU.
     pub fn without_node(mut self, name: &str) -> Self {
         self.missing.push(name.to_owned());
+        self
+    }
+
+    /// A capability, by its path below `capabilities`, with the minor and the mode of its node; that is not there.
+    pub fn capability(mut self, path: &str, minor: u32, mode: u32) -> Self {
+        self.capabilities.push((path.to_owned(), minor, mode));
         self
     }
 
@@ -165,6 +198,11 @@ impl GpuHostBuilder {
         for gpu in &self.gpus {
             write(&nvidia.join("gpus").join(&gpu.pci).join("information"), &self.information_text(gpu));
         }
+        for (path, minor, mode) in &self.capabilities {
+            let text = format!("DeviceFileMinor: {minor}\nDeviceFileMode: {mode}\nDeviceFileModify: 1\n");
+            write(&nvidia.join("capabilities").join(path), &text);
+        }
+        write(&directory.join("driver/nvidia-caps/mig-minors"), "config 1\nmonitor 2\ngpu0/gi0/access 3\n");
         write(&directory.join("devices"), &self.devices_text());
         let nodes = self.nodes().into_iter().filter(|(name, ..)| !self.missing.contains(name));
         let lines = nodes.fold(String::new(), |mut lines, (name, major, minor)| {
@@ -173,12 +211,9 @@ impl GpuHostBuilder {
         });
         write(&directory.join("nodes"), &lines);
         let on_disk = self.on_disk.as_ref().unwrap_or(&self.version);
-        let modinfo = format!(
-            "#! /bin/sh\n[ \"$*\" = '-F version nvidia' ] && echo {on_disk} && exit\nexec /sbin/modinfo \"$@\"\n"
-        );
-        write(&directory.join("bin/modinfo"), &modinfo);
-        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs_err::set_permissions(directory.join("bin/modinfo"), executable).unwrap();
+        let modinfo =
+            format!("[ \"$*\" = '-F version nvidia' ] && echo {on_disk} && exit\nexec /sbin/modinfo \"$@\"\n");
+        write_program(&directory.join("bin/modinfo"), &modinfo);
     }
 
     /// Name, major and minor of every node of this host.
@@ -230,4 +265,10 @@ impl GpuHostBuilder {
             kept.join("\n")
         )
     }
+}
+
+fn write_program(path: &Path, script: &str) {
+    fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+    fs_err::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
 }

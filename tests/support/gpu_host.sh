@@ -8,7 +8,7 @@ mkdir "$directory/proc"
 mount -t proc proc "$directory/proc"
 
 mount -t tmpfs -o mode=0755 tmpfs /proc/driver
-cp -r "$directory/driver/nvidia" /proc/driver/
+cp -r "$directory"/driver/* /proc/driver/
 mount --bind "$directory/devices" /proc/devices
 
 mkdir "$directory/dev"

@@ -5,7 +5,7 @@ mod files;
 mod messages;
 
 use super::*;
-use crate::config::{GpuSelector, Way};
+use crate::config::{GpuSelector, OnMismatch, Way};
 use crate::driver::placement::Profile;
 
 const REAL: &str = include_str!("../../../tests/fixtures/configuration/phoenix_lxc_configs.json");
@@ -138,6 +138,14 @@ fn the_container_decides_before_the_root_for_every_scalar() {
     assert_eq!(driver.method, Some(Way::Native));
     assert!(!container.start_at_boot);
     assert_eq!(container.memory_mb, Some(512));
+}
+
+#[test]
+fn what_is_done_on_a_mismatch_is_a_warning_unless_somebody_says_otherwise() {
+    let said = |members: &str, root: &str| container(members, root, None).on_mismatch;
+    assert_eq!(said("", ""), OnMismatch::Warn);
+    assert_eq!(said("", r#", "nvidia_on_mismatch": "refuse""#), OnMismatch::Refuse);
+    assert_eq!(said(r#", "nvidia_on_mismatch": "update""#, r#", "nvidia_on_mismatch": "refuse""#), OnMismatch::Update);
 }
 
 #[test]

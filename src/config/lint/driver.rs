@@ -3,15 +3,21 @@
 use std::path::Path;
 
 use super::super::finding::{Finding, Severity, quoted};
+use super::super::mismatch::OnMismatch;
+use super::super::wanted::WantedDriver;
+use super::super::way::Way;
 use super::{Subject, Subjects, clone_sources};
 
 /// Everything doubtful about a container's GPUs and its driver.
 pub(super) fn doubts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Vec<Finding> {
     let sources = clone_sources(subjects, subject.container.id);
-    [gpu_without_driver(subject, &sources), other_distribution(subject, &sources), musl(subject, &sources)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let doubts = [
+        gpu_without_driver(subject, &sources),
+        other_distribution(subject, &sources),
+        musl(subject, &sources),
+        update_in_vain(subject),
+    ];
+    doubts.into_iter().flatten().collect()
 }
 
 fn has_driver(subject: &Subject<'_, '_>) -> bool {
@@ -77,6 +83,19 @@ fn musl(subject: &Subject<'_, '_>, sources: &[&Subject<'_, '_>]) -> Option<Findi
     let features = subject.lookup.composed("features")?;
     let message = format!("NVIDIA's driver needs glibc, which {} does not have", quoted(template));
     Some(features.finding_at_key(Severity::Warning, message).hint("use a template of Debian or Ubuntu"))
+}
+
+/// What only a running container can be given is not given before it starts.
+fn update_in_vain(subject: &Subject<'_, '_>) -> Option<Finding> {
+    let container = &subject.container;
+    let way = container.driver.as_ref().map(WantedDriver::way);
+    let can_update = matches!(way, Some(Way::Native | Way::Shared));
+    if container.on_mismatch != OnMismatch::Update || container.gpus.is_none() || can_update {
+        return None;
+    }
+    let message = "`update` needs a driver that is installed without a running container";
+    let hint = "set `nvidia_install_method` to \"native\" or \"shared\", or `nvidia_on_mismatch` to \"refuse\"";
+    Some(subject.place("nvidia_on_mismatch").finding(Severity::Warning, message).hint(hint))
 }
 
 #[cfg(test)]

@@ -320,3 +320,15 @@ fn a_dependency_outside_the_file_is_worth_a_note() {
     let found = doubts(&entry("901", r#", "dependencies": ["1002"]"#));
     assert_eq!(found, ["note: the dependency 1002 is not defined in this file"]);
 }
+
+#[test]
+fn an_update_that_no_start_can_wait_for_is_told() {
+    let update = r#", "nvidia_on_mismatch": "update", "features": ["nvidia"], "nvidia_driver_version": "580.76.05""#;
+    let told = ["warning: `update` needs a driver that is installed without a running container"];
+    assert_eq!(doubts(&entry("901", &format!(r#"{update}, "gpu_assignment": "0""#))), told);
+    let native = format!(r#"{update}, "gpu_assignment": "0", "nvidia_install_method": "native""#);
+    assert_eq!(doubts(&entry("901", &native)), Vec::<String>::new());
+    assert_eq!(doubts(&entry("901", update)), Vec::<String>::new(), "without GPUs nothing is checked");
+    let wrong = doubts(&entry("901", r#", "nvidia_on_mismatch": "panic""#));
+    assert!(wrong.len() == 1 && wrong[0].starts_with("error: "), "{wrong:?}");
+}

@@ -139,8 +139,6 @@ fn a_host_without_the_uvm_node_is_told_before_anything_is_changed() {
     let said = job.run_on(&host, "create").exits(10).stderr;
     let message = format!("error: container {}: the device node `/dev/nvidia-uvm` is missing on this host\n", job.ctid);
     assert!(said.starts_with(&message), "{said}");
-    assert!(said.ends_with(
-        "hint: make the nodes with `nvidia-modprobe -c 0 -u -m`, or run `nvidia-smi` once on the host as root\n"
-    ));
+    assert!(said.ends_with("hint: make it with `phoenix-nvidia host prepare`\n"), "{said}");
     assert_eq!(tree::differences(&before, &tree::of(&job.world.lxcpath())), "");
 }

@@ -1,0 +1,137 @@
+//! The check in the moment before a container starts: are its device nodes there, and is its driver the host's?
+//!
+//! It runs under the hypervisor's own lock of the container, so it asks no hypervisor, starts no process and uses no
+//! network; what it needs lies in the configuration, in `/proc` and `/dev`, and in the host's receipt.
+
+use std::time::Duration;
+
+use crate::config::{Configuration, Container, Layout, OnMismatch};
+use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Deaf, Listener};
+use crate::host::NvidiaHost;
+use crate::install::receipt::Receipt;
+use crate::sys::cancel::Cancel;
+use crate::sys::lock::FileLock;
+
+use super::cards;
+use super::passthrough::minors_of;
+
+/// What the check needs.
+#[derive(Clone, Copy)]
+pub struct BeforeStart<'a> {
+    /// What the operators want.
+    pub configuration: &'a Configuration,
+    /// Where our files lie on the host.
+    pub layout: &'a Layout,
+    /// Who wants to know what happens.
+    pub listener: &'a dyn Listener,
+    /// Whether to stop.
+    pub cancel: &'a Cancel,
+}
+
+impl BeforeStart<'_> {
+    /// Checks one container, and makes the device nodes of its GPUs where they are missing or wrong.
+    ///
+    /// What is wrong is told, or keeps the container from starting, as its `nvidia_on_mismatch` says. A container
+    /// without GPUs, or one that the configuration does not define, may always start.
+    ///
+    /// # Errors
+    /// Why it must not start.
+    pub fn check(&self, id: ContainerId) -> Result<()> {
+        let Some(container) = self.configured(id) else { return Ok(()) };
+        if container.gpus.is_none() {
+            return Ok(());
+        }
+        let host = NvidiaHost::read()?;
+        match cards::moved_since(self.layout, container, &host) {
+            Ok(moved) => moved.into_iter().for_each(|sentence| self.listener.warn(Some(id), sentence)),
+            Err(error) => self.listener.warn(Some(id), error.message()),
+        }
+        if let Err(error) = self.make_nodes(container, &host) {
+            // No other driver in the container would bring nodes, so `update` has nothing to do here.
+            self.judge(container, error)?;
+        }
+        match (&host.loaded, self.installed(id)) {
+            (Some(host), Some(installed)) if installed != *host => self.mismatch(container, &installed, host),
+            _ => Ok(()),
+        }
+    }
+
+    /// The container's entry; one that is faulty is told and cannot keep anything from starting.
+    fn configured(&self, id: ContainerId) -> Option<&Container> {
+        let (_, entry) = self.configuration.containers().find(|(defined, _)| *defined == id)?;
+        match entry {
+            Ok(container) => Some(container),
+            Err(error) => {
+                self.listener.warn(Some(id), format!("nothing was checked: {}", error.message()));
+                None
+            }
+        }
+    }
+
+    fn make_nodes(&self, container: &Container, host: &NvidiaHost) -> Result<()> {
+        if host.loaded.is_none() {
+            return Err(Error::new(Kind::Host, "no NVIDIA kernel module is loaded on this host")
+                .hint("load it and make its nodes with `phoenix-nvidia host prepare`"));
+        }
+        for change in host.make_nodes_for(&minors_of(container, host)?)? {
+            self.listener.note(Some(container.id), change.phrase());
+        }
+        Ok(())
+    }
+
+    /// The version in the host's receipt; a container without one is not ours to judge.
+    fn installed(&self, id: ContainerId) -> Option<DriverVersion> {
+        let receipt = fs_err::read(self.layout.receipt(id)).ok()?;
+        let version = Receipt::parse(&receipt).map(|receipt| receipt.version);
+        if version.is_none() {
+            self.listener.warn(Some(id), "its receipt is damaged, so its driver was not compared with the host's");
+        }
+        version
+    }
+
+    fn mismatch(&self, container: &Container, installed: &DriverVersion, host: &DriverVersion) -> Result<()> {
+        let id = container.id;
+        let wanted = container.driver.as_ref().map(|driver| &driver.version);
+        let install = match wanted {
+            Some(wanted) if wanted == host => format!("bring it in step with `phoenix-nvidia install {id}`"),
+            _ => format!("set `nvidia_driver_version` to \"{host}\", then run `phoenix-nvidia install {id}`"),
+        };
+        let message = format!("driver {installed} is installed and the host's kernel module is {host}");
+        let error = Error::new(Kind::Verification, message).hint(install);
+        match container.on_mismatch {
+            OnMismatch::Update if !self.is_being_worked_on(id) => self.bring_in_step(container, host),
+            _ => self.judge(container, error),
+        }
+    }
+
+    /// Lets a container start in spite of an error, or not.
+    fn judge(&self, container: &Container, error: Error) -> Result<()> {
+        let id = container.id;
+        if container.on_mismatch == OnMismatch::Refuse && !self.is_being_worked_on(id) {
+            return Err(error.about(format_args!("container {id}")));
+        }
+        let hint = error.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
+        self.listener.warn(Some(id), format!("{}{hint}", error.message()));
+        Ok(())
+    }
+
+    /// Whether this program itself starts the container, to install its driver: that must not be kept from mending it.
+    fn is_being_worked_on(&self, id: ContainerId) -> bool {
+        let path = self.layout.container_lock(id);
+        let lock = FileLock::acquire(&path, &format!("container {id}"), Duration::ZERO, &Deaf, self.cancel);
+        lock.is_err_and(|error| error.kind() == Kind::Busy)
+    }
+
+    /// Brings the driver of a container that is about to start to the version of the host's module.
+    ///
+    /// Only ways that need no running container could do that.
+    fn bring_in_step(&self, container: &Container, host: &DriverVersion) -> Result<()> {
+        let id = container.id;
+        let message = format!("container {id}: its driver cannot be brought to {host} before it starts");
+        Err(Error::new(Kind::Configuration, message)
+            .hint("set `nvidia_on_mismatch` to \"warn\" or \"refuse\": its driver is installed while it runs"))
+    }
+}
