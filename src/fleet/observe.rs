@@ -24,6 +24,12 @@ pub struct Observation {
     pub drift: Drift,
     /// The driver in it; nothing while it does not exist.
     pub presence: Presence,
+    /// Its root could not be looked at without changing something, so a driver may be there all the same.
+    pub unseen: bool,
+    /// The size in GiB that its root has to be grown to.
+    pub growth: Option<u64>,
+    /// Its snapshots; nothing where it is to have none, or can have none.
+    pub snapshots: Option<Vec<String>>,
     /// Its run file in the cache, when it asks for a driver.
     pub cached: Option<Cached>,
     /// What of its configuration the hypervisor leaves out.
@@ -45,9 +51,11 @@ impl Fleet<'_> {
         let desired = Desired { container, devices: passthrough.devices.clone() };
         self.hypervisor.check(&desired)?;
         let (drift, presence) = match state {
-            State::Absent => (Drift::default(), Presence::Absent),
+            State::Absent => (Drift::default(), Some(Presence::Absent)),
             _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
         };
+        let wants_snapshots = container.lifecycle_snapshots || container.template_snapshot_name.is_some();
+        let snapshots = if wants_snapshots { self.hypervisor.snapshots(container)? } else { None };
         let cached = match &container.driver {
             Some(driver) => {
                 super::require_known_way(container.id, driver)?;
@@ -67,7 +75,10 @@ impl Fleet<'_> {
             state,
             passthrough,
             drift,
-            presence,
+            unseen: presence.is_none(),
+            presence: presence.unwrap_or(Presence::Absent),
+            growth: self.hypervisor.growth(container)?,
+            snapshots,
             cached,
             left_out,
             features_done: record.features,
@@ -75,8 +86,8 @@ impl Fleet<'_> {
         })
     }
 
-    fn presence(&self, container: &Container) -> Result<Presence> {
-        let rootfs = self.hypervisor.rootfs(container.id)?;
-        presence::observe(&self.site(container.id), &rootfs)
+    fn presence(&self, container: &Container) -> Result<Option<Presence>> {
+        let rootfs = self.hypervisor.rootfs_at_hand(container.id)?;
+        rootfs.map(|rootfs| presence::observe(&self.site(container.id), &rootfs)).transpose()
     }
 }
