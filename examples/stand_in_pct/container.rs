@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::Failure;
 use crate::file::{File, Section, first, property};
-use crate::node::{Node, run};
+use crate::node::Node;
 use crate::options::Arguments;
 use crate::snapshot::root;
 use crate::storage;
@@ -21,6 +21,7 @@ pub(crate) fn set(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     }
     let mut file = node.load_unlocked(id)?;
     let init = node.init(id)?;
+    let mut new_devices = Vec::new();
     for (key, value) in arguments.keys() {
         let is_new = !file.main.keys.contains_key(key);
         let value = if key.starts_with("mp") { storage::allocate(node, id, value)? } else { completed(key, value) };
@@ -29,8 +30,10 @@ pub(crate) fn set(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
         }
         forget_pending(&mut file, key);
         match init {
-            Some(init) if is_hot(key, is_new) => {
-                bring_in(init, key, &value)?;
+            Some(_) if is_hot(key, is_new) => {
+                if key.starts_with("dev") {
+                    new_devices.push(first(&value).to_owned());
+                }
                 file.main.keys.insert(key.to_owned(), value);
             }
             Some(_) if file.main.keys.get(key) == Some(&value) => {}
@@ -55,7 +58,11 @@ pub(crate) fn set(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     }
     node.save(id, &file)?;
     // It looks at every device only when it has written.
-    file.main.numbered("dev").try_for_each(|(_, value)| require_device(first(value)))
+    file.main.numbered("dev").try_for_each(|(_, value)| require_device(first(value)))?;
+    match init {
+        Some(init) if !new_devices.is_empty() => bring_in(node, id, init, &new_devices),
+        _ => Ok(()),
+    }
 }
 
 fn forget_pending(file: &mut File, key: &str) {
@@ -74,15 +81,22 @@ fn is_hot(key: &str, is_new: bool) -> bool {
         || (is_new && (key.starts_with("mp") || key.starts_with("dev")))
 }
 
-/// A new device in a running container.
-fn bring_in(init: u32, key: &str, value: &str) -> Result<(), Failure> {
-    if !key.starts_with("dev") {
-        return Ok(());
+/// Binds new devices into a running container. The last that is done: afterwards this process is in its mounts.
+fn bring_in(node: &Node, id: &str, init: u32, paths: &[String]) -> Result<(), Failure> {
+    use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mut nodes = Vec::new();
+    for path in paths {
+        nodes.push(open_tree(rustix::fs::CWD, path, flags)?);
+        node.tool("lxc-attach", id, &["--clear-env", "--", "touch", path])?;
     }
-    let path = first(value);
-    let device = std::os::unix::fs::MetadataExt::rdev(&fs_err::metadata(path)?);
-    let (major, minor) = (rustix::fs::major(device).to_string(), rustix::fs::minor(device).to_string());
-    run("mknod", &["-m", "666", &format!("/proc/{init}/root{path}"), "c", &major, &minor], None).map(|_| ())
+    let mounts = fs_err::File::open(format!("/proc/{init}/ns/mnt"))?;
+    let kind = rustix::thread::LinkNameSpaceType::Mount;
+    rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(mounts.file()), Some(kind))?;
+    for (tree, path) in nodes.iter().zip(paths) {
+        move_mount(tree, "", rustix::fs::CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    Ok(())
 }
 
 /// What `pct` adds to a value: an interface gets a hardware address and its type, and its keys their order.
@@ -123,10 +137,9 @@ pub(crate) fn start(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     for (_, value) in file.main.numbered("dev") {
         require_device(first(value)).map_err(|Failure { said, .. }| Failure::new(said))?;
     }
-    if let Some(bridge) = file.main.keys.get("net0").and_then(|value| property(value, "bridge")) {
-        if !Path::new("/sys/class/net").join(bridge).exists() {
-            return Err(Failure::new(format!("bridge '{bridge}' does not exist")));
-        }
+    let bridge = file.main.keys.get("net0").and_then(|value| property(value, "bridge"));
+    if let Some(missing) = bridge.filter(|bridge| !Path::new("/sys/class/net").join(bridge).exists()) {
+        return Err(Failure::new(format!("bridge '{missing}' does not exist")));
     }
     fs_err::create_dir_all(node.lxc(id))?;
     fs_err::write(node.lxc(id).join("devices.conf"), devices(&file.main)?)?;

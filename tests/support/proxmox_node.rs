@@ -64,7 +64,10 @@ impl ProxmoxNode {
     /// Changes a container's file as an editor would.
     pub fn edit(&self, ctid: u32, change: impl FnOnce(&str) -> String) {
         let text = change(&self.conf(ctid));
-        self.write(&format!("lxc/{ctid}.conf"), &text);
+        let name = format!("lxc/{ctid}.conf");
+        self.write("edited", &text);
+        // As a whole: somebody may be reading it.
+        fs_err::rename(self.pve("edited"), self.pve(&name)).unwrap();
     }
 
     /// Guests beside those of the files: `{ "950": { "node": "pve2", "type": "lxc" } }`.

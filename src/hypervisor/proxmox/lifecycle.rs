@@ -19,6 +19,8 @@ use super::record::Record;
 
 // How long a container's init may take to end its processes before it is killed.
 const STOP_SECONDS: u64 = 60;
+// How long the manager of high availability may take to do what it was asked for.
+const HA_PATIENCE: Duration = Duration::from_secs(120);
 const DESTROY_DEADLINE: Duration = Duration::from_secs(30 * 60);
 // Proxmox's locks are lines in a file, which nobody announces.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -119,7 +121,10 @@ impl Proxmox<'_> {
         let mut told = false;
         loop {
             let config = self.config(id)?;
-            let Some(lock) = config.lock() else { return Ok(config) };
+            let Some(lock) = config.lock() else {
+                self.remember_as_made(id)?;
+                return Ok(config);
+            };
             if lock == "mounted" && self.record(id)?.mounted {
                 self.unmount_left(id)?;
                 continue;
@@ -142,6 +147,30 @@ impl Proxmox<'_> {
         }
     }
 
+    /// A container without the lock of its making is whole, whoever was killed meanwhile: a later one of that CTID,
+    /// which somebody else begins, must not be taken for ours.
+    fn remember_as_made(&self, id: ContainerId) -> Result<()> {
+        let record = self.record(id)?;
+        if record.making.is_none() {
+            return Ok(());
+        }
+        Record { making: None, ..record }.save(&self.record_path(id))
+    }
+
+    /// Waits until a container runs, or does not: with high availability, `pct` only asks for it and returns.
+    fn wait_until(&self, id: ContainerId, runs: bool, cancel: &Cancel) -> Result<()> {
+        let (liblxc, deadline) = (Liblxc { cancel, ..self.liblxc() }, Instant::now() + HA_PATIENCE);
+        while matches!(liblxc.state(id)?, State::Running { .. }) != runs {
+            if Instant::now() >= deadline {
+                let (verb, seconds) = (if runs { "started" } else { "stopped" }, HA_PATIENCE.as_secs());
+                return Err(Error::new(Kind::Command, format!("container {id} was not {verb} within {seconds} s"))
+                    .hint("if high availability manages it, see why with `ha-manager status`"));
+            }
+            cancel.wait(LOOK_AGAIN)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn bring_up(&self, id: ContainerId) -> Result<()> {
         match self.current_state(id)? {
             State::Running { .. } => return Ok(()),
@@ -149,7 +178,8 @@ impl Proxmox<'_> {
             State::Stopped | State::Absent => {}
         }
         self.unlocked(id)?;
-        self.call("start", id, &[])
+        self.call("start", id, &[])?;
+        self.wait_until(id, true, self.cancel)
     }
 
     pub(super) fn bring_down(&self, id: ContainerId) -> Result<()> {
@@ -170,7 +200,8 @@ impl Proxmox<'_> {
             self.unlocked(id)?;
         }
         let words = ["--forceStop", "1", "--timeout", &STOP_SECONDS.to_string()].map(str::to_owned);
-        Pct { cancel: &never, ..self.pct() }.run(&Call::new("shutdown", id, &words)).map(|_| ())
+        Pct { cancel: &never, ..self.pct() }.run(&Call::new("shutdown", id, &words))?;
+        self.wait_until(id, false, &never)
     }
 
     pub(super) fn remove(&self, id: ContainerId) -> Result<()> {

@@ -162,9 +162,13 @@ impl Proxmox<'_> {
         self.members()?.require_quorum()?;
         record.save(&self.record_path(id))?;
         let Err(error) = work() else { return Ok(()) };
-        // With a flag of its own; should even this fail, the record lets the next run do it.
+        // With a flag of its own: it must be done even when the operator has interrupted.
         let never = Cancel::new()?;
-        Proxmox::new(self.node.clone(), self.layout, self.listener, &never).clear_half_made(id)?;
+        let cleared = Proxmox::new(self.node.clone(), self.layout, self.listener, &never).clear_half_made(id);
+        if let Err(left) = cleared {
+            // The record lets the next run do it; what has failed first is what the operator must know.
+            self.listener.warn(Some(id), format!("what was begun of it is still there: {}", left.message()));
+        }
         Err(error)
     }
 

@@ -1,1 +1,0 @@
-//! What is Proxmox VE's own: the calls of `pct`, sections of a container's file, locks, clusters, what a kill leaves.
