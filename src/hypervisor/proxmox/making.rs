@@ -162,6 +162,11 @@ impl Proxmox<'_> {
         self.members()?.require_quorum()?;
         record.save(&self.record_path(id))?;
         let Err(error) = work() else { return Ok(()) };
+        if error.output_text().is_some_and(|said| said.contains("already exists on node")) {
+            // Somebody else was quicker: what is there under this CTID is theirs.
+            atomic::remove_if_there(&self.record_path(id))?;
+            return Err(error);
+        }
         // With a flag of its own: it must be done even when the operator has interrupted.
         let never = Cancel::new()?;
         let cleared = Proxmox::new(self.node.clone(), self.layout, self.listener, &never).clear_half_made(id);
@@ -195,18 +200,23 @@ impl Proxmox<'_> {
                 self.unmount_root(id)?;
                 self.call("unlock", id, &[])?;
                 self.call("destroy", id, &["--destroy-unreferenced-disks", "1"])?;
+                self.free_source(&record)?;
             }
             // Whole: what it lacks is found as its drift.
             Some(_) => return Ok(()),
             None => {}
         }
-        if let Some(source) = record.source() {
-            // The lock that a copy puts on its source is left by the same death.
-            if self.config_if_there(source)?.is_some_and(|config| config.lock() == Some("disk")) {
-                self.call("unlock", source, &[])?;
-            }
-        }
         atomic::remove_if_there(&self.record_path(id))
+    }
+
+    /// The lock that a copy puts on its source, and the snapshot that it is made from, are left by the same death.
+    fn free_source(&self, record: &Record) -> Result<()> {
+        let Some(source) = record.source() else { return Ok(()) };
+        let Some(config) = self.config_if_there(source)? else { return Ok(()) };
+        if config.lock() == Some("disk") {
+            self.call("unlock", source, &[])?;
+        }
+        self.remove_temporary_snapshot(source)
     }
 
     /// A killed `pct create` leaves the new root mounted, and a volume that is in use cannot be freed.

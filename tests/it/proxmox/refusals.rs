@@ -116,3 +116,14 @@ fn a_source_that_cannot_be_cloned_is_told_before_its_copy_is_begun() {
     );
     assert_eq!(job.node.calls(), Vec::<String>::new());
 }
+
+#[test]
+fn what_somebody_else_has_made_in_the_same_moment_is_theirs() {
+    let job = Job::new();
+    // In the list of the cluster, and not in a file yet.
+    job.node.set_guests(&json!({ "901": { "node": "vm", "type": "lxc" } }));
+    assert!(job.refusal(3).contains("container 901: it exists already on node `vm`"));
+    let calls = job.node.calls();
+    assert!(calls.len() == 1 && calls[0].starts_with("pct create 901 "), "{calls:?}");
+    assert_eq!(job.node.left(), Vec::<String>::new());
+}
