@@ -15,6 +15,11 @@ impl ContainerId {
     pub fn new(number: u64) -> Option<Self> {
         u32::try_from(number).ok().filter(|number| (100..=999_999_999).contains(number)).map(Self)
     }
+
+    /// The number.
+    pub fn number(self) -> u32 {
+        self.0
+    }
 }
 
 impl fmt::Display for ContainerId {

@@ -8,6 +8,7 @@ use phoenix_nvidia::config::Layout;
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
+use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 
 use super::choices::{Apply, Choice, Plan};
 
@@ -43,6 +44,9 @@ pub(crate) struct Global {
     /// Where plain LXC keeps its containers
     #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_LXCPATH", hide_env_values = true, default_value = Lxc::DEFAULT_PATH)]
     pub(crate) lxcpath: PathBuf,
+    /// Where the file system of a Proxmox VE cluster is mounted
+    #[arg(long, global = true, hide = true, value_name = "DIR", env = "PHOENIX_PVE_ROOT", hide_env_values = true, default_value = Proxmox::DEFAULT_ROOT)]
+    pub(crate) pve_root: PathBuf,
     /// Form of what is printed on standard output
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,

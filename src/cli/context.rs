@@ -14,6 +14,7 @@ use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::hypervisor::Hypervisor;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
+use phoenix_nvidia::hypervisor::proxmox::{Node, Proxmox};
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -110,8 +111,9 @@ impl<'a> Context<'a> {
 
     fn hypervisor(&self) -> Result<Box<dyn Hypervisor + '_>> {
         match self.backend() {
-            Backend::Proxmox | Backend::Incus => Err(Error::new(Kind::Usage, "this release drives plain LXC alone")
+            Backend::Incus => Err(Error::new(Kind::Usage, "this release drives plain LXC and Proxmox VE alone")
                 .hint("use `--backend lxc` on a host whose containers are liblxc's own")),
+            Backend::Proxmox => Ok(Box::new(Proxmox::new(self.node(), &self.layout, &*self.listener, &self.cancel))),
             Backend::Auto | Backend::Lxc if Lxc::is_installed() => {
                 Ok(Box::new(Lxc::new(&self.global.lxcpath, &self.cancel)))
             }
@@ -120,12 +122,21 @@ impl<'a> Context<'a> {
         }
     }
 
+    fn node(&self) -> Node {
+        Node {
+            root: self.global.pve_root.clone(),
+            lxcpath: self.global.lxcpath.clone(),
+            tools: None,
+            patience: Duration::from_secs(self.global.lock_timeout),
+        }
+    }
+
     fn backend(&self) -> Backend {
         match (self.global.backend, self.configuration.hypervisor().backend) {
             (Backend::Auto, Some(config::Backend::Lxc)) => Backend::Lxc,
             (Backend::Auto, Some(config::Backend::Proxmox)) => Backend::Proxmox,
             (Backend::Auto, Some(config::Backend::Incus)) => Backend::Incus,
-            (Backend::Auto, None) if Path::new("/usr/bin/pct").exists() => Backend::Proxmox,
+            (Backend::Auto, None) if Proxmox::is_installed() => Backend::Proxmox,
             (Backend::Auto, None) if !Lxc::is_installed() && Path::new("/usr/bin/incus").exists() => Backend::Incus,
             (backend, _) => backend,
         }

@@ -254,6 +254,7 @@ impl Configuration {
             entries.insert(*id, entry);
             lookups.insert(*id, lookup);
         }
+        name_clone_snapshots(&mut entries);
         let subjects: BTreeMap<ContainerId, Subject<'_, '_>> = entries
             .iter()
             .filter_map(|(id, entry)| {
@@ -268,6 +269,16 @@ impl Configuration {
             faults,
             findings: in_file_order(findings),
         })
+    }
+}
+
+/// Tells every clone which snapshot of its source it is made from.
+fn name_clone_snapshots(entries: &mut BTreeMap<ContainerId, Entry>) {
+    let containers = entries.iter().filter_map(|(id, entry)| Some((*id, entry.container.as_ref()?)));
+    let named = containers.filter_map(|(id, container)| Some((id, container.template_snapshot_name.clone()?)));
+    let snapshots: BTreeMap<ContainerId, String> = named.collect();
+    for container in entries.values_mut().filter_map(|entry| entry.container.as_mut()) {
+        container.clone_snapshot = container.clone_from.and_then(|source| snapshots.get(&source).cloned());
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Container {
     pub clone_from: Option<ContainerId>,
     /// The snapshot that its own clones are made from.
     pub template_snapshot_name: Option<String>,
+    /// The snapshot of its source that it is cloned from: what that one calls `template_snapshot_name`.
+    pub clone_snapshot: Option<String>,
     /// The storage pool of its root file system.
     pub storage_pool: Option<String>,
     /// The size of its root file system in GiB.
@@ -111,6 +113,7 @@ impl Container {
             template: reader.template(),
             clone_from: reader.scalar("clone_from_ctid").and_then(|node| ctid(&node, reader.findings)),
             template_snapshot_name: reader.text("template_snapshot_name", "the name of a snapshot"),
+            clone_snapshot: None,
             storage_pool: reader.scalar("storage_pool").and_then(|node| storage::pool(&node, reader.findings)),
             storage_size_gb: reader.number("storage_size_gb", 1..=1 << 20, " of GiB"),
             network: reader.composed("network_config").and_then(|node| Network::read(&node, reader.findings)),

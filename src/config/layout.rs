@@ -110,6 +110,11 @@ impl Layout {
         self.base.join(format!("lib/containers/{container}.json"))
     }
 
+    /// What the host remembers of a container of Proxmox VE: what we gave it, and what we were about.
+    pub fn proxmox_record(&self, container: ContainerId) -> PathBuf {
+        self.base.join(format!("lib/proxmox/{container}.json"))
+    }
+
     /// The last log of NVIDIA's installer in a container, fetched to the host.
     pub fn installer_log(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/logs/{container}-nvidia-installer.log"))

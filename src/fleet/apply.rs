@@ -192,16 +192,32 @@ impl Fleet<'_> {
                 cards::remember(self.layout, container, self.host)?;
             }
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
+            Step::Grow { .. } => return self.grow(container),
             Step::Restart => self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?,
             Step::Start => self.hypervisor.start(id)?,
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
+            Step::Snapshot { name } => return self.take_snapshot(container, name),
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
             Step::ExtractDriver { .. } => self.extracted(wanted_driver(container)?).map(|_| ())?,
             Step::InstallDriver { .. } => return self.install_driver(container),
             Step::Verify { .. } => {}
         }
         Ok(true)
+    }
+
+    fn grow(&self, container: &Container) -> Result<bool> {
+        // A copy may have inherited the size already.
+        let Some(gib) = self.hypervisor.growth(container)? else { return Ok(false) };
+        self.hypervisor.grow(container.id, gib).map(|()| true)
+    }
+
+    fn take_snapshot(&self, container: &Container, name: &str) -> Result<bool> {
+        let there = self.hypervisor.snapshots(container)?;
+        if there.is_none_or(|names| names.iter().any(|there| there == name)) {
+            return Ok(false);
+        }
+        self.hypervisor.snapshot(container.id, name).map(|()| true)
     }
 
     pub(super) fn verify_into(

@@ -162,7 +162,7 @@ impl Fleet<'_> {
     fn put_back(&self, container: &Container, former: &WantedDriver, report: &mut ContainerReport) {
         let id = container.id;
         // It may have failed before anything was touched.
-        if self.presence(container).is_ok_and(|found| found.satisfies(former)) {
+        if self.presence(container).is_ok_and(|found| found.is_some_and(|found| found.satisfies(former))) {
             return;
         }
         let phrase = format!("put driver {} back", former.version);

@@ -24,6 +24,12 @@ pub struct Observation {
     pub drift: Drift,
     /// The driver in it; nothing while it does not exist.
     pub presence: Presence,
+    /// Its root could not be looked at without changing something, so a driver may be there all the same.
+    pub unseen: bool,
+    /// The size in GiB that its root has to be grown to.
+    pub growth: Option<u64>,
+    /// Its snapshots; nothing where it is to have none, or can have none.
+    pub snapshots: Option<Vec<String>>,
     /// Its run file in the cache, when it asks for a driver.
     pub cached: Option<Cached>,
     /// Its driver is extracted, and the way to install it needs no more.
@@ -49,7 +55,7 @@ impl Fleet<'_> {
         let desired = self.desired(container)?;
         self.hypervisor.check(&desired)?;
         let (drift, presence) = match state {
-            State::Absent => (Drift::default(), Presence::Absent),
+            State::Absent => (Drift::default(), Some(Presence::Absent)),
             _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
         };
         let (mut cached, mut extracted) = (None, false);
@@ -57,6 +63,8 @@ impl Fleet<'_> {
             cached = Some(self.cache.look(&super::request(driver))?);
             extracted = self.is_extracted(driver)?;
         }
+        let wants_snapshots = container.lifecycle_snapshots || container.template_snapshot_name.is_some();
+        let snapshots = if wants_snapshots { self.hypervisor.snapshots(container)? } else { None };
         let record = if state == State::Absent { Record::default() } else { Record::load(self.layout, container.id)? };
         let moved_cards = match state {
             State::Absent => Vec::new(),
@@ -73,7 +81,10 @@ impl Fleet<'_> {
             state,
             passthrough,
             drift,
-            presence,
+            unseen: presence.is_none(),
+            presence: presence.unwrap_or(Presence::Absent),
+            growth: self.hypervisor.growth(container)?,
+            snapshots,
             cached,
             extracted,
             moved_cards,
@@ -83,8 +94,8 @@ impl Fleet<'_> {
         })
     }
 
-    pub(super) fn presence(&self, container: &Container) -> Result<Presence> {
-        let rootfs = self.hypervisor.rootfs(container.id)?;
-        presence::observe(&self.site(container.id), &rootfs)
+    pub(super) fn presence(&self, container: &Container) -> Result<Option<Presence>> {
+        let rootfs = self.hypervisor.rootfs_at_hand(container.id)?;
+        rootfs.map(|rootfs| presence::observe(&self.site(container.id), &rootfs)).transpose()
     }
 }

@@ -11,6 +11,10 @@ use super::Fleet;
 use super::observe::Observation;
 use super::step::Step;
 
+/// The names of the lifecycle's snapshots, as the operators' scripts know them.
+const PRE_CONFIGURED: &str = "pre-configured";
+const FINAL_FORM: &str = "final-form";
+
 /// What is to do for several containers, in this order.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Plan {
@@ -125,7 +129,9 @@ impl Fleet<'_> {
 pub fn plan_container(container: &Container, observation: &Observation, dependency: bool) -> ContainerPlan {
     let mut steps = Vec::new();
     steps.extend(making(container, observation));
+    steps.extend(observation.growth.map(|gib| Step::Grow { gib }));
     steps.extend(bringing_up(observation));
+    steps.extend(first_snapshot(container, observation));
     let mut driver = container.driver.as_ref();
     for feature in &container.features {
         if feature == "nvidia" {
@@ -135,6 +141,7 @@ pub fn plan_container(container: &Container, observation: &Observation, dependen
             steps.extend(feature_step(feature, observation));
         }
     }
+    steps.extend(last_snapshots(container, observation));
     ContainerPlan {
         id: container.id,
         name: container.name.clone(),
@@ -161,6 +168,26 @@ fn bringing_up(observation: &Observation) -> Option<Step> {
     }
 }
 
+/// The snapshot of a container that has its settings, and nothing installed yet.
+fn first_snapshot(container: &Container, observation: &Observation) -> Option<Step> {
+    let untouched = observation.presence == Presence::Absent && observation.features_done.is_empty();
+    let is_new = observation.state == State::Absent || (untouched && !observation.unseen);
+    (container.lifecycle_snapshots && is_new).then(|| snapshot(PRE_CONFIGURED, observation))?
+}
+
+/// The snapshots of a container that is as it should be: the one that its clones are made from, and the last one.
+fn last_snapshots(container: &Container, observation: &Observation) -> Vec<Step> {
+    let template = container.template_snapshot_name.as_deref();
+    let last = container.lifecycle_snapshots.then_some(FINAL_FORM).filter(|last| template != Some(last));
+    template.into_iter().chain(last).filter_map(|name| snapshot(name, observation)).collect()
+}
+
+/// A snapshot that is not there yet, by its whole name.
+fn snapshot(name: &str, observation: &Observation) -> Option<Step> {
+    let there = observation.snapshots.as_ref()?;
+    (!there.iter().any(|there| there == name)).then(|| Step::Snapshot { name: name.to_owned() })
+}
+
 /// `is_copy` says that the container does not exist yet and will be a copy of another.
 pub(super) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
     let version = driver.version.clone();
@@ -170,11 +197,11 @@ pub(super) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_
     }
     let mut steps = Vec::new();
     let cached = matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. }));
-    // What a copy brings along need not be fetched; the installation fetches it when the copy has brought nothing.
-    if !cached && !observation.extracted && !is_copy {
+    // What is there or a copy brings along need not be fetched; the installation fetches what turns out to be missing.
+    if !cached && !observation.extracted && !is_copy && !observation.unseen {
         steps.push(Step::FetchRunFile { version: version.clone() });
     }
-    if driver.way() != Way::Runfile && !observation.extracted && !is_copy {
+    if driver.way() != Way::Runfile && !observation.extracted && !is_copy && !observation.unseen {
         steps.push(Step::ExtractDriver { version: version.clone() });
     }
     let why = reason(driver, observation, is_copy);
@@ -186,6 +213,7 @@ pub(super) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_
 fn reason(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> String {
     match &observation.presence {
         Presence::Absent if is_copy => "unless its source has brought it along".to_owned(),
+        Presence::Absent if observation.unseen => "unless it is there already".to_owned(),
         Presence::Absent => "none is there".to_owned(),
         Presence::Complete { version, .. } if *version != driver.version => format!("replaces {version}"),
         Presence::Complete { way, profile, .. } => format!(

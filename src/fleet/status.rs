@@ -105,7 +105,11 @@ impl Fleet<'_> {
     }
 
     fn fill_stopped(&self, container: &Container, wanted: &DriverVersion, row: &mut ContainerStatus) -> Result<()> {
-        let rootfs = self.hypervisor.rootfs(container.id)?;
+        let Some(rootfs) = self.hypervisor.rootfs_at_hand(container.id)? else {
+            row.verdict = "unknown";
+            row.reason = Some("the container does not run, and its disk is not mounted".to_owned());
+            return Ok(());
+        };
         let presence = presence::observe(&self.site(container.id), &rootfs)?;
         row.installed = presence.version().cloned();
         (row.verdict, row.reason) = match presence {

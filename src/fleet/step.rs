@@ -26,6 +26,11 @@ pub enum Step {
         /// What changes, a phrase each; empty for a container that does not exist yet.
         changes: Vec<String>,
     },
+    /// Grow its root file system.
+    Grow {
+        /// The size afterwards, in GiB.
+        gib: u64,
+    },
     /// Stop and start it, because it runs with other settings.
     Restart,
     /// Start it.
@@ -38,6 +43,11 @@ pub enum Step {
         feature: String,
         /// Its script on the host.
         script: PathBuf,
+    },
+    /// Take a snapshot of it.
+    Snapshot {
+        /// The snapshot's name.
+        name: String,
     },
     /// Get the run file into the cache.
     FetchRunFile {
@@ -74,10 +84,12 @@ impl Step {
             Self::Create { template } => format!("create from `{}`", template.display()),
             Self::Clone { source } => format!("clone from {source}"),
             Self::Configure { .. } => "configure".to_owned(),
+            Self::Grow { gib } => format!("grow the root to {gib} GiB"),
             Self::Restart => "restart".to_owned(),
             Self::Start => "start".to_owned(),
             Self::StopAgain => "stop again".to_owned(),
             Self::RunFeature { feature, .. } => format!("run the feature script of `{feature}`"),
+            Self::Snapshot { name } => format!("take the snapshot `{name}`"),
             Self::FetchRunFile { version } => format!("fetch run file {version}"),
             Self::ExtractDriver { version } => format!("extract driver {version}"),
             Self::InstallDriver { version, way: Way::Runfile, .. } => format!("install driver {version}"),

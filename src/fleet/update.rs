@@ -54,9 +54,10 @@ pub fn plan_update(container: &Container, observation: &Observation, rules: Rule
     plan
 }
 
-fn configuring(observation: &Observation) -> Option<Step> {
+fn configuring(observation: &Observation) -> impl Iterator<Item = Step> {
     let changes = &observation.drift.changes;
-    (!changes.is_empty()).then(|| Step::Configure { changes: changes.clone() })
+    let configure = (!changes.is_empty()).then(|| Step::Configure { changes: changes.clone() });
+    configure.into_iter().chain(observation.growth.map(|gib| Step::Grow { gib }))
 }
 
 /// NVIDIA's installer needs a container that runs; what we place ourselves does not.
@@ -113,6 +114,9 @@ mod tests {
             cached: Some(Cached::Absent),
             extracted: true,
             moved_cards: Vec::new(),
+            unseen: false,
+            growth: None,
+            snapshots: None,
             left_out: Vec::new(),
             features_done: BTreeSet::new(),
             feature_scripts: Vec::new(),

@@ -1,6 +1,8 @@
 //! What is asked of every hypervisor: a dozen verbs on containers, the same for plain LXC, Proxmox VE and Incus.
 
+mod liblxc;
 pub mod lxc;
+pub mod proxmox;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::driver::device::DeviceNode;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
 
@@ -176,4 +178,46 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// There is no such container.
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs>;
+
+    /// The in-root door, where it can be had without changing anything; `None` for a stopped container whose root lies
+    /// in a volume that would have to be mounted.
+    ///
+    /// # Errors
+    /// There is no such container.
+    fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Rootfs>> {
+        self.rootfs(id).map(Some)
+    }
+
+    /// The size in GiB that the container's root has to be grown to; `None` when it is large enough, or when this
+    /// hypervisor gives roots no size. For one that does not exist yet: what is to be done after its making.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn growth(&self, _container: &Container) -> Result<Option<u64>> {
+        Ok(None)
+    }
+
+    /// Grows a container's root to this many GiB.
+    ///
+    /// # Errors
+    /// Its storage refuses, or its file system has not grown with it.
+    fn grow(&self, id: ContainerId, _gib: u64) -> Result<()> {
+        Err(Error::new(Kind::Bug, format!("container {id}: `{}` gives roots no size", self.name())))
+    }
+
+    /// The names of the container's snapshots; `None` where it can have none.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn snapshots(&self, _container: &Container) -> Result<Option<Vec<String>>> {
+        Ok(None)
+    }
+
+    /// Takes a snapshot of this name.
+    ///
+    /// # Errors
+    /// Its storage cannot, or there is one of that name.
+    fn snapshot(&self, id: ContainerId, _name: &str) -> Result<()> {
+        Err(Error::new(Kind::Bug, format!("container {id}: `{}` takes no snapshots", self.name())))
+    }
 }

@@ -24,6 +24,8 @@ pub struct Rootfs {
     root: Root,
     idmap: IdMap,
     name: String,
+    // The last field, so that the root is closed before what it needs goes.
+    _kept: Option<Box<dyn std::any::Any + Send>>,
 }
 
 /// What lies at a path of the container.
@@ -79,7 +81,14 @@ impl Rootfs {
             Error::new(Kind::Host, format!("{name}: its root `{}` could not be opened", directory.display()))
                 .caused_by(error)
         })?;
-        Ok(Self { root, idmap, name })
+        Ok(Self { root, idmap, name, _kept: None })
+    }
+
+    /// The same door, which keeps something alive that it needs: a mount that ends with it.
+    #[must_use]
+    pub fn keeping(mut self, needed: impl std::any::Any + Send) -> Self {
+        self._kept = Some(Box::new(needed));
+        self
     }
 
     /// The container's idmap.

@@ -185,7 +185,7 @@ fn a_command_line_that_says_nothing_or_nonsense() {
     refuses("not_a_ctid", &world, &["create", "../901"]);
     refuses("no_such_subcommand", &world, &["crate", "901"]);
     refuses("no_such_option", &world, &["create", "--force", "901"]);
-    refuses("another_backend", &world, &["--backend", "proxmox", "create", "901"]);
+    refuses("another_backend", &world, &["--backend", "incus", "create", "901"]);
     refuses("nobody_to_ask", &world, &["destroy", "901"]);
     refuses("fetching_no_version", &world, &["cache", "fetch", "latest"]);
     refuses("importing_what_is_not_there", &world, &["cache", "import", "/nonexistent.run"]);

@@ -8,14 +8,19 @@ use phoenix_nvidia::config::{Configuration, Layout};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::device::DeviceNode;
 use phoenix_nvidia::error::Kind;
+use phoenix_nvidia::event::Deaf;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
+use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 use phoenix_nvidia::hypervisor::{Desired, Exec, Hypervisor, State};
 use phoenix_nvidia::sys::cancel::Cancel;
 use phoenix_nvidia::sys::rootfs::Found;
 use serde_json::json;
 
+use crate::proxmox_node::{self, ProxmoxNode};
 use crate::world::{Privilege, World};
 
+/// Where the roots lie, for those hypervisors that have storage pools.
+const POOL: &str = "tank";
 const FIRST: &str = "901";
 const CLONE: &str = "902";
 const SECOND_CLONE: &str = "903";
@@ -29,23 +34,25 @@ struct Ground<'a> {
 }
 
 impl<'a> Ground<'a> {
-    fn new(hypervisor: &'a dyn Hypervisor, world: &World, privilege: Privilege) -> Self {
+    fn new(hypervisor: &'a dyn Hypervisor, world: &World, template: &Path, privilege: Privilege) -> Self {
         let unprivileged = privilege == Privilege::Unprivileged;
         fs_err::create_dir_all(world.scratch("shared")).unwrap();
         fs_err::write(world.scratch("shared/greeting"), "of the host").unwrap();
-        let container = |name: &str, source: Option<&str>| {
+        let mount = json!({ "host_path": world.scratch("shared"), "container_path": "/srv/shared" });
+        // Not every hypervisor clones containers that see directories of the host, so only a clone has one.
+        let container = |name: &str, source: Option<&str>, mounts: &[&serde_json::Value]| {
             json!({
-                "name": name, "template": world.template(), "clone_from_ctid": source, "unprivileged": unprivileged,
-                "memory_mb": 256, "cores": 1, "pct_options": ["nesting=1"],
+                "name": name, "template": template, "clone_from_ctid": source, "unprivileged": unprivileged,
+                "storage_pool": POOL, "memory_mb": 256, "cores": 1, "pct_options": ["nesting=1"],
                 "lxc_options": ["lxc.environment=GREETING=hello"],
-                "mount_points": [{ "host_path": world.scratch("shared"), "container_path": "/srv/shared" }],
+                "mount_points": mounts,
                 "start_at_boot": true, "boot_order": 3, "boot_delay": 5,
             })
         };
         world.write_containers(&json!({ "lxc_configs": {
-            FIRST: container("first", None),
-            CLONE: container("clone", Some(FIRST)),
-            SECOND_CLONE: container("second-clone", Some(FIRST)),
+            FIRST: container("first", None, &[]),
+            CLONE: container("clone", Some(FIRST), &[&mount]),
+            SECOND_CLONE: container("second-clone", Some(FIRST), &[]),
         } }));
         let configuration = Configuration::load(&Layout::new(world.base())).unwrap();
         Self { hypervisor, configuration, root: if unprivileged { 100_000 } else { 0 } }
@@ -138,7 +145,6 @@ fn starting_and_settings_that_hold(ground: &Ground<'_>) {
     let drift = ground.hypervisor.drift(&ground.desired(FIRST, &[harmless_node()])).unwrap();
     assert_eq!((drift.changes.len(), drift.restart), (0, false));
     assert_eq!(ground.sh(FIRST, "hostname"), "first");
-    assert_eq!(ground.sh(FIRST, "cat /srv/shared/greeting"), "of the host");
     assert_eq!(ground.sh(FIRST, "tr '\\0' '\\n' < /proc/1/environ | grep GREETING"), "GREETING=hello");
     assert_eq!(ground.sh(FIRST, "ls /sys/class/net"), "lo", "no network was asked for");
     ground.sh(FIRST, "test -d /dev/.lxc/proc");
@@ -212,6 +218,7 @@ fn cloning(ground: &Ground<'_>) {
         ground.sh(CLONE, "hostname; cat /etc/hostname /root/mark; stat -c %u /root/mark"),
         "clone\nclone\nmine\n33"
     );
+    assert_eq!(ground.sh(CLONE, "cat /srv/shared/greeting"), "of the host");
     ground.sh(CLONE, "test ! -e /dev/loop-control");
     ground.sh(CLONE, "rm /root/mark");
     ground.sh(FIRST, "test -e /root/mark");
@@ -262,7 +269,27 @@ fn plain_lxc_conforms_with_unprivileged_containers() {
 fn plain_lxc_conforms(privilege: Privilege) {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
     let lxc = Lxc::new(world.lxcpath(), &cancel);
-    let ground = Ground::new(&lxc, &world, privilege);
+    let ground = Ground::new(&lxc, &world, &world.template(), privilege);
     conformance(&ground);
     assert_eq!(fs_err::read_dir(world.lxcpath()).unwrap().count(), 0, "nothing is left");
+}
+
+#[test]
+fn proxmox_conforms_with_privileged_containers() {
+    proxmox_conforms(Privilege::Privileged);
+}
+
+#[test]
+fn proxmox_conforms_with_unprivileged_containers() {
+    proxmox_conforms(Privilege::Unprivileged);
+}
+
+fn proxmox_conforms(privilege: Privilege) {
+    let (world, cancel) = (World::new(), Cancel::new().unwrap());
+    let node = ProxmoxNode::new(&world);
+    let layout = Layout::new(world.base());
+    let proxmox = Proxmox::new(node.settings(), &layout, &Deaf, &cancel);
+    let ground = Ground::new(&proxmox, &world, Path::new(proxmox_node::TEMPLATE), privilege);
+    conformance(&ground);
+    assert_eq!(node.left(), Vec::<String>::new(), "nothing is left");
 }

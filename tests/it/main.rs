@@ -5,6 +5,8 @@
 mod gpu_host;
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/proxmox_node.rs"]
+mod proxmox_node;
 #[path = "../support/ran.rs"]
 mod ran;
 #[path = "../support/run_file.rs"]
@@ -29,6 +31,7 @@ mod hostile;
 mod job;
 mod plain_lxc;
 mod printed;
+mod proxmox;
 mod store;
 mod the_pretended_host;
 mod the_run_file_builder;

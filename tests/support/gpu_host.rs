@@ -67,7 +67,10 @@ impl PretendedGpuHost {
         let mut all: Vec<OsString> = vec![self.mount_namespace().into()];
         all.extend(["--".into(), program.into()]);
         all.extend(arguments.iter().map(|argument| argument.as_ref().to_owned()));
-        let search = format!("{}:{}", self.directory.path().join("bin").display(), std::env::var("PATH").unwrap());
+        let named =
+            environment.iter().find(|(key, _)| *key == "PATH").map(|(_, path)| path.to_str().unwrap().to_owned());
+        let path = named.unwrap_or_else(|| std::env::var("PATH").unwrap());
+        let search = format!("{}:{path}", self.directory.path().join("bin").display());
         let mut environment = environment.to_vec();
         environment.push(("PATH", search.into()));
         Ran::of("nsenter", &all, &environment)

@@ -109,6 +109,20 @@ impl World {
         host.run(PROGRAM, arguments, &self.environment())
     }
 
+    /// Runs the program in this world with more in its environment, on a host that seems to have GPUs where one is given.
+    pub fn run_with(
+        &self,
+        host: Option<&PretendedGpuHost>,
+        arguments: &[&str],
+        more: &[(&'static str, OsString)],
+    ) -> Ran {
+        let environment = [&self.environment()[..], more].concat();
+        match host {
+            Some(host) => host.run(PROGRAM, arguments, &environment),
+            None => Ran::of(PROGRAM, arguments, &environment),
+        }
+    }
+
     /// How the program is told where this world is.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
         [

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::container_id::ContainerId;
-use crate::driver::device::{MAJOR, is_nvidia_node};
-use crate::error::{Error, Kind, Result};
+use crate::driver::device::MAJOR;
+use crate::error::Result;
+use crate::hypervisor::liblxc::{self, passes_nvidia};
 use crate::sys::idmap::{IdMap, Range};
 
 use super::settings;
@@ -62,10 +63,11 @@ pub(super) fn settled(config: &str, directory: &Path, uvm_major: Option<u32>) ->
             && value.ends_with(&format!("/{}", settings::FILE))
             && !ours.ends_with(&format!("= {value}"))
     };
+    let is_ours = |major: u32| major == MAJOR || Some(major) == uvm_major;
     let mut lines: Vec<&str> = config
         .lines()
         .filter(|line| {
-            !entry(line).is_some_and(|(key, value)| foreign_include(key, value) || passes_nvidia(key, value, uvm_major))
+            !entry(line).is_some_and(|(key, value)| foreign_include(key, value) || passes_nvidia(key, value, &is_ours))
         })
         .collect();
     if !lines.iter().any(|line| line.trim() == ours) {
@@ -74,52 +76,15 @@ pub(super) fn settled(config: &str, directory: &Path, uvm_major: Option<u32>) ->
     lines.join("\n") + "\n"
 }
 
-/// Whether a line passes an NVIDIA device to the container.
-fn passes_nvidia(key: &str, value: &str, uvm_major: Option<u32>) -> bool {
-    match key {
-        "lxc.mount.entry" => {
-            let source = value.split_whitespace().next().and_then(|source| source.strip_prefix("/dev/"));
-            source.is_some_and(is_nvidia_node)
-        }
-        "lxc.cgroup.devices.allow" | "lxc.cgroup2.devices.allow" => {
-            let major = value
-                .strip_prefix("c ")
-                .and_then(|rest| rest.split_once(':'))
-                .and_then(|(major, _)| major.trim().parse().ok());
-            major.is_some_and(|major: u32| major == MAJOR || Some(major) == uvm_major)
-        }
-        _ => false,
-    }
-}
-
 /// The idmap that a `config` asks for.
 ///
 /// # Errors
 /// A `lxc.idmap` line that liblxc would not take either.
 pub(super) fn idmap(config: &str, id: ContainerId) -> Result<IdMap> {
-    let (mut users, mut groups) = (Vec::new(), Vec::new());
-    for (_, value) in config.lines().filter_map(entry).filter(|(key, _)| *key == "lxc.idmap") {
-        let words: Vec<&str> = value.split_whitespace().collect();
-        let number = |index: usize| words.get(index).and_then(|word| word.parse::<u32>().ok());
-        let (Some(kind), Some(inside), Some(outside), Some(count)) = (words.first(), number(1), number(2), number(3))
-        else {
-            return Err(Error::new(
-                Kind::Configuration,
-                format!("container {id}: `lxc.idmap = {value}` is not an idmap"),
-            )
-            .hint("it has the form `lxc.idmap = u 0 100000 65536`"));
-        };
-        let range = Range { inside, outside, count };
-        match *kind {
-            "u" => users.push(range),
-            "g" => groups.push(range),
-            _ => {
-                users.push(range);
-                groups.push(range);
-            }
-        }
-    }
-    Ok(if users.is_empty() && groups.is_empty() { IdMap::identity() } else { IdMap::new(users, groups) })
+    liblxc::idmap_of(
+        config.lines().filter_map(entry).filter(|(key, _)| *key == "lxc.idmap").map(|(_, value)| value),
+        id,
+    )
 }
 
 /// The directory that a `config` names as the container's root.

@@ -8,11 +8,12 @@ use std::time::Duration;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
+use crate::hypervisor::liblxc::prepare_mount_source;
 use crate::hypervisor::{Desired, Drift, State};
+use crate::sys::atomic;
 use crate::sys::command::Command;
 use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
-use crate::sys::{atomic, command};
 
 use super::{Lxc, config_file, settings, staging};
 
@@ -292,20 +293,6 @@ fn write_names(door: &Rootfs, container: &Container) -> Result<()> {
     door.write("/etc/resolv.conf", text.as_bytes(), 0o644)
 }
 
-fn prepare_mount_source(mount: &crate::config::Mount, idmap: &IdMap) -> Result<()> {
-    let path = &mount.host_path;
-    if path.exists() {
-        return Ok(());
-    }
-    fs_err::create_dir_all(path)?;
-    let user = mount.owner_uid.and_then(|user| idmap.user(user));
-    let group = mount.owner_gid.and_then(|group| idmap.group(group));
-    if user.is_some() || group.is_some() {
-        std::os::unix::fs::chown(path, user, group)?;
-    }
-    Ok(())
-}
-
 fn uvm_major(desired: &Desired<'_>) -> Option<u32> {
     desired.devices.iter().find(|node| node.path.ends_with("nvidia-uvm")).map(|node| node.major)
 }
@@ -314,12 +301,6 @@ fn marker_of_running(init: u32) -> Option<String> {
     let environment = fs_err::read(format!("/proc/{init}/environ")).ok()?;
     let text = String::from_utf8_lossy(&environment);
     text.split('\0').find_map(|variable| Some(variable.strip_prefix(settings::MARKER)?.strip_prefix('=')?.to_owned()))
-}
-
-impl Lxc<'_> {
-    pub(super) fn tool(&self, program: &str, id: ContainerId) -> command::Command {
-        Command::new(program).arg("-P").arg(&self.lxcpath).args(["-n", &id.to_string()])
-    }
 }
 
 #[cfg(test)]

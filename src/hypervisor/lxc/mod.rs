@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
+use crate::hypervisor::liblxc::Liblxc;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
-use crate::sys::command::Output;
+use crate::sys::command::{Command, Output};
 use crate::sys::rootfs::Rootfs;
 
 use host_features::HostFeatures;
@@ -43,6 +44,14 @@ impl<'a> Lxc<'a> {
     /// Whether liblxc's tools are on this host.
     pub fn is_installed() -> bool {
         ["/usr/bin/lxc-start", "/usr/local/bin/lxc-start", "/bin/lxc-start"].iter().any(|path| Path::new(path).exists())
+    }
+
+    fn liblxc(&self) -> Liblxc<'_> {
+        Liblxc { lxcpath: &self.lxcpath, cancel: self.cancel }
+    }
+
+    fn tool(&self, program: &str, id: ContainerId) -> Command {
+        self.liblxc().tool(program, id)
     }
 
     fn directory(&self, id: ContainerId) -> PathBuf {

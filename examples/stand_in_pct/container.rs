@@ -1,0 +1,268 @@
+//! Verbs on a container that exists: `set`, `start`, `shutdown`, `mount`, `unmount`, `unlock`.
+
+use std::path::Path;
+
+use crate::Failure;
+use crate::file::{File, Section, first, property};
+use crate::node::Node;
+use crate::options::Arguments;
+use crate::snapshot::root;
+use crate::storage;
+
+const IDS: &str = "0 100000 65536";
+
+pub(crate) fn set(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
+    let id = arguments.id();
+    if !arguments.has_options() {
+        return Err(Failure::new("no options specified"));
+    }
+    if arguments.option("unprivileged").is_some() {
+        return Err(Failure::new("unable to modify read-only option: 'unprivileged'"));
+    }
+    let mut file = node.load_unlocked(id)?;
+    let init = node.init(id)?;
+    let mut new_devices = Vec::new();
+    for (key, value) in arguments.keys() {
+        let is_new = !file.main.keys.contains_key(key);
+        let value = if key.starts_with("mp") { storage::allocate(node, id, value)? } else { completed(key, value) };
+        if key.starts_with("dev") {
+            require_device(first(&value))?;
+        }
+        forget_pending(&mut file, key);
+        match init {
+            Some(_) if is_hot(key, is_new) => {
+                if key.starts_with("dev") {
+                    new_devices.push(first(&value).to_owned());
+                }
+                file.main.keys.insert(key.to_owned(), value);
+            }
+            Some(_) if file.main.keys.get(key) == Some(&value) => {}
+            _ => {
+                file.pending.keys.insert(key.to_owned(), value);
+            }
+        }
+    }
+    for key in arguments.option("delete").unwrap_or_default().split(',').filter(|key| !key.is_empty()) {
+        file.pending.keys.remove(key);
+        let mut deleted: Vec<String> = file
+            .pending
+            .keys
+            .get("delete")
+            .map(|keys| keys.split(',').map(str::to_owned).collect())
+            .unwrap_or_default();
+        deleted.push(key.to_owned());
+        file.pending.keys.insert("delete".to_owned(), deleted.join(","));
+    }
+    if init.is_none() {
+        file.apply_pending();
+    }
+    node.save(id, &file)?;
+    // It looks at every device only when it has written.
+    file.main.numbered("dev").try_for_each(|(_, value)| require_device(first(value)))?;
+    match init {
+        Some(init) if !new_devices.is_empty() => bring_in(node, id, init, &new_devices),
+        _ => Ok(()),
+    }
+}
+
+fn forget_pending(file: &mut File, key: &str) {
+    file.pending.keys.remove(key);
+    if let Some(deleted) = file.pending.keys.remove("delete") {
+        let rest: Vec<&str> = deleted.split(',').filter(|it| *it != key).collect();
+        if !rest.is_empty() {
+            file.pending.keys.insert("delete".to_owned(), rest.join(","));
+        }
+    }
+}
+
+fn is_hot(key: &str, is_new: bool) -> bool {
+    ["hostname", "memory", "swap", "cores", "onboot", "startup", "description", "protection", "tags"].contains(&key)
+        || key.starts_with("net")
+        || (is_new && (key.starts_with("mp") || key.starts_with("dev")))
+}
+
+/// Binds new devices into a running container. The last that is done: afterwards this process is in its mounts.
+fn bring_in(node: &Node, id: &str, init: u32, paths: &[String]) -> Result<(), Failure> {
+    use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mut nodes = Vec::new();
+    for path in paths {
+        nodes.push(open_tree(rustix::fs::CWD, path, flags)?);
+        node.tool("lxc-attach", id, &["--clear-env", "--", "touch", path])?;
+    }
+    let mounts = fs_err::File::open(format!("/proc/{init}/ns/mnt"))?;
+    let kind = rustix::thread::LinkNameSpaceType::Mount;
+    rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(mounts.file()), Some(kind))?;
+    for (tree, path) in nodes.iter().zip(paths) {
+        move_mount(tree, "", rustix::fs::CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    }
+    Ok(())
+}
+
+/// What `pct` adds to a value: an interface gets a hardware address and its type, and its keys their order.
+pub(crate) fn completed(key: &str, value: &str) -> String {
+    if !key.starts_with("net") {
+        return value.to_owned();
+    }
+    let mut parts: Vec<String> = value.split(',').map(str::to_owned).collect();
+    if property(value, "hwaddr").is_none() {
+        parts.push(format!(
+            "hwaddr=BC:24:11:{:02X}:{:02X}:{:02X}",
+            fastrand::u8(..),
+            fastrand::u8(..),
+            fastrand::u8(..)
+        ));
+    }
+    if property(value, "type").is_none() {
+        parts.push("type=veth".to_owned());
+    }
+    parts.sort_by_key(|part| (!part.starts_with("name="), part.clone()));
+    parts.join(",")
+}
+
+pub(crate) fn require_device(path: &str) -> Result<(), Failure> {
+    let is_device =
+        fs_err::metadata(path).is_ok_and(|it| std::os::unix::fs::FileTypeExt::is_char_device(&it.file_type()));
+    if is_device { Ok(()) } else { Err(Failure::with_code(2, format!("Device {path} does not exist"))) }
+}
+
+pub(crate) fn start(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
+    let id = arguments.id();
+    if node.init(id)?.is_some() {
+        return Err(Failure::new(format!("CT {id} already running")));
+    }
+    let mut file = node.load_unlocked(id)?;
+    file.apply_pending();
+    node.save(id, &file)?;
+    for (_, value) in file.main.numbered("dev") {
+        require_device(first(value)).map_err(|Failure { said, .. }| Failure::new(said))?;
+    }
+    let bridge = file.main.keys.get("net0").and_then(|value| property(value, "bridge"));
+    if let Some(missing) = bridge.filter(|bridge| !Path::new("/sys/class/net").join(bridge).exists()) {
+        return Err(Failure::new(format!("bridge '{missing}' does not exist")));
+    }
+    fs_err::create_dir_all(node.lxc(id))?;
+    fs_err::write(node.lxc(id).join("devices.conf"), devices(&file.main)?)?;
+    fs_err::write(node.lxc(id).join("config"), config(node, id, &file))?;
+    node.tool("lxc-start", id, &["-d"]).map_err(|Failure { said, .. }| {
+        println!("{said}");
+        Failure::new(format!("startup for container '{id}' failed"))
+    })?;
+    Ok(())
+}
+
+/// What liblxc starts a container from; Proxmox VE writes it at every start.
+fn config(node: &Node, id: &str, file: &File) -> String {
+    let key = |key: &str| file.main.keys.get(key).map(String::as_str);
+    let root = node.volume(&root(file));
+    let mut lines = vec!["lxc.include = /usr/share/lxc/config/common.conf".to_owned()];
+    if key("unprivileged") == Some("1") {
+        lines.push("lxc.include = /usr/share/lxc/config/userns.conf".to_owned());
+        lines.extend(["u", "g"].map(|kind| format!("lxc.idmap = {kind} {IDS}")));
+    }
+    if key("features").is_some_and(|features| property(features, "nesting") == Some("1")) {
+        lines.push("lxc.include = /usr/share/lxc/config/nesting.conf".to_owned());
+    }
+    lines.push(format!("lxc.uts.name = {}", key("hostname").unwrap_or("CT")));
+    lines.push(format!("lxc.rootfs.path = dir:{}", root.display()));
+    lines.push("lxc.apparmor.profile = unconfined".to_owned());
+    lines.extend(limits(key("memory").unwrap_or("512"), key("cores")));
+    lines.extend(network(key("net0")));
+    if !root.join("sbin/init").exists() {
+        lines.extend(["lxc.init.cmd = /bin/sleep infinity", "lxc.signal.halt = SIGKILL"].map(str::to_owned));
+    }
+    for (_, value) in file.main.numbered("mp") {
+        let source = match first(value) {
+            volume if volume.starts_with('/') => volume.to_owned(),
+            volume => node.volume(volume).display().to_string(),
+        };
+        let inside = property(value, "mp").unwrap_or_default().trim_start_matches('/');
+        lines.push(format!("lxc.mount.entry = {source} {inside} none rbind,create=dir 0 0"));
+    }
+    // In the real one, hooks make the device nodes: they are no lines of this file.
+    lines.push(format!("lxc.include = {}/devices.conf", node.lxc(id).display()));
+    lines.extend(file.main.raw.iter().map(|(key, value)| format!("{key} = {value}")));
+    lines.join("\n") + "\n"
+}
+
+/// Memory, and processors as a quota; the real one pins a container to processors.
+fn limits(memory: &str, cores: Option<&str>) -> Vec<String> {
+    let bytes = memory.parse::<u64>().unwrap_or(512) << 20;
+    let quota = cores.and_then(|cores| cores.parse::<u64>().ok()).map(|cores| cores * 100_000);
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        let quota = quota.map(|quota| format!("lxc.cgroup2.cpu.max = {quota} 100000"));
+        return quota.into_iter().chain([format!("lxc.cgroup2.memory.max = {bytes}")]).collect();
+    }
+    let quota = quota.map(|quota| format!("lxc.cgroup.cpu.cfs_quota_us = {quota}"));
+    quota.into_iter().chain([format!("lxc.cgroup.memory.limit_in_bytes = {bytes}")]).collect()
+}
+
+fn network(net0: Option<&str>) -> Vec<String> {
+    let Some(net0) = net0 else { return vec!["lxc.net.0.type = empty".to_owned()] };
+    let of = |key: &str| property(net0, key).unwrap_or_default();
+    ["lxc.net.0.type = veth".to_owned(), format!("lxc.net.0.link = {}", of("bridge"))]
+        .into_iter()
+        .chain([format!("lxc.net.0.name = {}", of("name")), format!("lxc.net.0.hwaddr = {}", of("hwaddr"))])
+        .collect()
+}
+
+fn devices(section: &Section) -> Result<String, Failure> {
+    let allow = match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        true => "lxc.cgroup2.devices.allow",
+        false => "lxc.cgroup.devices.allow",
+    };
+    let mut text = String::new();
+    for (_, value) in section.numbered("dev") {
+        let path = first(value);
+        let device = std::os::unix::fs::MetadataExt::rdev(&fs_err::metadata(path)?);
+        let inside = path.trim_start_matches('/');
+        text.push_str(&format!("lxc.mount.entry = {path} {inside} none bind,create=file 0 0\n"));
+        text.push_str(&format!("{allow} = c {}:{} rw\n", rustix::fs::major(device), rustix::fs::minor(device)));
+    }
+    Ok(text)
+}
+
+pub(crate) fn shutdown(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
+    let id = arguments.id();
+    node.load_unlocked(id)?;
+    if node.init(id)?.is_none() {
+        return Err(Failure::new(format!("CT {id} not running")));
+    }
+    if !arguments.is_on("forceStop") {
+        return Err(Failure::new("stand-in: a shutdown without `--forceStop 1` may never end"));
+    }
+    node.tool("lxc-stop", id, &["-t", arguments.option("timeout").unwrap_or("60")]).map(|_| ())
+}
+
+pub(crate) fn mount(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
+    let id = arguments.id();
+    let mut file = node.load_unlocked(id)?;
+    file.main.keys.insert("lock".to_owned(), "mounted".to_owned());
+    node.save(id, &file)?;
+    let place = node.lxc(id).join("rootfs");
+    fs_err::create_dir_all(node.lxc(id))?;
+    // A link for a mount: it shows the same, and nobody has to take it away when a test dies.
+    fs_err::os::unix::fs::symlink(node.volume(&root(&file)), &place)?;
+    println!("mounted CT {id} in '{}'", place.display());
+    Ok(())
+}
+
+pub(crate) fn unmount(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
+    let id = arguments.id();
+    let mut file = node.load(id)?;
+    if file.main.keys.get("lock").map(String::as_str) != Some("mounted") {
+        return Err(Failure::new("no lock found trying to remove 'mounted'  lock"));
+    }
+    fs_err::remove_file(node.lxc(id).join("rootfs"))?;
+    file.main.keys.remove("lock");
+    node.save(id, &file)
+}
+
+pub(crate) fn unlock(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
+    let id = arguments.id();
+    let mut file = node.load(id)?;
+    if file.main.keys.remove("lock").is_none() {
+        return Err(Failure::new("no lock found trying to remove any lock"));
+    }
+    node.save(id, &file)
+}

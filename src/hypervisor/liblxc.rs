@@ -1,0 +1,211 @@
+//! Containers that liblxc runs, whoever configures them: their state, commands in them, the door to a running one.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::config::Mount;
+use crate::container_id::ContainerId;
+use crate::driver::device::is_nvidia_node;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::{Exec, State};
+use crate::sys::cancel::Cancel;
+use crate::sys::command::{Command, Output};
+use crate::sys::idmap::{IdMap, Range};
+use crate::sys::processes;
+use crate::sys::rootfs::Rootfs;
+
+// The exit code of what SIGKILL has ended.
+const KILLED: i32 = 137;
+
+/// The containers below one lxcpath, reached with liblxc's own tools (measured with lxc 5.0.2).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Liblxc<'a> {
+    /// Where liblxc has a directory for every container.
+    pub(super) lxcpath: &'a Path,
+    /// Whether to stop.
+    pub(super) cancel: &'a Cancel,
+}
+
+impl Liblxc<'_> {
+    /// One of liblxc's tools, told which container it is about.
+    pub(super) fn tool(&self, program: impl AsRef<OsStr>, id: ContainerId) -> Command {
+        Command::new(program).arg("-P").arg(self.lxcpath).args(["-n", &id.to_string()])
+    }
+
+    /// The file that liblxc starts a container from.
+    pub(super) fn config(&self, id: ContainerId) -> PathBuf {
+        self.lxcpath.join(id.to_string()).join("config")
+    }
+
+    /// How a container is; absent when liblxc has no configuration of it.
+    ///
+    /// # Errors
+    /// `lxc-info` cannot be run, or says nothing.
+    pub(super) fn state(&self, id: ContainerId) -> Result<State> {
+        if !self.config(id).exists() {
+            return Ok(State::Absent);
+        }
+        let output = self.tool("lxc-info", id).args(["-s", "-p"]).run_ok(self.cancel)?.stdout_text();
+        state_of(&output).ok_or_else(|| {
+            Error::new(Kind::Command, format!("container {id}: `lxc-info` said nothing about its state")).output(output)
+        })
+    }
+
+    /// Runs a command in a running container; `start` is the command that starts it, for the hint.
+    ///
+    /// # Errors
+    /// It does not run, or the command ran past one of its limits.
+    pub(super) fn attach(
+        &self,
+        id: ContainerId,
+        exec: &Exec,
+        watch: &mut dyn FnMut(&[u8]),
+        start: &str,
+    ) -> Result<Output> {
+        let mut command = self.tool("lxc-attach", id).arg("--clear-env");
+        for (key, value) in &exec.environment {
+            command = command.arg("-v").arg(format!("{key}={value}"));
+        }
+        let command = command.arg("--").args(&exec.words).deadline(exec.deadline).output_limit(exec.output_limit);
+        let output = command.run_watched(self.cancel, watch)?;
+        if !output.success() && !self.still_runs(id, &output)? {
+            let first = exec.words.first().map(String::as_str).unwrap_or_default();
+            return Err(Error::new(
+                Kind::Command,
+                format!("container {id} does not run, so `{first}` could not be run in it"),
+            )
+            .hint(format!("start it with `{start}`, and see why it stopped"))
+            .output(output.last_lines()));
+        }
+        Ok(output)
+    }
+
+    /// Whether a container runs in which a command has just ended like this.
+    fn still_runs(&self, id: ContainerId, output: &Output) -> Result<bool> {
+        let State::Running { init } = self.state(id)? else { return Ok(false) };
+        // When a container is killed, its processes end before its init has, and that before LXC knows.
+        Ok(output.code != KILLED || !processes::is_ending(init)?)
+    }
+
+    /// The door to the root of a container that runs with this init.
+    ///
+    /// # Errors
+    /// It stopped in between.
+    pub(super) fn running_rootfs(&self, id: ContainerId, init: u32) -> Result<Rootfs> {
+        let root = PathBuf::from(format!("/proc/{init}/root"));
+        let map = |kind: &str| fs_err::read_to_string(format!("/proc/{init}/{kind}_map"));
+        let idmap = IdMap::parse(&map("uid")?, &map("gid")?)?;
+        let door = Rootfs::open(&root, idmap, format!("container {id}"))?;
+        // Had init died in between, the number could now be a process of the host, and the door its root.
+        if self.state(id)? != (State::Running { init }) || is_hosts_root(&root)? {
+            return Err(Error::new(Kind::Command, format!("container {id} stopped while its root was opened"))
+                .hint("run the same command again"));
+        }
+        Ok(door)
+    }
+}
+
+/// The idmap of `lxc.idmap` lines, by their values: `u 0 100000 65536`. Without any, the identity.
+///
+/// # Errors
+/// A value that liblxc would not take either.
+pub(super) fn idmap_of<'v>(values: impl Iterator<Item = &'v str>, id: ContainerId) -> Result<IdMap> {
+    let (mut users, mut groups) = (Vec::new(), Vec::new());
+    for value in values {
+        let words: Vec<&str> = value.split_whitespace().collect();
+        let number = |index: usize| words.get(index).and_then(|word| word.parse::<u32>().ok());
+        let (Some(kind), Some(inside), Some(outside), Some(count)) = (words.first(), number(1), number(2), number(3))
+        else {
+            return Err(Error::new(
+                Kind::Configuration,
+                format!("container {id}: `lxc.idmap = {value}` is not an idmap"),
+            )
+            .hint("it has the form `lxc.idmap = u 0 100000 65536`"));
+        };
+        let range = Range { inside, outside, count };
+        match *kind {
+            "u" => users.push(range),
+            "g" => groups.push(range),
+            _ => {
+                users.push(range);
+                groups.push(range);
+            }
+        }
+    }
+    Ok(if users.is_empty() && groups.is_empty() { IdMap::identity() } else { IdMap::new(users, groups) })
+}
+
+/// Whether a raw line, by its key and value, passes an NVIDIA device: by its name, or by a major that is NVIDIA's.
+pub(super) fn passes_nvidia(key: &str, value: &str, is_nvidias: &dyn Fn(u32) -> bool) -> bool {
+    match key {
+        "lxc.mount.entry" => {
+            let source = value.split_whitespace().next().and_then(|source| source.strip_prefix("/dev/"));
+            source.is_some_and(is_nvidia_node)
+        }
+        "lxc.cgroup.devices.allow" | "lxc.cgroup2.devices.allow" => {
+            let major = value
+                .strip_prefix("c ")
+                .and_then(|rest| rest.split_once(':'))
+                .and_then(|(major, _)| major.trim().parse().ok());
+            major.is_some_and(is_nvidias)
+        }
+        _ => false,
+    }
+}
+
+/// Makes the host's directory of a mount for its owner, where it is missing.
+///
+/// # Errors
+/// The file system refused.
+pub(super) fn prepare_mount_source(mount: &Mount, idmap: &IdMap) -> Result<()> {
+    let path = &mount.host_path;
+    if path.exists() {
+        return Ok(());
+    }
+    fs_err::create_dir_all(path)?;
+    let user = mount.owner_uid.and_then(|user| idmap.user(user));
+    let group = mount.owner_gid.and_then(|group| idmap.group(group));
+    if user.is_some() || group.is_some() {
+        std::os::unix::fs::chown(path, user, group)?;
+    }
+    Ok(())
+}
+
+/// Reads what `lxc-info -s -p` prints: `State:          RUNNING` and `PID:            1234`.
+fn state_of(output: &str) -> Option<State> {
+    let field = |name: &str| output.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim()));
+    Some(match (field("State")?, field("PID").and_then(|pid| pid.parse().ok())) {
+        ("FROZEN", _) => State::Frozen,
+        ("RUNNING", Some(init)) => State::Running { init },
+        // STOPPED; or STARTING, ABORTING and STOPPING, on its way up or down and of no use yet or any more.
+        _ => State::Stopped,
+    })
+}
+
+fn is_hosts_root(root: &Path) -> Result<bool> {
+    let (ours, theirs) = (fs_err::metadata("/")?, fs_err::metadata(root)?);
+    Ok((ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_read_as_lxc_info_5_0_2_prints_them() {
+        assert_eq!(state_of("State:          RUNNING\nPID:            15197\n"), Some(State::Running { init: 15197 }));
+        assert_eq!(state_of("State:          STOPPED\n"), Some(State::Stopped));
+        assert_eq!(state_of("State:          FROZEN\nPID:            15197\n"), Some(State::Frozen));
+        assert_eq!(state_of(""), None);
+    }
+
+    #[test]
+    fn an_idmap_is_read_from_the_values_of_its_lines() {
+        let id = "910".parse().unwrap();
+        let map = idmap_of(["u 0 100000 65536", "g 0 100000 65536"].into_iter(), id).unwrap();
+        assert_eq!(map.user(33), Some(100_033));
+        assert!(idmap_of([].into_iter(), id).unwrap().is_identity());
+        assert!(idmap_of(["u 0 x 1"].into_iter(), id).is_err());
+    }
+}

@@ -1,0 +1,127 @@
+//! The cluster around a node, as its file system (pmxcfs) shows it: who has which CTID, and whether it may be changed.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+
+/// `.vmlist`: every guest of the cluster.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct GuestList {
+    #[serde(default)]
+    ids: BTreeMap<String, Guest>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Guest {
+    node: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// `.members`: this node and its cluster. A node without a cluster has only its own name.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Members {
+    #[serde(default)]
+    pub(super) nodename: String,
+    #[serde(default)]
+    cluster: Option<Cluster>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Cluster {
+    #[serde(default)]
+    quorate: u8,
+}
+
+impl GuestList {
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| unreadable(".vmlist", error))
+    }
+
+    /// Fails for a CTID that is not this node's to work on: a virtual machine's, or another node's.
+    ///
+    /// # Errors
+    /// It says whose it is.
+    pub(super) fn require_ours(&self, id: ContainerId, node: &str) -> Result<()> {
+        let Some(guest) = self.ids.get(&id.to_string()) else { return Ok(()) };
+        if guest.kind != "lxc" {
+            return Err(Error::new(Kind::Configuration, format!("{id} is a virtual machine, not a container"))
+                .hint("give the container a CTID that `pvesh get /cluster/nextid` calls free"));
+        }
+        if guest.node != node {
+            return Err(Error::new(
+                Kind::Configuration,
+                format!("container {id} is on node `{}` of this cluster, and this is `{node}`", guest.node),
+            )
+            .hint(format!("run the same command on `{}`", guest.node)));
+        }
+        Ok(())
+    }
+}
+
+impl Members {
+    pub(super) fn parse(text: &str) -> Result<Self> {
+        serde_json::from_str(text).map_err(|error| unreadable(".members", error))
+    }
+
+    /// Fails where the cluster's file system takes no changes.
+    ///
+    /// # Errors
+    /// The cluster has no quorum.
+    pub(super) fn require_quorum(&self) -> Result<()> {
+        match &self.cluster {
+            Some(cluster) if cluster.quorate == 0 => Err(Error::new(
+                Kind::Host,
+                format!("node `{}` has no quorum in its cluster, so no container can be changed", self.nodename),
+            )
+            .hint("see who is missing with `pvecm status`, and run the same command when the cluster is quorate")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn unreadable(file: &str, error: serde_json::Error) -> Error {
+    Error::new(Kind::Host, format!("`{file}` of the cluster's file system is not what is expected there"))
+        .caused_by(error)
+        .hint("look at the cluster's file system with `systemctl status pve-cluster`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // pct (pve-container 6.1.10), recorded 2026-11-22; 105 was added in the form of pve-cluster 9.1.6.
+    const GUESTS: &str = r#"{
+"version": 135,
+"ids": {
+"903": { "node": "vm", "type": "lxc", "version": 30 },
+"105": { "node": "vm", "type": "qemu", "version": 3 },
+"950": { "node": "pve2", "type": "lxc", "version": 124 }}
+
+}"#;
+
+    fn refusal(ctid: &str) -> Option<String> {
+        let guests = GuestList::parse(GUESTS).unwrap();
+        guests.require_ours(ctid.parse().unwrap(), "vm").err().map(|error| error.message().to_owned())
+    }
+
+    #[test]
+    fn a_ctid_that_is_not_this_nodes_names_its_owner() {
+        assert_eq!(refusal("903"), None);
+        assert_eq!(refusal("904"), None);
+        assert_eq!(refusal("105").unwrap(), "105 is a virtual machine, not a container");
+        assert_eq!(refusal("950").unwrap(), "container 950 is on node `pve2` of this cluster, and this is `vm`");
+    }
+
+    #[test]
+    fn only_a_cluster_can_lack_a_quorum() {
+        let quorum = |text: &str| Members::parse(text).unwrap().require_quorum().is_ok();
+        assert!(quorum(r#"{ "nodename": "vm", "version": 0 }"#));
+        assert!(quorum(r#"{ "nodename": "vm", "cluster": { "name": "c", "nodes": 2, "quorate": 1 } }"#));
+        assert!(!quorum(r#"{ "nodename": "vm", "cluster": { "name": "c", "nodes": 2, "quorate": 0 } }"#));
+        assert!(Members::parse("nonsense").is_err());
+    }
+}

@@ -1,0 +1,137 @@
+//! Bringing an existing container's settings to where they should be: one `pct set`, and one edit of raw lines.
+
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::liblxc::{passes_nvidia, prepare_mount_source};
+use crate::hypervisor::{Desired, Drift, State};
+use crate::sys::atomic;
+
+use super::Proxmox;
+use super::config_file::{ConfigFile, RawLine};
+use super::devices::Majors;
+use super::mounted;
+use super::pct::Call;
+use super::record::Record;
+use super::settings::{self, Changes, Surroundings};
+use super::version::Version;
+
+// How often an edit begins anew because somebody else was quicker.
+const ATTEMPTS: usize = 3;
+// pmxcfs gives every file these bits, and refuses to be told others.
+const MODE: u32 = 0o640;
+
+impl Proxmox<'_> {
+    pub(super) fn version(&self) -> Result<Version> {
+        if let Some(version) = self.version.get() {
+            return Ok(*version);
+        }
+        let version = self.pct().version()?;
+        Ok(*self.version.get_or_init(|| version))
+    }
+
+    pub(super) fn surroundings(&self) -> Result<Surroundings> {
+        let devices = fs_err::read_to_string("/proc/devices")?;
+        Ok(Surroundings { version: self.version()?, majors: Majors::parse(&devices) })
+    }
+
+    pub(super) fn drift_of(&self, desired: &Desired<'_>) -> Result<Drift> {
+        let id = desired.container.id;
+        let (config, record, surroundings) = (self.config(id)?, self.record(id)?, self.surroundings()?);
+        let changes = Changes::between(&config, desired, &record, &surroundings);
+        let restart = match self.current_state(id)? {
+            State::Running { .. } => {
+                changes.need_restart(&config, surroundings.version)
+                    || config.pending().keys().any(|key| settings::is_ours(key, desired.container))
+                    || self.runs_with_other_lines(desired, surroundings.version)?
+            }
+            _ => false,
+        };
+        Ok(Drift { changes: changes.phrases(&config), restart })
+    }
+
+    /// Whether a running container was started with other raw lines of ours or of NVIDIA's than it should have now:
+    /// Proxmox VE writes liblxc's own file anew at every start.
+    fn runs_with_other_lines(&self, desired: &Desired<'_>, version: Version) -> Result<bool> {
+        let started_with = fs_err::read_to_string(self.liblxc().config(desired.container.id))?;
+        let started_with: Vec<RawLine> = started_with.lines().filter_map(RawLine::parse).collect();
+        let wanted = settings::raw(desired, version);
+        let stale = |line: &RawLine| {
+            line.key == "lxc.mount.entry" && passes_nvidia(&line.key, &line.value, &|_| false) && !wanted.contains(line)
+        };
+        Ok(started_with.iter().any(stale) || wanted.iter().any(|line| !started_with.contains(line)))
+    }
+
+    pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {
+        let id = desired.container.id;
+        let config = self.unlocked(id)?;
+        let (mut record, surroundings) = (self.record(id)?, self.surroundings()?);
+        let changes = Changes::between(&config, desired, &record, &surroundings);
+        if !changes.is_empty() {
+            self.members()?.require_quorum()?;
+            let idmap = mounted::idmap(&config, id)?;
+            desired.container.mounts.iter().try_for_each(|mount| prepare_mount_source(mount, &idmap))?;
+        }
+        let given = settings::given(desired, surroundings.version);
+        if !changes.is_empty() {
+            // Before anything is given: what a killed run has given must be known as ours, too.
+            record.raw.extend(given.raw.iter().cloned());
+            record.devices.extend(given.devices.iter().cloned());
+            record.mounts.extend(given.mounts.iter().cloned());
+            record.save(&self.record_path(id))?;
+        }
+        if changes.needs_pct() {
+            self.set(desired, &record, &changes, &surroundings)?;
+        }
+        self.write_raw_lines(desired, &record, &surroundings)?;
+        Record { mounted: record.mounted, ..given }.save(&self.record_path(id))
+    }
+
+    /// `pct set`, which may fail over something else after it has written everything.
+    fn set(
+        &self,
+        desired: &Desired<'_>,
+        record: &Record,
+        changes: &Changes,
+        surroundings: &Surroundings,
+    ) -> Result<()> {
+        let id = desired.container.id;
+        let Err(error) = self.pct().run(&Call::new("set", id, &changes.words())) else { return Ok(()) };
+        if Changes::between(&self.config(id)?, desired, record, surroundings).needs_pct() {
+            return Err(error.within(format!("container {id}: its settings could not be written")));
+        }
+        let text = format!("`pct set` complained, and the settings are written: {}", error.message());
+        self.listener.warn(Some(id), text);
+        Ok(())
+    }
+
+    /// What `pct` has no option for: raw lines, in the main section alone.
+    fn write_raw_lines(&self, desired: &Desired<'_>, record: &Record, surroundings: &Surroundings) -> Result<()> {
+        let id = desired.container.id;
+        for _ in 0..ATTEMPTS {
+            let config = self.unlocked(id)?;
+            let changes = Changes::between(&config, desired, record, surroundings);
+            if changes.raw_gone.is_empty() && changes.raw_come.is_empty() {
+                return Ok(());
+            }
+            let edited = config.edited(&changes.raw_gone, &changes.raw_come);
+            if self.replace_if_unchanged(&config, &edited, id)? {
+                return Ok(());
+            }
+        }
+        Err(Error::new(Kind::Busy, format!("container {id}: somebody else keeps changing its configuration"))
+            .hint("wait until they have finished, then run the same command again"))
+    }
+
+    /// Replaces a container's file as a whole, unless it is not what was read any more.
+    fn replace_if_unchanged(
+        &self,
+        read: &ConfigFile,
+        edited: &str,
+        id: crate::container_id::ContainerId,
+    ) -> Result<bool> {
+        if self.config(id)? != *read {
+            return Ok(false);
+        }
+        atomic::write(&self.config_path(id), edited.as_bytes(), MODE)?;
+        Ok(true)
+    }
+}

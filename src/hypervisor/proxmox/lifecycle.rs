@@ -1,0 +1,226 @@
+//! Containers that exist: their files, their state, Proxmox's locks on them; starting, stopping, destroying.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::event::Event;
+use crate::hypervisor::State;
+use crate::hypervisor::liblxc::Liblxc;
+use crate::sys::cancel::Cancel;
+
+use super::Proxmox;
+use super::cluster::{GuestList, Members};
+use super::config_file::ConfigFile;
+use super::pct::{Call, Pct};
+use super::record::Record;
+
+// How long a container's init may take to end its processes before it is killed.
+const STOP_SECONDS: u64 = 60;
+// How long the manager of high availability may take to do what it was asked for.
+const HA_PATIENCE: Duration = Duration::from_secs(120);
+const DESTROY_DEADLINE: Duration = Duration::from_secs(30 * 60);
+// Proxmox's locks are lines in a file, which nobody announces.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+// pmxcfs holds no larger file.
+const LARGEST_FILE: u64 = 1 << 20;
+
+impl Proxmox<'_> {
+    pub(super) fn liblxc(&self) -> Liblxc<'_> {
+        Liblxc { lxcpath: &self.node.lxcpath, cancel: self.cancel }
+    }
+
+    pub(super) fn pct(&self) -> Pct<'_> {
+        Pct { tools: self.node.tools.clone(), cancel: self.cancel }
+    }
+
+    /// `pct <verb> <id> <words>`.
+    pub(super) fn call(&self, verb: &str, id: ContainerId, words: &[&str]) -> Result<()> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        self.pct().run(&Call::new(verb, id, &words)).map(|_| ())
+    }
+
+    pub(super) fn config_path(&self, id: ContainerId) -> PathBuf {
+        self.node.root.join("lxc").join(format!("{id}.conf"))
+    }
+
+    pub(super) fn record_path(&self, id: ContainerId) -> PathBuf {
+        self.layout.proxmox_record(id)
+    }
+
+    pub(super) fn record(&self, id: ContainerId) -> Result<Record> {
+        Record::load(&self.record_path(id))
+    }
+
+    /// A file of the cluster's file system; none where it does not exist.
+    pub(super) fn read(&self, name: &str) -> Result<Option<String>> {
+        let path = self.node.root.join(name);
+        let mut text = String::new();
+        match fs_err::File::open(&path).and_then(|file| file.take(LARGEST_FILE).read_to_string(&mut text)) {
+            Ok(_) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(super) fn members(&self) -> Result<Members> {
+        match self.read(".members")? {
+            Some(text) => Members::parse(&text),
+            None => Err(self.no_cluster_file_system(".members")),
+        }
+    }
+
+    fn no_cluster_file_system(&self, file: &str) -> Error {
+        let path = self.node.root.join(file);
+        Error::new(Kind::Host, format!("`{}` is missing: the cluster's file system is not mounted", path.display()))
+            .hint("start it with `systemctl start pve-cluster`")
+    }
+
+    /// A container's file, if this node has it.
+    ///
+    /// # Errors
+    /// The CTID is a virtual machine's, or another node's.
+    pub(super) fn config_if_there(&self, id: ContainerId) -> Result<Option<ConfigFile>> {
+        if let Some(text) = self.read(&format!("lxc/{id}.conf"))? {
+            return Ok(Some(ConfigFile::new(text)));
+        }
+        let guests = self.read(".vmlist")?.ok_or_else(|| self.no_cluster_file_system(".vmlist"))?;
+        GuestList::parse(&guests)?.require_ours(id, &self.members()?.nodename)?;
+        Ok(None)
+    }
+
+    /// The file of a container that must exist.
+    pub(super) fn config(&self, id: ContainerId) -> Result<ConfigFile> {
+        self.config_if_there(id)?.ok_or_else(|| {
+            Error::new(Kind::Command, format!("container {id} does not exist on this node"))
+                .hint(format!("create it with `phoenix-nvidia create {id}`"))
+        })
+    }
+
+    pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
+        let Some(config) = self.config_if_there(id)? else { return Ok(State::Absent) };
+        if config.lock() == Some("create") {
+            // What we have begun and not finished is not there yet; the next creation clears it away.
+            return if self.record(id)?.making.is_some() { Ok(State::Absent) } else { Err(half_made(id)) };
+        }
+        // liblxc knows a container from its first start on.
+        Ok(match self.liblxc().state(id)? {
+            State::Absent => State::Stopped,
+            state => state,
+        })
+    }
+
+    /// The file of a container that Proxmox VE has not locked; waits while it has.
+    ///
+    /// # Errors
+    /// It does not exist, it stays locked, or the operator interrupts.
+    pub(super) fn unlocked(&self, id: ContainerId) -> Result<ConfigFile> {
+        let deadline = Instant::now() + self.node.patience;
+        let mut told = false;
+        loop {
+            let config = self.config(id)?;
+            let Some(lock) = config.lock() else {
+                self.remember_as_made(id)?;
+                return Ok(config);
+            };
+            if lock == "mounted" && self.record(id)?.mounted {
+                self.unmount_left(id)?;
+                continue;
+            }
+            if lock == "create" {
+                return Err(half_made(id));
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(Kind::Busy, format!("container {id}: Proxmox VE has it locked: `{lock}`"))
+                    .hint(format!(
+                        "wait for the task that holds it; if there is none any more, run `pct unlock {id}`"
+                    )));
+            }
+            if !told {
+                let reason = format!("Proxmox VE has container {id} locked: `{lock}`");
+                self.listener.hear(&Event::Waiting { reason });
+                told = true;
+            }
+            self.cancel.wait(LOOK_AGAIN)?;
+        }
+    }
+
+    /// A container without the lock of its making is whole, whoever was killed meanwhile: a later one of that CTID,
+    /// which somebody else begins, must not be taken for ours.
+    fn remember_as_made(&self, id: ContainerId) -> Result<()> {
+        let record = self.record(id)?;
+        if record.making.is_none() {
+            return Ok(());
+        }
+        Record { making: None, ..record }.save(&self.record_path(id))
+    }
+
+    /// Waits until a container runs, or does not: with high availability, `pct` only asks for it and returns.
+    fn wait_until(&self, id: ContainerId, runs: bool, cancel: &Cancel) -> Result<()> {
+        let (liblxc, deadline) = (Liblxc { cancel, ..self.liblxc() }, Instant::now() + HA_PATIENCE);
+        while matches!(liblxc.state(id)?, State::Running { .. }) != runs {
+            if Instant::now() >= deadline {
+                let (verb, seconds) = (if runs { "started" } else { "stopped" }, HA_PATIENCE.as_secs());
+                return Err(Error::new(Kind::Command, format!("container {id} was not {verb} within {seconds} s"))
+                    .hint("if high availability manages it, see why with `ha-manager status`"));
+            }
+            cancel.wait(LOOK_AGAIN)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn bring_up(&self, id: ContainerId) -> Result<()> {
+        match self.current_state(id)? {
+            State::Running { .. } => return Ok(()),
+            State::Frozen => return self.liblxc().tool("lxc-unfreeze", id).run_ok(self.cancel).map(|_| ()),
+            State::Stopped | State::Absent => {}
+        }
+        self.unlocked(id)?;
+        self.call("start", id, &[])?;
+        self.wait_until(id, true, self.cancel)
+    }
+
+    pub(super) fn bring_down(&self, id: ContainerId) -> Result<()> {
+        // Not to be interrupted: what was started for a while must not go on running because of a Ctrl-C.
+        let never = Cancel::new()?;
+        if self.config_if_there(id)?.is_none() {
+            return Ok(());
+        }
+        let liblxc = Liblxc { cancel: &never, ..self.liblxc() };
+        match liblxc.state(id)? {
+            State::Stopped | State::Absent => return Ok(()),
+            State::Frozen => {
+                liblxc.tool("lxc-unfreeze", id).run_ok(&never)?;
+            }
+            State::Running { .. } => {}
+        }
+        if !self.cancel.is_requested() {
+            self.unlocked(id)?;
+        }
+        let words = ["--forceStop", "1", "--timeout", &STOP_SECONDS.to_string()].map(str::to_owned);
+        Pct { cancel: &never, ..self.pct() }.run(&Call::new("shutdown", id, &words))?;
+        self.wait_until(id, false, &never)
+    }
+
+    pub(super) fn remove(&self, id: ContainerId) -> Result<()> {
+        self.clear_half_made(id)?;
+        if self.config_if_there(id)?.is_some() {
+            self.members()?.require_quorum()?;
+            self.unlocked(id)?;
+            let force: &[String] = &["--force".to_owned(), "1".to_owned()];
+            let words = if self.current_state(id)? == State::Stopped { &[] } else { force };
+            self.pct().run(&Call { deadline: DESTROY_DEADLINE, ..Call::new("destroy", id, words) })?;
+        }
+        Record::default().save(&self.record_path(id))
+    }
+}
+
+/// A container that somebody else makes, or has begun to.
+pub(super) fn half_made(id: ContainerId) -> Error {
+    Error::new(Kind::Busy, format!("container {id} is being made, and not by this program: Proxmox VE has it locked: `create`"))
+        .hint(format!(
+            "wait for that; if nobody is at it any more, run `pct unlock {id} && pct destroy {id} --destroy-unreferenced-disks 1`"
+        ))
+}

@@ -1,0 +1,151 @@
+//! Proxmox VE: containers are made, set and started by `pct` (pve-container 4.0 and later; measured with 6.1.10), and
+//! reached directly, for they are liblxc's.
+//!
+//! A call of `pct` costs most of a second, so everything that can be read is read from its files: `lxc/ID.conf`,
+//! `.vmlist`, `.members` and `storage.cfg` below `/etc/pve`. What `pct` has no option for, raw lines for liblxc, is
+//! edited in the main section of `ID.conf` and nowhere else.
+
+mod cluster;
+mod config_file;
+mod configure;
+mod devices;
+mod failure;
+mod lifecycle;
+mod making;
+mod mounted;
+mod pct;
+mod property;
+mod record;
+mod settings;
+mod snapshots;
+mod storage;
+mod version;
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::config::{Container, Layout};
+use crate::container_id::ContainerId;
+use crate::error::Result;
+use crate::event::Listener;
+use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
+use crate::sys::cancel::Cancel;
+use crate::sys::command::Output;
+use crate::sys::rootfs::Rootfs;
+
+use version::Version;
+
+/// Where a node's containers are found, and how long others are waited for.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// The cluster's file system, `/etc/pve`.
+    pub root: PathBuf,
+    /// Where liblxc has a directory for every container, `/var/lib/lxc`.
+    pub lxcpath: PathBuf,
+    /// The directory of `pct` and `dpkg-query`; found by `PATH` where none is named.
+    pub tools: Option<PathBuf>,
+    /// How long a container that Proxmox VE has locked is waited for.
+    pub patience: Duration,
+}
+
+/// The containers of one node of Proxmox VE.
+pub struct Proxmox<'a> {
+    node: Node,
+    layout: &'a Layout,
+    listener: &'a dyn Listener,
+    cancel: &'a Cancel,
+    version: OnceLock<Version>,
+}
+
+impl<'a> Proxmox<'a> {
+    /// Where the cluster's file system is mounted.
+    pub const DEFAULT_ROOT: &'static str = "/etc/pve";
+
+    /// The containers of a node.
+    pub fn new(node: Node, layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
+        Self { node, layout, listener, cancel, version: OnceLock::new() }
+    }
+
+    /// Whether this host is a node of Proxmox VE.
+    pub fn is_installed() -> bool {
+        Path::new("/usr/bin/pct").exists()
+    }
+}
+
+impl Hypervisor for Proxmox<'_> {
+    fn name(&self) -> &'static str {
+        "proxmox"
+    }
+
+    fn state(&self, id: ContainerId) -> Result<State> {
+        self.current_state(id)
+    }
+
+    fn check(&self, desired: &Desired<'_>) -> Result<()> {
+        self.check_desired(desired)
+    }
+
+    fn left_out(&self, container: &Container) -> Vec<String> {
+        snapshots::left_out(container)
+    }
+
+    fn create(&self, desired: &Desired<'_>) -> Result<()> {
+        self.create_from_template(desired)
+    }
+
+    fn clone_from(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
+        self.clone_of(source, desired)
+    }
+
+    fn drift(&self, desired: &Desired<'_>) -> Result<Drift> {
+        self.drift_of(desired)
+    }
+
+    fn configure(&self, desired: &Desired<'_>) -> Result<()> {
+        self.write_settings(desired)
+    }
+
+    fn start(&self, id: ContainerId) -> Result<()> {
+        self.bring_up(id)
+    }
+
+    fn stop(&self, id: ContainerId) -> Result<()> {
+        self.bring_down(id)
+    }
+
+    fn destroy(&self, id: ContainerId) -> Result<()> {
+        self.remove(id)
+    }
+
+    fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
+        self.liblxc().attach(id, exec, watch, &format!("pct start {id}"))
+    }
+
+    fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {
+        self.open_rootfs(id)
+    }
+
+    fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Rootfs>> {
+        match self.current_state(id)? {
+            State::Running { .. } => self.open_rootfs(id).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn growth(&self, container: &Container) -> Result<Option<u64>> {
+        self.growth_of(container)
+    }
+
+    fn grow(&self, id: ContainerId, gib: u64) -> Result<()> {
+        self.grow_root(id, gib)
+    }
+
+    fn snapshots(&self, container: &Container) -> Result<Option<Vec<String>>> {
+        self.snapshots_of(container)
+    }
+
+    fn snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
+        self.take_snapshot(id, name)
+    }
+}

@@ -1,0 +1,101 @@
+//! The door to a container's root, running or stopped. A stopped one's lies in a volume that `pct` must mount first.
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::State;
+use crate::hypervisor::liblxc;
+use crate::sys::cancel::Cancel;
+use crate::sys::idmap::{IdMap, Range};
+use crate::sys::rootfs::Rootfs;
+
+use super::Proxmox;
+use super::config_file::ConfigFile;
+use super::pct::{Call, Pct};
+use super::record::Record;
+
+// What Proxmox VE maps an unprivileged container's numbers to, unless raw lines say otherwise.
+const IDS: Range = Range { inside: 0, outside: 100_000, count: 65_536 };
+
+impl Proxmox<'_> {
+    pub(super) fn open_rootfs(&self, id: ContainerId) -> Result<Rootfs> {
+        if let State::Running { init } = self.current_state(id)? {
+            return self.liblxc().running_rootfs(id, init);
+        }
+        let config = self.unlocked(id)?;
+        let mut record = self.record(id)?;
+        record.mounted = true;
+        record.save(&self.record_path(id))?;
+        let mounted = self.call("mount", id, &[]);
+        if mounted.is_err() {
+            record.mounted = false;
+            record.save(&self.record_path(id))?;
+        }
+        mounted?;
+        let guard = Mounted { id, tools: self.node.tools.clone(), record: self.record_path(id) };
+        let root = self.node.lxcpath.join(id.to_string()).join("rootfs");
+        Ok(Rootfs::open(&root, idmap(&config, id)?, format!("container {id}"))?.keeping(guard))
+    }
+
+    /// Unmounts what a killed run of ours has left mounted.
+    pub(super) fn unmount_left(&self, id: ContainerId) -> Result<()> {
+        self.call("unmount", id, &[])?;
+        let mut record = self.record(id)?;
+        record.mounted = false;
+        record.save(&self.record_path(id))
+    }
+}
+
+/// The numbers of a container of this file.
+///
+/// # Errors
+/// It has an `lxc.idmap` line that liblxc would not take.
+pub(super) fn idmap(config: &ConfigFile, id: ContainerId) -> Result<IdMap> {
+    let lines: Vec<String> = config.raw().filter(|line| line.key == "lxc.idmap").map(|line| line.value).collect();
+    if lines.is_empty() && config.is_unprivileged() {
+        return Ok(IdMap::new(vec![IDS], vec![IDS]));
+    }
+    liblxc::idmap_of(lines.iter().map(String::as_str), id)
+}
+
+/// A root that `pct` has mounted, and unmounts when the door to it is closed.
+#[derive(Debug)]
+struct Mounted {
+    id: ContainerId,
+    tools: Option<std::path::PathBuf>,
+    record: std::path::PathBuf,
+}
+
+impl Mounted {
+    fn unmount(&self) -> Result<()> {
+        // With a flag of its own: it must be done even when the operator has interrupted.
+        let never = Cancel::new()?;
+        Pct { tools: self.tools.clone(), cancel: &never }.run(&Call::new("unmount", self.id, &[]))?;
+        let mut record = Record::load(&self.record)?;
+        record.mounted = false;
+        record.save(&self.record)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if let Err(error) = self.unmount() {
+            // The record still says that it is ours to unmount, and the next run does.
+            tracing::warn!("container {}: its root stays mounted: {error}", self.id);
+        }
+    }
+}
+
+/// The privilege that a container is to have, in words.
+pub(super) fn privilege_word(is_unprivileged: bool) -> &'static str {
+    if is_unprivileged { "unprivileged" } else { "privileged" }
+}
+
+/// A copy that is to have another privilege than its source.
+pub(super) fn other_privilege(id: ContainerId, source: ContainerId, is_unprivileged: bool) -> Error {
+    let (wanted, there) = (privilege_word(!is_unprivileged), privilege_word(is_unprivileged));
+    Error::new(
+        Kind::Configuration,
+        format!("container {id} is to be {wanted}, and container {source}, its source, is {there}"),
+    )
+    .hint("a copy keeps its source's file owners; set `unprivileged` to the source's, or create it from a template")
+}

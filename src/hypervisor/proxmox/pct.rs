@@ -1,0 +1,102 @@
+//! Running `pct`: one process a call, in its own group, in a fixed locale, with nothing on its input; and the version
+//! of the package that it comes from.
+//!
+//! Its exit codes are whatever `errno` held (pve-container 6.1.10), so nothing but 0 and not 0 is told apart.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::sys::cancel::Cancel;
+use crate::sys::command::{Command, Output};
+
+use super::failure;
+use super::version::Version;
+
+// A call that changes a setting takes a second, and waits up to ten for Proxmox's own lock; a start waits for hooks.
+const DEADLINE: Duration = Duration::from_secs(5 * 60);
+
+/// The variable that marks a `pct` which makes a container, and what that starts, for the run after a killed one.
+pub(super) const MARKER: &str = "PHOENIX_NVIDIA_MAKING";
+
+/// The tools of Proxmox VE.
+#[derive(Debug, Clone)]
+pub(super) struct Pct<'a> {
+    /// The directory that they are in; found by `PATH` where none is named.
+    pub(super) tools: Option<PathBuf>,
+    /// Whether to stop.
+    pub(super) cancel: &'a Cancel,
+}
+
+/// One call: `pct <verb> <id> <words>`.
+#[derive(Debug, Clone)]
+pub(super) struct Call<'w> {
+    pub(super) verb: &'w str,
+    pub(super) id: ContainerId,
+    pub(super) words: &'w [String],
+    pub(super) deadline: Duration,
+    /// The value of [`MARKER`] in its environment.
+    pub(super) marker: Option<&'w Path>,
+}
+
+impl<'w> Call<'w> {
+    pub(super) fn new(verb: &'w str, id: ContainerId, words: &'w [String]) -> Self {
+        Self { verb, id, words, deadline: DEADLINE, marker: None }
+    }
+}
+
+impl Pct<'_> {
+    fn command(&self, program: &str) -> Command {
+        let path = self.tools.as_ref().map_or_else(|| PathBuf::from(program), |tools| tools.join(program));
+        // Its arguments are decoded by the locale: under `C`, every byte beyond ASCII is lost.
+        Command::new(path).env("LC_ALL", "C.UTF-8")
+    }
+
+    /// Runs one call.
+    ///
+    /// # Errors
+    /// It failed; the error says what that means where `pct`'s words are known.
+    pub(super) fn run(&self, call: &Call<'_>) -> Result<Output> {
+        let mut command = self.command("pct").arg(call.verb).arg(call.id.to_string()).args(call.words);
+        if let Some(marker) = call.marker {
+            command = command.env(MARKER, marker);
+        }
+        let command = command.deadline(call.deadline);
+        let output = command.run(self.cancel)?;
+        if output.success() {
+            return Ok(output);
+        }
+        Err(failure::of(call.id, &command.display(), &output))
+    }
+
+    /// The version of pve-container.
+    ///
+    /// # Errors
+    /// There is no such package, or it is too old.
+    pub(super) fn version(&self) -> Result<Version> {
+        let query = self.command("dpkg-query").args(["-W", "-f", "${Version}", "pve-container"]);
+        let output = query.run(self.cancel)?;
+        let version = Version::parse(&output.stdout_text()).filter(|_| output.success()).ok_or_else(|| {
+            Error::new(Kind::Host, "the package `pve-container` is not installed on this host")
+                .hint("run this on a node of Proxmox VE, or use `--backend lxc` for containers of plain LXC")
+                .output(output.last_lines())
+        })?;
+        if version < Version::OLDEST {
+            let oldest = Version::OLDEST;
+            return Err(Error::new(Kind::Host, format!("pve-container {version} is too old for this program"))
+                .hint(format!("upgrade Proxmox VE: pve-container {oldest} or later is needed")));
+        }
+        Ok(version)
+    }
+}
+
+/// The value of [`MARKER`] as it stands in a process's environment.
+pub(super) fn marker(path: &Path) -> String {
+    // Variables end with a zero byte; without it, the record of 901 would be found in that of 9012.
+    let mut marker = format!("{MARKER}=");
+    marker.push_str(&AsRef::<OsStr>::as_ref(path).to_string_lossy());
+    marker.push('\0');
+    marker
+}

@@ -1,0 +1,290 @@
+//! From a container's configuration to the keys of its `ID.conf`, and to what separates them. Pure.
+//!
+//! A key that the configuration says nothing of is left as it is; so are properties of an interface that it does not
+//! know (`tag`, `firewall`), and every device, mount and raw line that neither is NVIDIA's nor came from us.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{Address, Container, Network};
+use crate::hypervisor::Desired;
+
+use super::config_file::{ConfigFile, RawLine, is_on};
+use super::devices::{self, Majors};
+use super::property;
+use super::record::Record;
+use super::version::Version;
+
+/// What of this host decides how a container's settings are written.
+#[derive(Debug, Clone)]
+pub(super) struct Surroundings {
+    /// The version of pve-container.
+    pub(super) version: Version,
+    /// The majors of character devices.
+    pub(super) majors: Majors,
+}
+
+/// What separates a container from how it should be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Keys to set.
+    pub(super) set: Vec<(String, String)>,
+    /// Keys to delete.
+    pub(super) delete: Vec<String>,
+    /// Raw lines to remove from the main section.
+    pub(super) raw_gone: Vec<RawLine>,
+    /// Raw lines to add to it.
+    pub(super) raw_come: Vec<RawLine>,
+}
+
+/// The keys that come into a running container at once (pve-container 6.1.10, `PVE::LXC::Config`).
+const HOT: [&str; 6] = ["hostname", "memory", "swap", "cores", "onboot", "startup"];
+
+impl Changes {
+    /// Between a container as its next start will find it, and how it should be.
+    pub(super) fn between(
+        config: &ConfigFile,
+        desired: &Desired<'_>,
+        record: &Record,
+        surroundings: &Surroundings,
+    ) -> Self {
+        let current = config.after_restart();
+        let mut changes = Self::default();
+        for (key, value) in plain(desired.container) {
+            if !says(current.get(key).map(String::as_str), key, &value) {
+                changes.set.push((key.to_owned(), value));
+            }
+        }
+        changes.set.extend(interface(desired.container, current.get("net0").map(String::as_str)));
+        changes.mounts(&current, desired.container, record);
+        if surroundings.version.has_device_entries() {
+            let (set, delete) = devices::entries(&current, &desired.devices, &record.devices);
+            changes.set.extend(set);
+            changes.delete.extend(delete);
+        }
+        changes.raw_lines(config, desired, record, surroundings);
+        changes
+    }
+
+    /// Whether there is nothing to change.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether `pct set` has something to do.
+    pub(super) fn needs_pct(&self) -> bool {
+        !self.set.is_empty() || !self.delete.is_empty()
+    }
+
+    /// Whether a running container gets all of it only by a restart.
+    pub(super) fn need_restart(&self, config: &ConfigFile, version: Version) -> bool {
+        let at_once = |key: &str| {
+            let is_new = config.value(key).is_none();
+            HOT.contains(&key)
+                || key.starts_with("net")
+                || (key.starts_with("mp") && is_new)
+                || (key.starts_with("dev") && is_new && version.adds_devices_to_running())
+        };
+        !self.delete.is_empty()
+            || !self.raw_gone.is_empty()
+            || !self.raw_come.is_empty()
+            || !self.set.iter().all(|(key, _)| at_once(key))
+    }
+
+    /// The words for `pct set`, and for `pct create`.
+    pub(super) fn words(&self) -> Vec<String> {
+        let mut words: Vec<String> =
+            self.set.iter().flat_map(|(key, value)| [format!("--{key}"), value.clone()]).collect();
+        if !self.delete.is_empty() {
+            words.extend(["--delete".to_owned(), self.delete.join(",")]);
+        }
+        words
+    }
+
+    /// What goes and comes, a phrase each, as lines of the file.
+    pub(super) fn phrases(&self, config: &ConfigFile) -> Vec<String> {
+        let current = config.after_restart();
+        let changed = self.set.iter().map(|(key, _)| key).chain(&self.delete);
+        let gone = changed.filter_map(|key| current.get(key).map(|value| format!("- {key}: {value}")));
+        let come = self.set.iter().map(|(key, value)| format!("+ {key}: {value}"));
+        let raw_gone = self.raw_gone.iter().map(|line| format!("- {line}"));
+        let raw_come = self.raw_come.iter().map(|line| format!("+ {line}"));
+        gone.chain(raw_gone).chain(come).chain(raw_come).collect()
+    }
+
+    /// Directories of the host, and volumes of storage pools: found again by where the container sees them.
+    fn mounts(&mut self, current: &BTreeMap<String, String>, container: &Container, record: &Record) {
+        let place = |value: &str| property::parts(value, "volume").remove("mp").unwrap_or_default();
+        let there: BTreeMap<&str, (String, &str)> = current
+            .iter()
+            .filter(|(key, _)| index_of(key, "mp").is_some())
+            .map(|(key, value)| (key.as_str(), (place(value), value.as_str())))
+            .collect();
+        let find = |path: &str| there.iter().find(|(_, (place, _))| same_path(place, path));
+        let mut free = free_keys("mp", current);
+        for mount in &container.mounts {
+            let (source, path) = (mount.host_path.display().to_string(), mount.container_path.display().to_string());
+            let wanted = format!("{source},mp={path}");
+            match find(&path) {
+                Some((_, (_, value))) if property::parts(value, "volume").get("volume") == Some(&source) => {}
+                Some((key, _)) => self.set.push(((*key).to_owned(), wanted)),
+                None => self.set.extend(free.next().map(|key| (key, wanted))),
+            }
+        }
+        for volume in &container.volumes {
+            let path = volume.mount_point.display().to_string();
+            if find(&path).is_none() {
+                let wanted = format!("{}:{},mp={path}", volume.pool, volume.size_gb);
+                self.set.extend(free.next().map(|key| (key, wanted)));
+            }
+        }
+        let wanted = |place: &str| {
+            let places = container.mounts.iter().map(|mount| &mount.container_path);
+            places
+                .chain(container.volumes.iter().map(|volume| &volume.mount_point))
+                .any(|path| path.to_str().is_some_and(|path| same_path(path, place)))
+        };
+        // Never a volume, which would lose what is in it: only directories of the host are ours to take away.
+        let ours = |place: &str, value: &str| value.starts_with('/') && record.mounts.contains(place) && !wanted(place);
+        self.delete
+            .extend(there.iter().filter(|(_, (place, value))| ours(place, value)).map(|(key, _)| (*key).to_owned()));
+    }
+
+    fn raw_lines(&mut self, config: &ConfigFile, desired: &Desired<'_>, record: &Record, surroundings: &Surroundings) {
+        let wanted = raw(desired, surroundings.version);
+        let there: Vec<RawLine> = config.raw().collect();
+        let of_nvidia = surroundings.majors.passing_nvidia(&there, &desired.devices);
+        let mut gone = BTreeSet::new();
+        gone.extend(
+            there
+                .iter()
+                .filter(|line| !wanted.contains(line) && (of_nvidia.contains(line) || record.raw.contains(line))),
+        );
+        self.raw_gone = gone.into_iter().cloned().collect();
+        self.raw_come = wanted.into_iter().filter(|line| !there.contains(line)).collect();
+    }
+}
+
+/// The raw lines that a container should have from us.
+pub(super) fn raw(desired: &Desired<'_>, version: Version) -> Vec<RawLine> {
+    const PROFILE: &str = "lxc.apparmor.profile";
+    let container = desired.container;
+    let mut lines: Vec<RawLine> =
+        container.lxc_options.iter().map(|option| RawLine::new(&option.key, &option.value)).collect();
+    // `unconfined` has always meant: no line for a profile.
+    let profile = container.apparmor_profile.as_deref().filter(|profile| *profile != "unconfined");
+    if let (Some(profile), false) = (profile, lines.iter().any(|line| line.key == PROFILE)) {
+        lines.push(RawLine::new(PROFILE, profile));
+    }
+    if !version.has_device_entries() {
+        lines.extend(devices::raw_lines(&desired.devices));
+    }
+    lines
+}
+
+/// What we have given a container that is as desired.
+pub(super) fn given(desired: &Desired<'_>, version: Version) -> Record {
+    let container = desired.container;
+    Record {
+        raw: raw(desired, version).into_iter().collect(),
+        devices: desired.devices.iter().map(|node| node.path.display().to_string()).collect(),
+        mounts: container.mounts.iter().map(|mount| mount.container_path.display().to_string()).collect(),
+        ..Record::default()
+    }
+}
+
+/// Whether a change that waits for the next start is one that the configuration decides.
+pub(super) fn is_ours(key: &str, container: &Container) -> bool {
+    plain(container).iter().any(|(ours, _)| *ours == key)
+        || (key == "net0" && container.network.is_some())
+        || ["mp", "dev"].iter().any(|word| index_of(key, word).is_some())
+}
+
+/// The keys with one value.
+fn plain(container: &Container) -> Vec<(&'static str, String)> {
+    let mut keys = vec![("hostname", container.name.clone())];
+    keys.extend(container.memory_mb.map(|mb| ("memory", mb.to_string())));
+    keys.extend(container.swap_mb.map(|mb| ("swap", mb.to_string())));
+    keys.extend(container.cores.map(|cores| ("cores", cores.to_string())));
+    let servers = container.network.iter().flat_map(|network| &network.nameservers);
+    let servers: Vec<String> = servers.map(ToString::to_string).collect();
+    if !servers.is_empty() {
+        keys.push(("nameserver", servers.join(" ")));
+    }
+    let features: Vec<&str> = container
+        .pct_options
+        .iter()
+        .map(String::as_str)
+        .filter(|option| !(container.apparmor_manages_nesting && *option == "nesting=1"))
+        .collect();
+    if !features.is_empty() {
+        keys.push(("features", features.join(",")));
+    }
+    keys.push(("onboot", u8::from(container.start_at_boot).to_string()));
+    // The operators' scripts have always said the same delay for the way up and the way down.
+    let order = container.boot_order.map(|order| format!("order={order}"));
+    let delay = container.boot_delay.map(|delay| format!("up={delay},down={delay}"));
+    let startup: Vec<String> = order.into_iter().chain(delay).collect();
+    if !startup.is_empty() {
+        keys.push(("startup", startup.join(",")));
+    }
+    keys
+}
+
+/// Whether a key says what it should.
+fn says(current: Option<&str>, key: &str, wanted: &str) -> bool {
+    match (current, key) {
+        (current, "onboot") => current.is_some_and(is_on) == is_on(wanted),
+        (Some(current), "features" | "startup") => property::same(current, wanted),
+        (Some(current), "nameserver") => {
+            let words = |text: &str| {
+                text.split([' ', ',', ';']).filter(|it| !it.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+            };
+            words(current) == words(wanted)
+        }
+        (current, _) => current == Some(wanted),
+    }
+}
+
+/// `net0`, where it does not say what it should. A hardware address that the configuration does not name stays.
+fn interface(container: &Container, current: Option<&str>) -> Option<(String, String)> {
+    let network = container.network.as_ref()?;
+    let ours = interface_parts(network, container);
+    let current = current.unwrap_or_default();
+    let there = property::parts(current, "");
+    let gateway_is_there = there.contains_key("gw");
+    let right = ours.iter().all(|(key, value)| there.get(*key).is_some_and(|it| it.eq_ignore_ascii_case(value)));
+    if right && (network.gateway.is_some() || !gateway_is_there) {
+        return None;
+    }
+    let gone: &[&str] = if network.gateway.is_none() { &["gw"] } else { &[] };
+    Some(("net0".to_owned(), property::merged(current, &ours, gone)))
+}
+
+fn interface_parts(network: &Network, container: &Container) -> Vec<(&'static str, String)> {
+    let mut parts = vec![("name", network.interface.clone()), ("bridge", network.bridge.clone())];
+    parts.push(("ip", network.address.to_string()));
+    // With DHCP the gateway comes from there, and `pct` refuses to be told another.
+    let gateway = network.gateway.filter(|_| matches!(network.address, Address::Static { .. }));
+    parts.extend(gateway.map(|gateway| ("gw", gateway.to_string())));
+    parts.extend(container.mac_address.map(|address| ("hwaddr", address.to_string())));
+    parts
+}
+
+/// N of `mpN`.
+pub(super) fn index_of(key: &str, word: &str) -> Option<u32> {
+    key.strip_prefix(word)?.parse().ok()
+}
+
+/// The keys of this kind that are not taken, from the lowest on; Proxmox VE has 256 of each.
+pub(super) fn free_keys(word: &'static str, current: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
+    let taken: BTreeSet<u32> = current.keys().filter_map(|key| index_of(key, word)).collect();
+    (0..256).filter(move |index| !taken.contains(index)).map(move |index| format!("{word}{index}"))
+}
+
+fn same_path(left: &str, right: &str) -> bool {
+    std::path::Path::new(left) == std::path::Path::new(right)
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

@@ -1,0 +1,113 @@
+//! `storage.cfg`: the storage pools of a Proxmox VE host, as far as a container's making depends on them. Pure.
+
+use std::path::{Path, PathBuf};
+
+/// One storage pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Storage {
+    /// Its type: `dir`, `zfspool`, `lvmthin`.
+    pub(super) kind: String,
+    /// Its name.
+    pub(super) name: String,
+    properties: Vec<(String, String)>,
+}
+
+impl Storage {
+    fn property(&self, key: &str) -> Option<&str> {
+        self.properties.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the operator has switched it off.
+    pub(super) fn is_disabled(&self) -> bool {
+        self.property("disable").is_some_and(|value| value != "0")
+    }
+
+    /// Whether roots of containers may lie in it, as far as it says.
+    pub(super) fn takes_containers(&self) -> bool {
+        self.property("content").is_none_or(|content| content.split(',').any(|it| it.trim() == "rootdir"))
+    }
+
+    /// Whether containers in it can have snapshots: those in raw files and on plain LVM cannot.
+    pub(super) fn has_snapshots(&self) -> bool {
+        !["dir", "nfs", "cifs", "glusterfs", "cephfs", "lvm", "iscsi", "iscsidirect"].contains(&self.kind.as_str())
+    }
+
+    /// Where a template of it lies: `local:vztmpl/NAME` in `template/cache`. Unknown for pools that are no directory.
+    pub(super) fn template(&self, name: &str) -> Option<PathBuf> {
+        let path = match (self.property("path"), self.kind.as_str()) {
+            (Some(path), _) => PathBuf::from(path),
+            (None, "nfs" | "cifs" | "cephfs" | "glusterfs") => Path::new("/mnt/pve").join(&self.name),
+            (None, _) => return None,
+        };
+        Some(path.join("template/cache").join(name))
+    }
+}
+
+/// The pools of a `storage.cfg`. `local` is always among them, as Proxmox VE itself has it.
+pub(super) fn pools(text: &str) -> Vec<Storage> {
+    let mut pools: Vec<Storage> = Vec::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        let indented = line.starts_with([' ', '\t']);
+        match (indented, pools.last_mut()) {
+            (true, Some(pool)) => {
+                let (key, value) = line.trim().split_once(char::is_whitespace).unwrap_or((line.trim(), ""));
+                pool.properties.push((key.to_owned(), value.trim().to_owned()));
+            }
+            _ => pools.extend(line.split_once(':').map(|(kind, name)| Storage {
+                kind: kind.trim().to_owned(),
+                name: name.trim().to_owned(),
+                properties: Vec::new(),
+            })),
+        }
+    }
+    if !pools.iter().any(|pool| pool.name == "local") {
+        let properties = vec![("path".to_owned(), "/var/lib/vz".to_owned())];
+        pools.push(Storage { kind: "dir".to_owned(), name: "local".to_owned(), properties });
+    }
+    pools
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "\
+dir: local
+	path /var/lib/vz
+	content iso,vztmpl,backup
+
+# a comment
+zfspool: tank
+        pool tank/containers
+        content images,rootdir
+        sparse 1
+
+nfs: share
+	server 10.0.0.9
+	export /srv
+	disable
+";
+
+    fn pool(name: &str) -> Storage {
+        pools(FILE).into_iter().find(|pool| pool.name == name).unwrap()
+    }
+
+    #[test]
+    fn pools_say_what_they_take_and_can() {
+        assert!(!pool("local").takes_containers() && pool("tank").takes_containers());
+        assert!(!pool("local").has_snapshots() && pool("tank").has_snapshots());
+        assert!(pool("share").is_disabled() && !pool("tank").is_disabled());
+    }
+
+    #[test]
+    fn templates_lie_in_directories_alone() {
+        assert_eq!(pool("local").template("a.tar.zst").unwrap(), Path::new("/var/lib/vz/template/cache/a.tar.zst"));
+        assert_eq!(pool("share").template("a").unwrap(), Path::new("/mnt/pve/share/template/cache/a"));
+        assert_eq!(pool("tank").template("a"), None);
+    }
+
+    #[test]
+    fn local_is_there_without_a_word() {
+        assert_eq!(pools("").iter().map(|pool| pool.name.as_str()).collect::<Vec<_>>(), ["local"]);
+    }
+}

@@ -1,0 +1,100 @@
+//! Creations that were killed or interrupted: the next run knows its own, and leaves those of others alone.
+
+use std::process::{Child, Stdio};
+
+use phoenix_nvidia::hypervisor::{Hypervisor, State};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use super::{Job, id};
+
+/// Starts the program, and gives it a signal as soon as `is_time`; waits for its end.
+#[expect(clippy::disallowed_methods, reason = "a process that is to be killed is started without a limit")]
+fn ended_when(job: &Job, words: &[&str], signal: Signal, is_time: impl Fn() -> bool) {
+    let mut program: Child = std::process::Command::new(env!("CARGO_BIN_EXE_phoenix-nvidia"))
+        .args(words)
+        .args(["--backend", "proxmox"])
+        .envs(job.world.environment())
+        .envs(job.node.environment())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !is_time() {
+        assert!(program.try_wait().unwrap().is_none(), "the program has ended before it could be ended");
+        std::thread::yield_now();
+    }
+    kill_process(Pid::from_child(&program), signal).unwrap();
+    program.wait().unwrap();
+}
+
+#[test]
+fn a_creation_that_was_killed_is_cleared_away_and_done_by_the_next_run() {
+    let job = Job::new();
+    let begun = job.node.root("tank", 901).join("usr/bin");
+    ended_when(&job, &["create", "901"], Signal::KILL, || begun.exists());
+    job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Absent));
+    job.node.calls();
+    job.run(&["create", "901"]).ok();
+    let calls: Vec<String> =
+        job.node.calls().iter().map(|call| call.split(' ').take(3).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(calls, ["pct unlock 901", "pct destroy 901", "pct create 901", "pct start 901"]);
+    assert_eq!(job.inside(901, "cat /etc/hostname"), "gpu1\n");
+    assert!(!job.node.root("tank", 901).with_file_name("subvol-901-disk-1").exists(), "the orphan is gone");
+    // A later one of the same CTID is somebody else's.
+    job.node.edit(901, |text| format!("lock: create\n{text}"));
+    job.run(&["create", "901"]).exits(9);
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_creation_that_is_interrupted_leaves_nothing() {
+    let job = Job::new();
+    let begun = job.node.root("tank", 901).join("usr/bin");
+    ended_when(&job, &["create", "901"], Signal::INT, || begun.exists());
+    assert_eq!(job.node.left(), Vec::<String>::new());
+    job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Absent));
+}
+
+#[test]
+fn a_clone_that_was_killed_frees_its_source_too() {
+    let job = Job::new();
+    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
+    job.run(&["create", "901"]).ok();
+    job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());
+    let begun = job.node.root("tank", 902).join("usr");
+    ended_when(&job, &["create", "902"], Signal::KILL, || begun.exists());
+    job.run(&["create", "902"]).ok();
+    assert_eq!(job.inside(902, "cat /etc/hostname"), "copy\n");
+    assert!(!job.node.conf(901).contains("lock"), "{}", job.node.conf(901));
+}
+
+#[test]
+fn what_somebody_else_has_begun_is_named_and_left_alone() {
+    let job = Job::new();
+    job.node.write("lxc/901.conf", "lock: create\n");
+    let said = job.run(&["create", "901"]).exits(9).stderr;
+    assert!(said.starts_with("error: container 901 is being made, and not by this program: "), "{said}");
+    assert!(said.contains("`pct unlock 901 && pct destroy 901 --destroy-unreferenced-disks 1`"), "{said}");
+    job.run(&["destroy", "--yes", "901"]).exits(9);
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+    assert_eq!(job.node.conf(901), "lock: create\n");
+}
+
+#[test]
+fn a_temporary_snapshot_of_a_running_source_goes_with_the_copy() {
+    let job = Job::new();
+    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
+    job.run(&["create", "901"]).ok();
+    job.node.calls();
+    job.run(&["create", "902"]).ok();
+    assert!(!job.node.conf(901).contains('['), "{}", job.node.conf(901));
+    assert_eq!(
+        job.node.calls()[..3],
+        [
+            "pct snapshot 901 phoenix-nvidia-clone",
+            "pct clone 901 902 --hostname copy --full 1 --snapname phoenix-nvidia-clone",
+            "pct delsnapshot 901 phoenix-nvidia-clone",
+        ]
+    );
+}

@@ -1,0 +1,129 @@
+//! What stands against a container on this node: each is told before anything is changed, with what to do.
+
+use std::time::Duration;
+
+use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::hypervisor::Hypervisor;
+use phoenix_nvidia::hypervisor::proxmox::{Node, Proxmox};
+use phoenix_nvidia::sys::cancel::Cancel;
+use serde_json::json;
+
+use super::{Job, id};
+
+#[test]
+fn what_cannot_be_had_is_told_before_anything_is_called() {
+    let job = Job::new();
+    let pool_hint = "set `storage_pool`, and `pool` of each volume, to one that `pvesm status --content rootdir` lists";
+    job.set("storage_pool", "nope");
+    assert_eq!(job.refusal(3), format!("container 901: there is no storage pool `nope` | {pool_hint}"));
+    job.set("storage_pool", "tank");
+    job.set("template", "local:vztmpl/debian-13.tar.zst");
+    assert_eq!(
+        job.refusal(3),
+        "container 901: the template `local:vztmpl/debian-13.tar.zst` does not exist | \
+         get it with `pveam update && pveam download local debian-13.tar.zst`"
+    );
+    job.set("template", "--force");
+    assert!(job.refusal(3).starts_with("container 901: `--force` names no template | "));
+    job.set("template", "local:vztmpl/debian-12.tar.zst");
+    job.set("enable_lifecycle_snapshots", true);
+    job.set("storage_pool", "local");
+    assert!(
+        job.refusal(3).starts_with("container 901: the storage pool `local` (dir) has no snapshots of containers | ")
+    );
+    job.set("enable_lifecycle_snapshots", false);
+    job.set("network_config", json!({ "name": "eth0", "bridge": "vmbrNONE", "ip": "dhcp" }));
+    assert!(job.refusal(3).starts_with("container 901: there is no bridge `vmbrNONE` on this host | "));
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_ctid_of_another_node_or_of_a_machine_is_named_and_never_touched() {
+    let job = Job::new();
+    job.node.set_guests(&json!({ "901": { "node": "pve2", "type": "lxc" }, "902": { "node": "vm", "type": "qemu" } }));
+    assert_eq!(
+        job.refusal(3),
+        "container 901 is on node `pve2` of this cluster, and this is `vm` | run the same command on `pve2`"
+    );
+    job.add(902, json!({ "name": "machine", "template": "local:vztmpl/debian-12.tar.zst" }));
+    let said = job.run(&["destroy", "--yes", "902"]).exits(3).stderr;
+    assert!(said.contains("error: 902 is a virtual machine, not a container\n"), "{said}");
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_cluster_without_quorum_and_a_host_without_proxmox_are_told() {
+    let job = Job::new();
+    job.node.write(".members", r#"{ "nodename": "vm", "cluster": { "name": "c", "nodes": 3, "quorate": 0 } }"#);
+    assert!(job.refusal(10).starts_with("node `vm` has no quorum in its cluster, so no container can be changed | "));
+    job.node.write(".members", r#"{ "nodename": "vm" }"#);
+    job.node.set_version("3.4.1");
+    assert_eq!(
+        job.refusal(10),
+        "pve-container 3.4.1 is too old for this program | upgrade Proxmox VE: pve-container 4.0.0 or later is needed"
+    );
+    job.node.set_version("");
+    assert!(job.refusal(10).starts_with("the package `pve-container` is not installed on this host | "));
+    fs_err::remove_file(job.node.pve(".vmlist")).unwrap();
+    assert!(job.run(&["status", "901"]).stdout.contains("the cluster's file system is not mounted"));
+}
+
+#[test]
+fn a_locked_container_is_waited_for_and_then_told() {
+    let job = Job::new();
+    job.run(&["create", "901"]).ok();
+    job.set("memory_mb", 640);
+    job.node.edit(901, |text| format!("lock: backup\n{text}"));
+    job.node.calls();
+    let said = job.run(&["create", "901"]).exits(9).stderr;
+    assert!(said.contains("Proxmox VE has container 901 locked: `backup`\n"), "{said}");
+    assert!(said.contains("error: container 901: Proxmox VE has it locked: `backup`\n"), "{said}");
+    assert!(said.contains("hint: wait for the task that holds it; if there is none any more, run `pct unlock 901`\n"));
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+    let (layout, node) = (Layout::new(job.world.base()), job.node.settings());
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(move || {
+            let (cancel, patience) = (Cancel::new().unwrap(), Duration::from_secs(60));
+            Proxmox::new(Node { patience, ..node }, &layout, &Deaf, &cancel).snapshot(id(901), "free")
+        });
+        job.node.edit(901, |text| text.replace("lock: backup\n", ""));
+        waiting.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn a_source_that_cannot_be_cloned_is_told_before_its_copy_is_begun() {
+    let job = Job::new();
+    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901", "unprivileged": false }));
+    job.run(&["create", "901"]).ok();
+    job.node.calls();
+    let refusal = || {
+        let said = job.run(&["create", "902"]).exits(3).stderr;
+        said.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(refusal(), "error: container 902 is to be privileged, and container 901, its source, is unprivileged");
+    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
+    job.set("template_snapshot_name", "missing");
+    assert_eq!(
+        refusal(),
+        "error: container 902 is to be cloned from the snapshot `missing` of container 901, which has no such snapshot"
+    );
+    job.node.edit(901, |text| format!("mp0: /srv/share,mp=/share\n{text}"));
+    assert_eq!(
+        refusal(),
+        "error: container 902: its source cannot be cloned, because `mp0` is a directory of the host"
+    );
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn what_somebody_else_has_made_in_the_same_moment_is_theirs() {
+    let job = Job::new();
+    // In the list of the cluster, and not in a file yet.
+    job.node.set_guests(&json!({ "901": { "node": "vm", "type": "lxc" } }));
+    assert!(job.refusal(3).contains("container 901: it exists already on node `vm`"));
+    let calls = job.node.calls();
+    assert!(calls.len() == 1 && calls[0].starts_with("pct create 901 "), "{calls:?}");
+    assert_eq!(job.node.left(), Vec::<String>::new());
+}

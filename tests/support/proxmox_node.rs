@@ -1,0 +1,138 @@
+//! A node of Proxmox VE in a world: what is `/etc/pve` there, storage pools, and the stand-in `pct`.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use phoenix_nvidia::hypervisor::proxmox::Node;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// The template of every node, as `pct` calls it.
+pub const TEMPLATE: &str = "local:vztmpl/debian-12.tar.zst";
+
+/// See the module.
+pub struct ProxmoxNode {
+    directory: PathBuf,
+}
+
+impl ProxmoxNode {
+    /// The node `vm` with a pool of files, `local`, which has the template, and one of ZFS, `tank`.
+    pub fn new(world: &World) -> Self {
+        let node = Self { directory: world.scratch("") };
+        for path in ["pve/lxc", "volumes/local/template/cache", "volumes/tank", "tools"] {
+            fs_err::create_dir_all(node.directory.join(path)).unwrap();
+        }
+        let template = node.directory.join("volumes/local/template/cache/debian-12.tar.zst");
+        fs_err::os::unix::fs::symlink(fs_err::canonicalize(world.template()).unwrap(), template).unwrap();
+        let local = node.directory.join("volumes/local");
+        let storage = format!(
+            "dir: local\n\tpath {}\n\tcontent vztmpl,rootdir\n\nzfspool: tank\n\tpool tank\n\tcontent rootdir,images\n",
+            local.display()
+        );
+        node.write("storage.cfg", &storage);
+        node.write(".members", &json!({ "nodename": "vm", "version": 0 }).to_string());
+        node.set_guests(&json!({}));
+        node.set_version("6.1.10");
+        let stand_in = stand_in_path();
+        node.write_tool(
+            "pct",
+            &format!("STAND_IN_NODE={} exec {} \"$@\"", node.directory.display(), stand_in.display()),
+        );
+        let version = node.directory.join("version");
+        node.write_tool("dpkg-query", &format!("cat {}", version.display()));
+        node
+    }
+
+    /// A file below what is `/etc/pve`.
+    pub fn pve(&self, name: &str) -> PathBuf {
+        self.directory.join("pve").join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs_err::write(self.pve(name), text).unwrap();
+    }
+
+    /// A container's file.
+    pub fn conf(&self, ctid: u32) -> String {
+        fs_err::read_to_string(self.pve(&format!("lxc/{ctid}.conf"))).unwrap()
+    }
+
+    /// Changes a container's file as an editor would.
+    pub fn edit(&self, ctid: u32, change: impl FnOnce(&str) -> String) {
+        let text = change(&self.conf(ctid));
+        let name = format!("lxc/{ctid}.conf");
+        self.write("edited", &text);
+        // As a whole: somebody may be reading it.
+        fs_err::rename(self.pve("edited"), self.pve(&name)).unwrap();
+    }
+
+    /// Guests beside those of the files: `{ "950": { "node": "pve2", "type": "lxc" } }`.
+    pub fn set_guests(&self, guests: &Value) {
+        self.write(".vmlist", &json!({ "version": 1, "ids": guests }).to_string());
+    }
+
+    /// The version of pve-container.
+    pub fn set_version(&self, version: &str) {
+        fs_err::write(self.directory.join("version"), version).unwrap();
+    }
+
+    /// The directory of a container's root.
+    pub fn root(&self, pool: &str, ctid: u32) -> PathBuf {
+        self.directory.join("volumes").join(pool).join(format!("subvol-{ctid}-disk-0"))
+    }
+
+    /// The calls of `pct` so far, with this world's paths and CTIDs told apart from the words; then none.
+    pub fn calls(&self) -> Vec<String> {
+        let path = self.directory.join("calls");
+        let text = fs_err::read_to_string(&path).unwrap_or_default();
+        let _ = fs_err::remove_file(path);
+        let directory = self.directory.display().to_string();
+        text.lines().map(|line| line.replace(directory.trim_end_matches('/'), "[world]")).collect()
+    }
+
+    /// Containers, volumes and directories of liblxc that are there.
+    pub fn left(&self) -> Vec<String> {
+        let places = ["pve/lxc", "volumes/tank", "lxc", "base/lib/proxmox"];
+        let entries =
+            places.iter().flat_map(|place| fs_err::read_dir(self.directory.join(place)).into_iter().flatten());
+        entries.map(|entry| entry.unwrap().path().display().to_string()).collect()
+    }
+
+    /// How the library is told of the node.
+    pub fn settings(&self) -> Node {
+        Node {
+            root: self.directory.join("pve"),
+            lxcpath: self.directory.join("lxc"),
+            tools: Some(self.directory.join("tools")),
+            patience: Duration::from_secs(1),
+        }
+    }
+
+    /// How the program is told of it, beside what it is told of the world.
+    pub fn environment(&self) -> [(&'static str, OsString); 2] {
+        let path = std::env::var("PATH").unwrap();
+        [
+            ("PHOENIX_PVE_ROOT", self.directory.join("pve").into_os_string()),
+            ("PATH", format!("{}:{path}", self.directory.join("tools").display()).into()),
+        ]
+    }
+
+    fn write_tool(&self, name: &str, script: &str) {
+        let path = self.directory.join("tools").join(name);
+        fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+/// Where cargo puts the example `stand_in_pct`.
+fn stand_in_path() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let profile = program.ancestors().find(|path| path.join("examples").is_dir()).unwrap_or(Path::new("target/debug"));
+    let path = profile.join("examples/stand_in_pct");
+    assert!(path.exists(), "`{}` is missing: `cargo build --example stand_in_pct` makes it", path.display());
+    path
+}
