@@ -29,6 +29,7 @@ mod job;
 mod plain_lxc;
 mod printed;
 mod store;
+mod the_loader_cache;
 mod the_pretended_host;
 mod the_run_file_builder;
 mod the_stand_in_installer;
