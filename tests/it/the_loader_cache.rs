@@ -93,6 +93,24 @@ fn without_kernels(lines: &BTreeSet<String>) -> BTreeSet<String> {
 }
 
 #[test]
+fn a_cache_with_the_older_table_in_front_is_read() {
+    let root = tempfile::tempdir().unwrap();
+    fs_err::create_dir_all(root.path().join("usr/lib")).unwrap();
+    fs_err::create_dir_all(root.path().join("etc")).unwrap();
+    fs_err::write(root.path().join("usr/lib/libcuda.so.1"), shared_object("libcuda.so.1", 0)).unwrap();
+    // What glibc before 2.32 writes unless it is told otherwise.
+    let arguments = ["-c".as_ref(), "compat".as_ref(), "-r".as_ref(), root.path().as_os_str()];
+    Ran::of("ldconfig", &arguments, &[]).ok();
+    let (theirs, ours) = (root.path().join("etc/ld.so.cache"), root.path().join("ours"));
+    let bytes = fs_err::read(&theirs).unwrap();
+    assert!(bytes.starts_with(b"ld.so-1.7.0"));
+    let cache = LoaderCache::parse(&bytes).unwrap();
+    assert_eq!(cache.libraries().next().unwrap().path(), Path::new("/usr/lib/libcuda.so.1"));
+    fs_err::write(&ours, cache.to_bytes().unwrap()).unwrap();
+    assert_eq!(libraries(&ours), libraries(&theirs));
+}
+
+#[test]
 fn a_program_in_a_container_finds_a_library_that_only_our_cache_knows() {
     let world = World::new();
     let ctid = world.ctid();
