@@ -19,7 +19,8 @@ pub(crate) struct Cost {
     written: u64,
     /// The most that was in use on the file system beyond what was before.
     space: u64,
-    /// The largest resident set of the command's process (`VmHWM`, as `ru_maxrss`), without its children.
+    /// The largest resident set of the command's process (`VmHWM`, as `ru_maxrss`), without its children; zero where
+    /// that means nothing.
     pub(crate) memory: u64,
 }
 
@@ -59,13 +60,13 @@ impl Cost {
             format!("{:.0} | {share}", as_megabytes(value))
         };
         format!(
-            "| {:.2} | {} | {} | {} | {} | {:.0} |\n",
+            "| {:.2} | {} | {} | {} | {} | {} |\n",
             self.seconds,
             of(self.seconds, runfile.map(|cost| cost.seconds)),
             of(self.seconds, copy.map(|cost| cost.seconds)),
             bytes(self.written, runfile.map(|cost| cost.written)),
             bytes(self.space, runfile.map(|cost| cost.space)),
-            as_megabytes(self.memory)
+            if self.memory > 0 { format!("{:.0}", as_megabytes(self.memory)) } else { String::new() }
         )
     }
 }

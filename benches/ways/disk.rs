@@ -23,7 +23,7 @@ impl Disk {
         fs_err::File::create(&image).unwrap().set_len(SIZE).unwrap();
         fs_err::create_dir(&mounted).unwrap();
         let image = image.to_str().unwrap();
-        said("mkfs", &["-t", kind, quiet(kind), image])?;
+        said(&format!("mkfs.{kind}"), &[quiet(kind), image])?;
         said("mount", &["-o", "loop", image, mounted.to_str().unwrap()])?;
         let device = said("findmnt", &["-n", "-o", "SOURCE", mounted.to_str().unwrap()])?;
         let device = device.trim().trim_start_matches("/dev/").to_owned();
@@ -51,7 +51,8 @@ impl Disk {
         text.split_whitespace().nth(6).unwrap().parse::<u64>().unwrap() * SECTOR
     }
 
-    /// How many bytes are in use, with those that wait for their place on the disk.
+    /// How many bytes are in use, with those that wait for their place on the disk. btrfs counts what was freed and
+    /// taken only when it commits, so its peaks are too low.
     pub(crate) fn used(&self) -> u64 {
         let space = rustix::fs::statvfs(self.directory()).unwrap();
         (space.f_blocks - space.f_bfree) * space.f_frsize
