@@ -6,6 +6,7 @@ mod fixture;
 mod kills;
 mod lifecycle;
 mod mistakes;
+mod native;
 mod parallel;
 mod process;
 mod surroundings;
