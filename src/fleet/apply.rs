@@ -53,7 +53,8 @@ impl Fleet<'_> {
         Ok(reports)
     }
 
-    /// Installs the driver alone, in containers that exist; one that is stopped is started for it and stopped again.
+    /// Installs the driver alone, in containers that exist; one that is stopped is started for it and stopped again
+    /// where the way or the verification needs that.
     pub fn install(&self, ids: &[ContainerId], require_live: bool) -> Vec<ContainerReport> {
         self.each(ids, |container, report| {
             let driver = wanted_driver(container)?;
@@ -72,6 +73,9 @@ impl Fleet<'_> {
                 self.site(container.id).require_running()?;
                 return install_and_verify(report);
             }
+            if !driver.way().needs_a_running_container() && !require_live {
+                return install_and_verify(report);
+            }
             let installed = self.step(container, &Step::Start, report).and_then(|()| install_and_verify(report));
             let stopped = self.step(container, &Step::StopAgain, report);
             installed.and(stopped)
@@ -80,7 +84,10 @@ impl Fleet<'_> {
 
     /// Verifies the driver of running containers.
     pub fn verify(&self, ids: &[ContainerId], require_live: bool) -> Vec<ContainerReport> {
-        self.each(ids, |container, report| self.verify_into(container, require_live, report))
+        self.each(ids, |container, report| {
+            self.site(container.id).require_running()?;
+            self.verify_into(container, require_live, report)
+        })
     }
 
     /// Takes the driver out of containers.
@@ -239,13 +246,18 @@ impl Fleet<'_> {
         verification.into_result(&self.site(container.id), require_live).map(|_| ())
     }
 
-    /// The verification of a running container.
+    /// The verification of a container; of one that is stopped, the files alone.
     pub(super) fn verification(&self, container: &Container) -> Result<Verification> {
         let wanted = &wanted_driver(container)?.version;
         let Passthrough { devices, gpus, .. } = passthrough(container, self.host)?;
         let host = self.host.loaded.as_ref();
         let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.cancel));
-        verify::verify(&self.site(container.id), &Expectation { wanted, host, on_disk, devices: &devices, gpus })
+        let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus };
+        let site = self.site(container.id);
+        match self.hypervisor.state(container.id)? {
+            State::Stopped => verify::verify_files(&site, &expected),
+            _ => verify::verify(&site, &expected),
+        }
     }
 
     fn run_feature(&self, id: ContainerId, feature: &str, script: &Path) -> Result<()> {
@@ -262,7 +274,13 @@ impl Fleet<'_> {
 
     /// A new container of an old number must not inherit what the host remembers of the old one.
     fn forget(&self, id: ContainerId) -> Result<()> {
-        for path in [self.layout.receipt(id), self.layout.container_record(id), self.layout.installer_log(id)] {
+        let paths = [
+            self.layout.receipt(id),
+            self.layout.intent(id),
+            self.layout.container_record(id),
+            self.layout.installer_log(id),
+        ];
+        for path in paths {
             if path.exists() {
                 atomic::remove_if_there(&path)?;
             }

@@ -3,7 +3,7 @@
 use crate::config::{Container, WantedDriver, Way};
 use crate::error::Result;
 use crate::hypervisor::Desired;
-use crate::install::{presence, runfile};
+use crate::install::{native, presence, runfile};
 use crate::store::Tree;
 
 use super::passthrough::passthrough;
@@ -37,7 +37,8 @@ impl Fleet<'_> {
         }
         match driver.way() {
             Way::Runfile => runfile::install(&site, &self.cache.ensure(&request(driver))?)?,
-            way @ (Way::Installer | Way::Native | Way::Shared) => {
+            Way::Native => native::install(&site, &self.extracted(driver)?, driver.profile())?,
+            way @ (Way::Installer | Way::Shared) => {
                 let _tree = self.extracted(driver)?;
                 return Err(crate::error::Error::new(
                     crate::error::Kind::Configuration,

@@ -1,10 +1,13 @@
 //! The driver inside one container: put there, found there, verified there, taken out again.
 
+pub mod native;
+pub mod placed;
 pub mod preflight;
 pub mod presence;
 pub mod receipt;
 pub mod runfile;
 mod scratch;
+mod target;
 pub mod uninstall;
 pub mod verify;
 

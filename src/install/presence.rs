@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::sys::rootfs::Rootfs;
 
 use super::receipt::{self, Receipt};
-use super::{LIBRARY_DIRECTORIES, Site};
+use super::{LIBRARY_DIRECTORIES, Site, placed};
 
 // The log of a full driver has about 400 lines.
 const BACKUP_LOG_LIMIT: u64 = 4 << 20;
@@ -70,6 +70,9 @@ pub fn observe(site: &Site<'_>, rootfs: &Rootfs) -> Result<Presence> {
     let versions = library_versions(rootfs)?;
     let incomplete =
         |versions: BTreeSet<DriverVersion>, why: &str| Presence::Incomplete { versions, why: why.to_owned() };
+    if placed::is_interrupted(site)? {
+        return Ok(incomplete(versions, "a change of it did not come to its end"));
+    }
     if let Some(receipt) = receipt::load(site, rootfs)? {
         return judge_by_receipt(rootfs, &receipt, versions);
     }

@@ -18,6 +18,7 @@ use crate::sys::command::{Output, last_lines};
 use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
 
+use super::placed::{self, Change};
 use super::preflight::{self, Needs, Ready};
 use super::receipt::{self, InstalledFile, InstalledLink, Receipt};
 use super::scratch::{self, Scratch};
@@ -54,6 +55,10 @@ fn install_into(site: &Site<'_>, rootfs: &Rootfs, init: u32, run_file: &Verified
     let path = format!("{}/{}", scratch.path(), file_name(run_file));
     copy_in(site, rootfs, run_file, &path)?;
     put_stand_ins(rootfs, scratch.path(), &ready)?;
+    // What was placed from outside is taken out from outside: it may have no `nvidia-uninstall`.
+    if placed::is_placed(site, rootfs)? {
+        Change::begin(site, rootfs)?.take_out()?;
+    }
     receipt::remove(site, rootfs)?;
     // The log of an earlier installation would speak for this one, should it end before it writes its own.
     rootfs.remove(installer::LOG)?;
@@ -224,8 +229,8 @@ fn take_stock(site: &Site<'_>, rootfs: &Rootfs, run_file: &VerifiedRunFile) -> R
     for entry in log.entries {
         let found = rootfs.look(&entry.path().to_string_lossy())?;
         match (entry, found) {
-            (Entry::File { path }, Some(Found::File { size, .. })) => files.push(InstalledFile { path, size }),
-            (Entry::File { path }, _) => return Err(lied(format!("`{}` is not there", path.display()))),
+            (Entry::File { path, .. }, Some(Found::File { size, .. })) => files.push(InstalledFile { path, size }),
+            (Entry::File { path, .. }, _) => return Err(lied(format!("`{}` is not there", path.display()))),
             // `ldconfig` removes links that lead nowhere, such as libGL.so.1 where glvnd was not installed.
             (Entry::Link { path, target }, Some(Found::Link(there))) if there == target => {
                 links.push(InstalledLink { path, target })

@@ -7,6 +7,7 @@ mod fleet;
 mod kills;
 mod lifecycle;
 mod mistakes;
+mod native;
 mod parallel;
 mod process;
 mod surroundings;
