@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Way;
+use crate::config::{Layout, Way};
+use crate::container_id::ContainerId;
 use crate::driver::backup_log::plain_path;
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256};
 use crate::error::{Error, Kind, Result};
+use crate::store::ImageName;
 use crate::sys::atomic;
 use crate::sys::rootfs::{Found, Rootfs};
 
@@ -93,6 +95,11 @@ impl Receipt {
         (receipt.format <= FORMAT && plain).then_some(receipt)
     }
 
+    /// The image that the container sees; none where the driver's files are its own.
+    pub fn image(&self) -> Option<ImageName> {
+        (self.way == Way::Shared).then(|| ImageName::placed(self.version.clone(), self.profile))
+    }
+
     /// What of it is no longer in the container as it was: the first ten paths.
     ///
     /// # Errors
@@ -120,17 +127,47 @@ impl Receipt {
 /// # Errors
 /// The host's file is there and cannot be read.
 pub fn load(site: &Site<'_>, rootfs: &Rootfs) -> Result<Option<Receipt>> {
-    match fs_err::read(site.layout.receipt(site.id)) {
-        Ok(bytes) => {
-            if let Some(receipt) = Receipt::parse(&bytes) {
-                return Ok(Some(receipt));
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
+    if let Some(receipt) = of_host(site.layout, site.id)? {
+        return Ok(Some(receipt));
     }
     // What a container says of itself is believed no further than looking whether those files are there.
     Ok(rootfs.read(&in_container(), LIMIT).ok().flatten().as_deref().and_then(Receipt::parse))
+}
+
+/// The host's receipt of a container; none when there is none that can be read.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn of_host(layout: &Layout, id: ContainerId) -> Result<Option<Receipt>> {
+    match fs_err::read(layout.receipt(id)) {
+        Ok(bytes) => Ok(Receipt::parse(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The host's receipts of all containers.
+///
+/// # Errors
+/// One of them cannot be read: it might be of any driver, and its container might need that.
+pub fn all(layout: &Layout) -> Result<Vec<Receipt>> {
+    let directory = match fs_err::read_dir(layout.receipts()) {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut receipts = Vec::new();
+    for entry in directory {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        receipts.push(Receipt::parse(&fs_err::read(&path)?).ok_or_else(|| {
+            Error::new(Kind::Host, format!("`{}` is damaged, or of a later release", path.display()))
+                .hint("remove it if its container is gone, or install the container's driver again")
+        })?);
+    }
+    Ok(receipts)
 }
 
 /// Writes both copies.

@@ -6,5 +6,6 @@ pub mod command;
 pub mod http;
 pub mod idmap;
 pub mod lock;
+pub mod mount;
 pub mod processes;
 pub mod rootfs;
