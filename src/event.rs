@@ -12,7 +12,7 @@ pub enum Activity {
     Verify,
     /// Bytes unpacked from a run file into the store.
     Extract,
-    /// Bytes of a run file written into a container.
+    /// Bytes of a run file, or of an extracted driver, written into a container.
     Copy,
     /// Files that the installer unpacked in a container.
     Install,

@@ -115,6 +115,11 @@ impl Layout {
         self.receipts().join(format!("{container}.json"))
     }
 
+    /// What is being changed in a container right now; it stays when that is interrupted.
+    pub fn intent(&self, container: ContainerId) -> PathBuf {
+        self.base.join(format!("lib/intents/{container}.json"))
+    }
+
     /// What the host remembers of a container beside the receipt.
     pub fn container_record(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/containers/{container}.json"))

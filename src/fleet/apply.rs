@@ -227,7 +227,13 @@ impl Fleet<'_> {
 
     /// A new container of an old number must not inherit what the host remembers of the old one.
     fn forget(&self, id: ContainerId) -> Result<()> {
-        for path in [self.layout.receipt(id), self.layout.container_record(id), self.layout.installer_log(id)] {
+        let paths = [
+            self.layout.receipt(id),
+            self.layout.intent(id),
+            self.layout.container_record(id),
+            self.layout.installer_log(id),
+        ];
+        for path in paths {
             if path.exists() {
                 atomic::remove_if_there(&path)?;
             }

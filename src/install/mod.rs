@@ -1,5 +1,6 @@
 //! The driver inside one container: put there, found there, verified there, taken out again.
 
+pub mod placed;
 pub mod preflight;
 pub mod presence;
 pub mod receipt;

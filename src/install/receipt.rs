@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Layout, Way};
 use crate::container_id::ContainerId;
-use crate::driver::backup_log::plain_path;
+use crate::driver::backup_log::{BackedUp, plain_path};
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256};
 use crate::error::{Error, Kind, Result};
@@ -43,6 +43,12 @@ pub struct Receipt {
     pub files: Vec<InstalledFile>,
     /// The symbolic links.
     pub links: Vec<InstalledLink>,
+    /// The directories that were made for it and go with it when they are empty; NVIDIA's installer lists its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<PathBuf>,
+    /// What was in the way and comes back; NVIDIA's installer lists its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backed_up: Vec<BackedUp>,
 }
 
 /// A file of the driver.
@@ -83,6 +89,8 @@ impl Receipt {
             written_by: concat!("phoenix-nvidia ", env!("CARGO_PKG_VERSION")).to_owned(),
             files,
             links,
+            directories: Vec::new(),
+            backed_up: Vec::new(),
         }
     }
 
@@ -91,7 +99,8 @@ impl Receipt {
         let receipt: Self = serde_json::from_slice(bytes).ok()?;
         let files = receipt.files.iter().map(|file| &file.path);
         let links = receipt.links.iter().map(|link| &link.path);
-        let plain = files.chain(links).all(|path| path.to_str().and_then(plain_path).is_some());
+        let others = receipt.directories.iter().chain(receipt.backed_up.iter().map(|original| &original.path));
+        let plain = files.chain(links).chain(others).all(|path| path.to_str().and_then(plain_path).is_some());
         (receipt.format <= FORMAT && plain).then_some(receipt)
     }
 

@@ -224,8 +224,8 @@ fn take_stock(site: &Site<'_>, rootfs: &Rootfs, run_file: &VerifiedRunFile) -> R
     for entry in log.entries {
         let found = rootfs.look(&entry.path().to_string_lossy())?;
         match (entry, found) {
-            (Entry::File { path }, Some(Found::File { size, .. })) => files.push(InstalledFile { path, size }),
-            (Entry::File { path }, _) => return Err(lied(format!("`{}` is not there", path.display()))),
+            (Entry::File { path, .. }, Some(Found::File { size, .. })) => files.push(InstalledFile { path, size }),
+            (Entry::File { path, .. }, _) => return Err(lied(format!("`{}` is not there", path.display()))),
             // `ldconfig` removes links that lead nowhere, such as libGL.so.1 where glvnd was not installed.
             (Entry::Link { path, target }, Some(Found::Link(there))) if there == target => {
                 links.push(InstalledLink { path, target })

@@ -3,12 +3,8 @@
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
-use crc::{Crc, Table};
-
 use crate::driver::Sha256;
-
-// Sixteen lanes: the default table of one is seven times slower.
-static MPEG_2: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&crc::CRC_32_MPEG_2);
+use crate::driver::backup_log::Sum;
 
 /// The sums of one file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,17 +17,15 @@ pub(super) struct Sums {
 /// The sums of one file as its bytes come.
 pub(super) struct Digest {
     sha256: ring::digest::Context,
-    crc: crc::Digest<'static, u32, Table<16>>,
-    is_empty: bool,
+    crc: Sum,
 }
 
 impl Digest {
     pub(super) fn new() -> Self {
-        Self { sha256: ring::digest::Context::new(&ring::digest::SHA256), crc: MPEG_2.digest(), is_empty: true }
+        Self { sha256: ring::digest::Context::new(&ring::digest::SHA256), crc: Sum::new() }
     }
 
     pub(super) fn update(&mut self, bytes: &[u8]) {
-        self.is_empty &= bytes.is_empty();
         self.sha256.update(bytes);
         self.crc.update(bytes);
     }
@@ -39,8 +33,7 @@ impl Digest {
     pub(super) fn finish(self) -> Sums {
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.sha256.finish().as_ref());
-        let crc = if self.is_empty { 0 } else { self.crc.finalize() };
-        Sums { sha256: Sha256::from_bytes(sha256), crc }
+        Sums { sha256: Sha256::from_bytes(sha256), crc: self.crc.finish() }
     }
 }
 

@@ -59,6 +59,16 @@ impl IdMap {
         outside(&self.groups, inside)
     }
 
+    /// The container's number for a user of the host; `None` when the map does not cover it.
+    pub fn user_inside(&self, outside: u32) -> Option<u32> {
+        inside(&self.users, outside)
+    }
+
+    /// The container's number for a group of the host; `None` when the map does not cover it.
+    pub fn group_inside(&self, outside: u32) -> Option<u32> {
+        inside(&self.groups, outside)
+    }
+
     /// The ranges of the users.
     pub fn users(&self) -> &[Range] {
         &self.users
@@ -82,6 +92,12 @@ fn outside(ranges: &[Range], inside: u32) -> Option<u32> {
     range.outside.checked_add(inside - range.inside)
 }
 
+fn inside(ranges: &[Range], outside: u32) -> Option<u32> {
+    let range =
+        ranges.iter().find(|range| outside.checked_sub(range.outside).is_some_and(|offset| offset < range.count))?;
+    range.inside.checked_add(outside - range.outside)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +110,11 @@ mod tests {
             (Some(100_000), Some(100_999), Some(1000), None)
         );
         assert_eq!(map.group(65_535), Some(165_535));
+        assert_eq!(
+            (map.user_inside(100_999), map.user_inside(1000), map.user_inside(0)),
+            (Some(999), Some(1000), None)
+        );
+        assert_eq!(map.group_inside(165_535), Some(65_535));
         assert!(!map.is_identity());
     }
 

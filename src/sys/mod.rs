@@ -3,6 +3,7 @@
 pub mod atomic;
 pub mod cancel;
 pub mod command;
+pub mod directory;
 pub mod http;
 pub mod idmap;
 pub mod lock;

@@ -17,6 +17,7 @@ use pathrs::{Root, error::ErrorKind as PathErrorKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, StatVfsMountFlags, Uid};
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::directory::Directory;
 use crate::sys::idmap::IdMap;
 
 /// A handle on a container's root. Paths are the container's, absolute or relative to its root.
@@ -93,21 +94,26 @@ impl Rootfs {
     /// The path cannot be looked up.
     pub fn look(&self, path: &str) -> Result<Option<Found>> {
         let Some(handle) = self.missing_is_none(path, self.root.resolve_nofollow(path))? else { return Ok(None) };
-        let stat = self.stat(path, &handle)?;
-        Ok(Some(match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Found::File { size: stat.st_size as u64, mode: stat.st_mode & 0o7777 },
-            FileType::Directory => Found::Directory,
-            FileType::Symlink => {
-                let target = rustix::fs::readlinkat(&handle, "", Vec::new())
-                    .map_err(|error| self.failed(path, "read", error))?;
-                Found::Link(PathBuf::from(OsString::from_vec(target.into_bytes())))
-            }
-            FileType::CharacterDevice => Found::CharacterDevice {
-                major: rustix::fs::major(stat.st_rdev),
-                minor: rustix::fs::minor(stat.st_rdev),
-            },
-            _ => Found::Other,
-        }))
+        let link = || {
+            let target = rustix::fs::readlinkat(&handle, "", Vec::new());
+            let target = target.map_err(|error| self.failed(path, "read", error))?;
+            Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+        };
+        Found::of(&self.stat(path, &handle)?, link).map(Some)
+    }
+
+    /// Holds a directory open, to work on what is in it by bare names; `None` when there is none.
+    ///
+    /// # Errors
+    /// Something on the way is a symbolic link, or the file system refused.
+    pub fn directory(&self, path: &str) -> Result<Option<Directory<'_>>> {
+        match self.open_without_links(path) {
+            Ok(place) => Ok(Some(Directory::new(self, place, path))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(self
+                .failed(path, "reached without symbolic links", error)
+                .hint("look at it from inside the container; where a symbolic link leads is not believed, on purpose")),
+        }
     }
 
     /// Whether a regular file that may be executed lies at `path`; symbolic links are followed inside the root.
@@ -317,20 +323,22 @@ impl Rootfs {
 
     fn open_parent_without_links<'path>(&self, path: &'path str) -> rustix::io::Result<(File, &'path str)> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let parent = if parent.is_empty() { "/" } else { parent };
-        let flags = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_CLOEXEC;
-        let strict = self.root.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
-        let opened = strict.open_subpath(parent, flags).map_err(|error| errno(&error))?;
-        Ok((opened, name))
+        Ok((self.open_without_links(if parent.is_empty() { "/" } else { parent })?, name))
     }
 
-    fn own(&self, file: impl AsFd) -> rustix::io::Result<()> {
-        let (user, group) = self.owner()?;
+    fn open_without_links(&self, directory: &str) -> rustix::io::Result<File> {
+        let flags = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_CLOEXEC;
+        let strict = self.root.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
+        strict.open_subpath(directory, flags).map_err(|error| errno(&error))
+    }
+
+    pub(super) fn own(&self, file: impl AsFd) -> rustix::io::Result<()> {
+        let (user, group) = self.owner(0, 0)?;
         rustix::fs::fchown(file, Some(user), Some(group))
     }
 
-    fn owner(&self) -> rustix::io::Result<(Uid, Gid)> {
-        match (self.idmap.user(0), self.idmap.group(0)) {
+    pub(super) fn owner(&self, user: u32, group: u32) -> rustix::io::Result<(Uid, Gid)> {
+        match (self.idmap.user(user), self.idmap.group(group)) {
             (Some(user), Some(group)) => Ok((Uid::from_raw(user), Gid::from_raw(group))),
             _ => Err(rustix::io::Errno::OVERFLOW),
         }
@@ -349,7 +357,12 @@ impl Rootfs {
         }
     }
 
-    fn failed(&self, path: &str, what: &str, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    pub(super) fn failed(
+        &self,
+        path: &str,
+        what: &str,
+        error: impl std::error::Error + Send + Sync + 'static,
+    ) -> Error {
         Error::new(Kind::Host, format!("{}: `{path}` could not be {what}", self.name)).caused_by(error)
     }
 }

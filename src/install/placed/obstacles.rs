@@ -1,0 +1,130 @@
+//! What is in the way of an installation and belongs to nobody whom we may replace: it is set aside, and comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::driver::backup_log::{BackedUp, Original, plain_path};
+use crate::error::{Error, Kind, Result};
+use crate::sys::rootfs::Found;
+
+use super::former::sum_of;
+use super::{Change, INSTALLERS_DIRECTORY, Installation, LARGEST, Obstacles, gone, name_of};
+
+const NAMES_LIMIT: usize = 100_000;
+/// The installer's first number of an original.
+const FIRST_NUMBER: u32 = 100;
+/// Where an older driver's libraries are looked for, beside the directories that this one goes to.
+const SEARCHED: [&str; 3] = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"];
+
+/// Something in the way.
+#[derive(Debug, Clone)]
+pub(super) struct Obstacle {
+    /// Where it really lies.
+    pub(super) path: String,
+    /// What it is, and where it will be kept.
+    pub(super) original: BackedUp,
+    /// A new file takes its name; or else it would only be found in the new one's stead.
+    pub(super) is_replaced: bool,
+}
+
+/// What is in the way: files with a destination's name, and libraries of the same name with other versions.
+///
+/// NVIDIA's installer also sets aside what lies anywhere below `/usr/lib`; the loader finds nothing there.
+///
+/// # Errors
+/// One of them is neither a file nor a link, or cannot be kept.
+pub(super) fn find(change: &Change<'_>, wanted: &Installation<'_>) -> Result<Obstacles> {
+    let mut obstacles = Vec::new();
+    let mut number = next_number(change)?;
+    let mut destinations = BTreeSet::new();
+    for item in &wanted.items {
+        destinations.insert(item.destination.as_str());
+        if let Some(found) = change.paths.look(&item.destination)?
+            && !change.former.owns(&change.paths, &item.destination, &found)?
+        {
+            obstacles.push(obstacle(change, &item.destination, &found, true, &mut number)?);
+        }
+    }
+    for (directory, stems) in stems(wanted) {
+        let Some(open) = change.paths.directory(&directory)? else { continue };
+        for name in open.names(NAMES_LIMIT)? {
+            let path = format!("{directory}/{name}");
+            if destinations.contains(path.as_str()) || !stem_of(&name).is_some_and(|stem| stems.contains(stem)) {
+                continue;
+            }
+            // Names that cannot be written into the list are nothing that a loader is ever asked for.
+            let Some(found) = open.look(&name)?.filter(|_| plain_path(&path).is_some()) else { continue };
+            let is_library = matches!(found, Found::File { .. } | Found::Link(_));
+            if is_library && !change.former.owns(&change.paths, &path, &found)? {
+                obstacles.push(obstacle(change, &path, &found, false, &mut number)?);
+            }
+        }
+    }
+    Ok(obstacles)
+}
+
+/// Whether an original would be in the way of this installation, too.
+pub(super) fn is_in_the_way(wanted: &Installation<'_>, path: &str) -> bool {
+    let (directory, name) = path.rsplit_once('/').unwrap_or_default();
+    let is_library = || {
+        let stem = stem_of(name)?;
+        Some(stems(wanted).get(directory)?.contains(stem))
+    };
+    wanted.items.iter().any(|item| item.destination == path) || is_library() == Some(true)
+}
+
+/// The names of the libraries before `.so`, by the directories in which one of the same name would be in their way.
+fn stems<'w>(wanted: &'w Installation<'_>) -> BTreeMap<String, BTreeSet<&'w str>> {
+    let mut stems: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    for item in &wanted.items {
+        let (directory, name) = item.destination.rsplit_once('/').unwrap_or_default();
+        if let Some(stem) = stem_of(name) {
+            stems.entry(directory.to_owned()).or_default().insert(stem);
+        }
+    }
+    let all: BTreeSet<&str> = stems.values().flatten().copied().collect();
+    for directory in SEARCHED {
+        stems.entry(directory.to_owned()).or_default().extend(&all);
+    }
+    stems
+}
+
+fn stem_of(name: &str) -> Option<&str> {
+    name.split_once(".so").map(|(stem, _)| stem)
+}
+
+fn next_number(change: &Change<'_>) -> Result<u32> {
+    let names = match change.paths.directory(INSTALLERS_DIRECTORY)? {
+        Some(directory) => directory.names(NAMES_LIMIT)?,
+        None => Vec::new(),
+    };
+    let taken = names.iter().filter_map(|name| name.parse::<u32>().ok()).max();
+    Ok(taken.map_or(FIRST_NUMBER, |taken| taken.saturating_add(1).max(FIRST_NUMBER)))
+}
+
+fn obstacle(change: &Change<'_>, path: &str, found: &Found, is_replaced: bool, number: &mut u32) -> Result<Obstacle> {
+    let original = match found {
+        Found::Link(target) => Original::Link { target: target.clone() },
+        Found::File { size, .. } if *size <= LARGEST => {
+            let crc = sum_of(&change.paths, path)?.ok_or_else(|| gone(&change.site, path))?;
+            let kept = *number;
+            *number = kept.saturating_add(1);
+            Original::File { number: kept, crc }
+        }
+        Found::File { size, .. } => return Err(refused(change, path, &format!("a file of {size} bytes"))),
+        Found::Directory => return Err(refused(change, path, "a directory")),
+        Found::CharacterDevice { .. } => return Err(refused(change, path, "a device node")),
+        Found::Other => return Err(refused(change, path, "a FIFO, a socket or a block device")),
+    };
+    let (directory, name) = change.paths.parent(path)?.ok_or_else(|| gone(&change.site, path))?;
+    let owner = directory.ownership(name)?.ok_or_else(|| gone(&change.site, path))?;
+    let original = BackedUp::new(PathBuf::from(path), original, (owner.mode, owner.user, owner.group));
+    Ok(Obstacle { path: path.to_owned(), original, is_replaced })
+}
+
+fn refused(change: &Change<'_>, path: &str, what: &str) -> Error {
+    let id = change.site.id;
+    let name = name_of(path);
+    Error::new(Kind::Verification, format!("container {id}: `{path}` is {what}, in the place of the driver's `{name}`"))
+        .hint("look at it from inside the container, and move it away; nothing has been changed")
+}
