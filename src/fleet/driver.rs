@@ -3,8 +3,8 @@
 use crate::config::{Container, WantedDriver, Way};
 use crate::error::Result;
 use crate::hypervisor::Desired;
-use crate::install::{presence, runfile};
-use crate::store::Tree;
+use crate::install::{installer, presence, runfile};
+use crate::store::{Contents, Tree};
 
 use super::passthrough::passthrough;
 use super::{Fleet, request, wanted_driver};
@@ -33,7 +33,12 @@ impl Fleet<'_> {
         }
         match driver.way() {
             Way::Runfile => runfile::install(&site, &self.cache.ensure(&request(driver))?)?,
-            way @ (Way::Installer | Way::Native | Way::Shared) => {
+            Way::Installer => {
+                let tree = self.extracted(driver)?;
+                let package = self.store.image(&tree, Contents::Package)?;
+                installer::install(&site, self.store, &tree, &package)?
+            }
+            way @ (Way::Native | Way::Shared) => {
                 let _tree = self.extracted(driver)?;
                 return Err(crate::error::Error::new(
                     crate::error::Kind::Configuration,

@@ -1,5 +1,7 @@
 //! The driver inside one container: put there, found there, verified there, taken out again.
 
+pub mod installer;
+mod installer_run;
 pub mod placed;
 pub mod preflight;
 pub mod presence;

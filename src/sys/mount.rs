@@ -17,6 +17,8 @@ use crate::sys::cancel::Cancel;
 use crate::sys::command::Command;
 
 const DEADLINE: Duration = Duration::from_secs(120);
+/// Nobody but a container that means harm mounts so much on one directory.
+const MOUNTS_LIMIT: usize = 100;
 /// How the kernel marks the name of a file that was removed.
 const REMOVED: &str = " (deleted)";
 
@@ -151,6 +153,20 @@ pub fn detach(init: u32, directory: &OwnedFd, name: &str) -> Result<bool> {
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(false),
         Err(error) => Err(failed(&format!("`{name}` could not be unmounted in the container"), error)),
     }
+}
+
+/// As [`detach`], until nothing is mounted there; true when something was.
+///
+/// # Errors
+/// As [`detach`]; or somebody in the container mounts something there again and again.
+pub fn detach_all(init: u32, directory: &OwnedFd, name: &str) -> Result<bool> {
+    for count in 0..MOUNTS_LIMIT {
+        if !detach(init, directory, name)? {
+            return Ok(count > 0);
+        }
+    }
+    Err(Error::new(Kind::Verification, format!("more than {MOUNTS_LIMIT} mounts lie on `{name}` in the container"))
+        .hint("look at them from inside the container with `cat /proc/mounts`"))
 }
 
 /// Does something in the mount namespace of a container: a thread enters it, and ends with what it did.

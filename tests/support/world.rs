@@ -109,6 +109,20 @@ impl World {
         host.run(PROGRAM, arguments, &self.environment())
     }
 
+    /// Where something is mounted on this host below the base directory.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        points.filter(|point| point.starts_with(self.base())).collect()
+    }
+
+    /// How many loop devices have a file below the base directory, removed or not.
+    pub fn loop_devices(&self) -> usize {
+        let base = self.base().display().to_string();
+        let devices = fs_err::read_dir("/sys/block").unwrap().flatten().map(|it| it.path().join("loop/backing_file"));
+        devices.filter(|file| fs_err::read_to_string(file).is_ok_and(|text| text.starts_with(&base))).count()
+    }
+
     /// How the program is told where this world is.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
         [
@@ -184,6 +198,9 @@ impl Drop for World {
                 ["--lxcpath".as_ref(), lxcpath.as_ref(), "--name".as_ref(), &name, "--kill".as_ref()];
             // One that does not run cannot be stopped, and need not be.
             let _ = Ran::of("lxc-stop", &arguments, &[]);
+        }
+        for point in self.mounts() {
+            let _ = Ran::of("umount", &["--lazy".as_ref(), point.as_os_str()], &[]);
         }
         // Not `lxc-destroy`: it wants a sound configuration, and a broken one must not be left either.
     }

@@ -269,7 +269,7 @@ pub fn is_interrupted(site: &Site<'_>) -> Result<bool> {
 /// # Errors
 /// What the host knows of it cannot be read.
 pub fn is_placed(site: &Site<'_>, rootfs: &Rootfs) -> Result<bool> {
-    let placed = |receipt: Receipt| receipt.way == Way::Native;
+    let placed = |receipt: Receipt| matches!(receipt.way, Way::Native | Way::Shared);
     Ok(is_interrupted(site)? || receipt::load(site, rootfs)?.is_some_and(placed))
 }
 

@@ -3,6 +3,7 @@
 mod create;
 mod failures;
 mod fixture;
+mod installer;
 mod kills;
 mod lifecycle;
 mod mistakes;
