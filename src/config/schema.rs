@@ -125,6 +125,8 @@ struct Scalars {
     nvidia_runfile_sha256: Option<String>,
     /// Which part of the driver the container gets, where the way to install it leaves a choice.
     nvidia_driver_profile: Option<Profile>,
+    /// Whether the way `runfile` is gone where the chosen one cannot mount an image on this host or in the container.
+    nvidia_allow_fallback: Option<bool>,
 }
 
 /// The network interface of a container.

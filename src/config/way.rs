@@ -23,6 +23,11 @@ impl Way {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Runfile, Self::Installer, Self::Native, Self::Shared];
 
+    /// Whether a stopped container must be started for it, and stopped again.
+    pub fn needs_a_running_container(self) -> bool {
+        self != Self::Native
+    }
+
     /// Its name in configuration files and on the command line.
     pub fn word(self) -> &'static str {
         match self {

@@ -53,7 +53,8 @@ impl Fleet<'_> {
         Ok(reports)
     }
 
-    /// Installs the driver alone, in containers that exist; one that is stopped is started for it and stopped again.
+    /// Installs the driver alone, in containers that exist; one that is stopped is started for it and stopped again
+    /// where the way or the verification needs that.
     pub fn install(&self, ids: &[ContainerId], require_live: bool) -> Vec<ContainerReport> {
         self.each(ids, |container, report| {
             let driver = wanted_driver(container)?;
@@ -72,6 +73,9 @@ impl Fleet<'_> {
                 self.site(container.id).require_running()?;
                 return install_and_verify(report);
             }
+            if !driver.way().needs_a_running_container() && !require_live {
+                return install_and_verify(report);
+            }
             let installed = self.step(container, &Step::Start, report).and_then(|()| install_and_verify(report));
             let stopped = self.step(container, &Step::StopAgain, report);
             installed.and(stopped)
@@ -80,15 +84,21 @@ impl Fleet<'_> {
 
     /// Verifies the driver of running containers.
     pub fn verify(&self, ids: &[ContainerId], require_live: bool) -> Vec<ContainerReport> {
-        self.each(ids, |container, report| self.verify_into(container, require_live, report))
+        self.each(ids, |container, report| {
+            self.site(container.id).require_running()?;
+            self.verify_into(container, require_live, report)
+        })
     }
 
     /// Takes the driver out of containers.
     pub fn uninstall(&self, ids: &[ContainerId]) -> Vec<ContainerReport> {
         self.each(ids, |container, report| {
             let _lock = self.lock(container.id)?;
-            let outcome =
-                self.told(container.id, "uninstall the driver", || uninstall::uninstall(&self.site(container.id)));
+            let outcome = self.told(container.id, "uninstall the driver", || {
+                let outcome = uninstall::uninstall(&self.site(container.id))?;
+                self.settle_images(container)?;
+                Ok(outcome)
+            });
             match outcome? {
                 Outcome::NothingThere => {}
                 Outcome::Removed { version: Some(version) } => report.done.push(format!("uninstall driver {version}")),
@@ -106,7 +116,9 @@ impl Fleet<'_> {
             if self.hypervisor.state(id)? != State::Absent {
                 report.done.push("destroy".to_owned());
             }
-            self.told(id, "destroy", || self.hypervisor.destroy(id).and_then(|()| self.forget(id)))
+            self.told(id, "destroy", || self.hypervisor.destroy(id).and_then(|()| self.forget(id)))?;
+            self.release_images();
+            Ok(())
         })
     }
 
@@ -178,8 +190,11 @@ impl Fleet<'_> {
                 self.hypervisor.clone_from(*source, &self.desired(container)?)?;
             }
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
-            Step::Restart => self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?,
-            Step::Start => self.hypervisor.start(id)?,
+            Step::Restart => {
+                self.mount_images(id)?;
+                self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?;
+            }
+            Step::Start => self.mount_images(id).and_then(|()| self.hypervisor.start(id))?,
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
@@ -204,13 +219,18 @@ impl Fleet<'_> {
         verification.into_result(&self.site(container.id), require_live).map(|_| ())
     }
 
-    /// The verification of a running container.
+    /// The verification of a container; of one that is stopped, the files alone.
     pub(super) fn verification(&self, container: &Container) -> Result<Verification> {
         let wanted = &wanted_driver(container)?.version;
         let Passthrough { devices, gpus, .. } = passthrough(container, self.host)?;
         let host = self.host.loaded.as_ref();
         let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.cancel));
-        verify::verify(&self.site(container.id), &Expectation { wanted, host, on_disk, devices: &devices, gpus })
+        let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus };
+        let site = self.site(container.id);
+        match self.hypervisor.state(container.id)? {
+            State::Stopped => verify::verify_files(&site, &expected),
+            _ => verify::verify(&site, &expected),
+        }
     }
 
     fn run_feature(&self, id: ContainerId, feature: &str, script: &Path) -> Result<()> {

@@ -98,11 +98,11 @@ impl Fleet<'_> {
             let driver = super::wanted_driver(container)?;
             let observation = self.observe(container)?;
             let mut steps = driver_steps(driver, &observation, false);
-            if observation.state == State::Stopped {
+            if observation.state != State::Stopped {
+                self.site(*id).require_running()?;
+            } else if driver.way().needs_a_running_container() {
                 steps.insert(0, Step::Start);
                 steps.push(Step::StopAgain);
-            } else {
-                self.site(*id).require_running()?;
             }
             let notes = driver.notes.clone();
             containers.push(ContainerPlan { id: *id, name: container.name.clone(), dependency: false, steps, notes });

@@ -20,7 +20,7 @@ use super::placed::{self, Change};
 use super::preflight::Ready;
 use super::receipt::{self, InstalledFile, InstalledLink, Receipt};
 use super::scratch::Scratch;
-use super::{PROGRAM_DIRECTORIES, Site, presence};
+use super::{PROGRAM_DIRECTORIES, Site, presence, shared};
 
 // The slowest measured installation took 31 s; slow disks take longer, and one that hangs must end some day.
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -50,6 +50,8 @@ impl InstallerRun<'_> {
         if placed::is_placed(self.site, self.rootfs)? {
             Change::begin(self.site, self.rootfs)?.take_out()?;
         }
+        // The installer takes every driver below `/usr/lib` out of the way, and could not do that with a mounted one.
+        shared::unmount_all(self.rootfs, self.init)?;
         receipt::remove(self.site, self.rootfs)?;
         // The log of an earlier installation would speak for this one, should it end before it writes its own.
         self.rootfs.remove(installer::LOG)?;

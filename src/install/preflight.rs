@@ -67,7 +67,11 @@ pub(super) fn require_regular_files(rootfs: &Rootfs, paths: &[&str]) -> Result<(
     paths.iter().try_for_each(|path| rootfs.open_file(path).map(drop))
 }
 
-fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+/// That the container's programs are of the kind that the driver's libraries are made for.
+///
+/// # Errors
+/// There is no loader of glibc.
+pub(super) fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
     let loader =
         if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
     if rootfs.is_executable(loader)? {
@@ -109,11 +113,7 @@ fn has_program(rootfs: &Rootfs, program: &str) -> Result<bool> {
 
 fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'static str> {
     rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
-    let target = rootfs.space("/usr")?;
-    if target.read_only {
-        return Err(Error::new(Kind::Configuration, format!("container {}: its `/usr` is mounted read-only", site.id))
-            .hint("mount it writable for the installation"));
-    }
+    let target = require_writable(site, rootfs)?;
     let mut refusals: Vec<(String, Vec<&str>)> = Vec::new();
     for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
         // A link here could lead anywhere in the container; the other candidates will do.
@@ -137,6 +137,19 @@ fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'st
             megabytes(needs.scratch.saturating_add(needs.installed))
         ),
     ))
+}
+
+/// That `/usr` can be written; its room and rules.
+///
+/// # Errors
+/// It is mounted read-only.
+pub(super) fn require_writable(site: &Site<'_>, rootfs: &Rootfs) -> Result<Space> {
+    let usr = rootfs.space("/usr")?;
+    if usr.read_only {
+        return Err(Error::new(Kind::Configuration, format!("container {}: its `/usr` is mounted read-only", site.id))
+            .hint("mount it writable for the installation"));
+    }
+    Ok(usr)
 }
 
 /// Why a directory will not do; `None` when it will.

@@ -1,4 +1,5 @@
-//! The driver out of a container: by the installer's own uninstallation, then our own look that nothing is left.
+//! The driver out of a container, the way it came: what the host placed is taken out by the host; else NVIDIA's own
+//! uninstallation runs, and then we look that nothing is left.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,9 +8,10 @@ use std::time::Duration;
 use crate::driver::backup_log::Entry;
 use crate::driver::{DriverVersion, installer};
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::Exec;
+use crate::hypervisor::{Exec, State};
 use crate::sys::rootfs::Rootfs;
 
+use super::placed::{self, Change};
 use super::{OWN_DIRECTORY, Site, preflight, presence, receipt, scratch};
 
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -32,9 +34,18 @@ pub enum Outcome {
 /// # Errors
 /// The uninstallation fails, or leaves something behind.
 pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
-    let init = site.require_running()?;
+    let init = match site.hypervisor.state(site.id)? {
+        State::Stopped => None,
+        _ => Some(site.require_running()?),
+    };
     let rootfs = site.hypervisor.rootfs(site.id)?;
-    scratch::clear_leftovers(site, &rootfs, init)?;
+    if let Some(init) = init {
+        scratch::clear_leftovers(site, &rootfs, init)?;
+    }
+    if placed::is_placed(site, &rootfs)? {
+        return take_out(site, &rootfs);
+    }
+    site.require_running()?;
     preflight::require_regular_files(&rootfs, &installer::OPENED_BY_UNINSTALLER)?;
     let found = presence::observe(site, &rootfs)?;
     let log = presence::backup_log(&rootfs)?;
@@ -68,6 +79,16 @@ pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
     Ok(match log {
         None => Outcome::NothingThere,
         Some(_) => Outcome::Removed { version: found.version().cloned() },
+    })
+}
+
+fn take_out(site: &Site<'_>, rootfs: &Rootfs) -> Result<Outcome> {
+    Ok(match Change::begin(site, rootfs)?.take_out()? {
+        None => Outcome::NothingThere,
+        Some(former) => {
+            let version = former.versions.first().filter(|_| former.versions.len() == 1);
+            Outcome::Removed { version: version.cloned() }
+        }
     })
 }
 

@@ -91,11 +91,24 @@ impl Verification {
 /// It does not run, or cannot be looked into. A wrong driver is an answer, not an error.
 pub fn verify(site: &Site<'_>, expected: &Expectation<'_>) -> Result<Verification> {
     site.require_running()?;
+    judge(site, expected, true)
+}
+
+/// Verifies the files of a container that does not run; nobody can be asked there.
+///
+/// # Errors
+/// It cannot be looked into. A wrong driver is an answer, not an error.
+pub fn verify_files(site: &Site<'_>, expected: &Expectation<'_>) -> Result<Verification> {
+    judge(site, expected, false)
+}
+
+fn judge(site: &Site<'_>, expected: &Expectation<'_>, runs: bool) -> Result<Verification> {
     let rootfs = site.hypervisor.rootfs(site.id)?;
     let presence = presence::observe(site, &rootfs)?;
     let installed = match presence.version() {
         Some(version) => Some(version.clone()),
-        None => installed_by_help(site)?,
+        None if runs => installed_by_help(site)?,
+        None => None,
     };
     let mut verification = Verification {
         wanted: expected.wanted.clone(),
@@ -106,6 +119,7 @@ pub fn verify(site: &Site<'_>, expected: &Expectation<'_>) -> Result<Verificatio
     };
     verification.verdict = match judge_files(site, expected, &presence, verification.installed.as_ref()) {
         Some(wrong) => wrong,
+        None if !runs => not_live("the container does not run"),
         None => match (expected.host, expected.gpus) {
             (None, _) => not_live("no NVIDIA kernel module on this host"),
             (Some(_), 0) => not_live("no GPU is assigned to the container"),

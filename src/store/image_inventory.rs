@@ -112,7 +112,7 @@ impl Store<'_> {
     /// # Errors
     /// [`Kind::Interrupted`], or the host refused.
     pub fn prune_images(&self, keep: &[ImageName]) -> Result<Vec<ImageEntry>> {
-        self.unmount_others(keep)?;
+        self.unmount_unneeded(|| Ok(keep.to_vec()))?;
         let mut removed = Vec::new();
         for entry in self.prunable_images(keep)? {
             let text = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();

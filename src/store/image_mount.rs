@@ -60,24 +60,26 @@ impl Store<'_> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Unmounts the images on this host that none of these containers' configurations name, and returns their names.
+    /// Unmounts the images on this host that nobody needs, and returns their names. Running containers keep what they
+    /// see.
     ///
-    /// Running containers keep what they see.
+    /// `needed` is asked while nobody else can mount the image that it is asked for: who writes down that an image is
+    /// needed, and mounts it after that, finds it mounted.
     ///
     /// # Errors
-    /// The kernel refused.
-    pub fn unmount_others(&self, needed: &[ImageName]) -> Result<Vec<ImageName>> {
+    /// What is needed is not known, or the kernel refused.
+    pub fn unmount_unneeded(&self, needed: impl Fn() -> Result<Vec<ImageName>>) -> Result<Vec<ImageName>> {
         let mut unmounted = Vec::new();
         for (name, _) in names_in(&self.layout.mounts())? {
             let Ok(name) = name.parse::<ImageName>() else { continue };
-            if needed.contains(&name) {
-                continue;
-            }
             match self.lock(&name.version, Duration::ZERO) {
                 Ok(_alone) => {
-                    self.unmount_alone(&name)?;
-                    unmounted.push(name);
+                    if !needed()?.contains(&name) {
+                        self.unmount_alone(&name)?;
+                        unmounted.push(name);
+                    }
                 }
+                // Somebody is just making or mounting it.
                 Err(error) if error.kind() == Kind::Busy => {}
                 Err(error) => return Err(error),
             }

@@ -109,6 +109,18 @@ impl World {
         host.run(PROGRAM, arguments, &self.environment())
     }
 
+    /// How many bytes a container's files have; what is mounted in it does not count.
+    pub fn disk_usage(&self, ctid: u32) -> u64 {
+        fn bytes(path: &Path) -> u64 {
+            use std::os::unix::fs::MetadataExt;
+            let metadata = fs_err::symlink_metadata(path).unwrap();
+            let below = if metadata.is_dir() { fs_err::read_dir(path).ok() } else { None };
+            let children = below.into_iter().flatten().map(|entry| bytes(&entry.unwrap().path()));
+            metadata.blocks() * 512 + children.sum::<u64>()
+        }
+        bytes(&self.rootfs(ctid))
+    }
+
     /// Where something is mounted on this host below the base directory.
     pub fn mounts(&self) -> Vec<PathBuf> {
         let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap();

@@ -69,6 +69,16 @@ pub fn loader_directories(target: &Target, profile: Profile, image: &str) -> Vec
     directories
 }
 
+/// The names of the libraries that the dynamic loader of a system finds in these directories.
+pub fn image_libraries(manifest: &Manifest, profile: Profile, target: &Target) -> Vec<String> {
+    let is_found = |part: &Part| match part.area {
+        Area::Libraries => !part.rest.contains('/'),
+        Area::Glvnd => target.glvnd,
+        Area::XModules | Area::XConfiguration | Area::Elsewhere => false,
+    };
+    parts(manifest, profile).into_iter().filter(is_found).map(|part| part.rest).collect()
+}
+
 impl Part {
     fn in_image(&self) -> String {
         let directory = match self.area {
@@ -213,7 +223,10 @@ mod tests {
         let mut target = Target::new("/usr/lib64");
         assert_eq!(loader_directories(&target, Profile::Full, "/image"), ["/image/lib", "/image/glvnd"]);
         assert_eq!(loader_directories(&target, Profile::Compute, "/image"), ["/image/lib"]);
+        assert!(image_libraries(&manifest(), Profile::Full, &target).contains(&"libGL.so.1.7.0".to_owned()));
         target.glvnd = false;
         assert_eq!(loader_directories(&target, Profile::Full, "/image"), ["/image/lib"]);
+        let expected = ["libcuda.so.580.76.05", "libnvidia-allocator.so.580.76.05", "libcuda.so.1"];
+        assert_eq!(image_libraries(&manifest(), Profile::Full, &target), expected);
     }
 }

@@ -1,0 +1,160 @@
+//! The way `native`: the host places the files of the extracted driver into the container, running or stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::config::Way;
+use crate::driver::placement::{Content as Rendering, Kind as Placed, Placement, Profile, Target, placements};
+use crate::driver::soname::soname;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::State;
+use crate::store::Tree;
+
+use super::placed::{Change, Content, Installation, Item};
+use super::receipt::Receipt;
+use super::{Site, preflight, scratch, target};
+
+/// Installs this part of an extracted driver; a driver that is there already is replaced, whichever way it came.
+///
+/// # Errors
+/// Something stands against it. The container is then as it was, or the next run brings it to its end.
+pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt> {
+    let rootfs = site.hypervisor.rootfs(site.id)?;
+    preflight::require_glibc(site, &rootfs)?;
+    preflight::require_writable(site, &rootfs)?;
+    let change = Change::begin(site, &rootfs)?;
+    if let State::Running { init } = site.hypervisor.state(site.id)? {
+        scratch::clear_leftovers(site, &rootfs, init)?;
+    }
+    let target = target::of(&rootfs, &change)?;
+    let placements = placements(tree.manifest(), &target, profile);
+    require_profile(site, tree, &target, profile, &placements)?;
+    let mut items = placements.into_iter().map(|placement| item(tree, placement)).collect::<Result<Vec<_>>>()?;
+    items.extend(loaders_links(tree, &target, &items));
+    drop_links_to_nowhere(&change, &target, &mut items)?;
+    change.put(Installation {
+        version: tree.version(),
+        way: Way::Native,
+        profile,
+        run_file_sha256: tree.run_file_sha256(),
+        description: &tree.manifest().description,
+        items,
+        libraries: Vec::new(),
+    })
+}
+
+/// That the package has what makes the profile what it is.
+fn require_profile(
+    site: &Site<'_>,
+    tree: &Tree,
+    target: &Target,
+    profile: Profile,
+    placements: &[Placement],
+) -> Result<()> {
+    // libGLX_nvidia came with GLVND in 361; before, the driver's own libGL did its work.
+    let drawing: &[&str] = &["libGLX_nvidia.so.", "libGL.so."];
+    let mut needed: Vec<&[&str]> = vec![&["libcuda.so."], &["libnvidia-ml.so."]];
+    if profile == Profile::Graphics {
+        needed.push(drawing);
+    }
+    let version = tree.version();
+    for stems in needed {
+        let path = |stem: &&str| format!("{}/{stem}{version}", target.library_directory);
+        let has = |path: String| placements.iter().any(|placement| placement.destination == path);
+        if !stems.iter().map(path).any(has) {
+            let (id, word, stem) = (site.id, profile.word(), stems.first().unwrap_or(&""));
+            return Err(Error::new(
+                Kind::Configuration,
+                format!("container {id}: driver {version} has no `{stem}{version}`, which the profile `{word}` needs"),
+            )
+            .hint("choose another profile or version, or the way `runfile`"));
+        }
+    }
+    Ok(())
+}
+
+fn item(tree: &Tree, placement: Placement) -> Result<Item> {
+    let content = match placement.kind {
+        Placed::Link { target, keeps_existing } => Content::Link { target, keeps_existing },
+        Placed::File { source, mode, content } => {
+            let path = tree.path().join(&source);
+            let facts = tree.file(&source).ok_or_else(|| {
+                let message = format!("`{}` is in the manifest and not in the record of the tree", path.display());
+                Error::new(Kind::Bug, message)
+            })?;
+            match content {
+                Rendering::AsIs => {
+                    Content::Stored { source: path, size: facts.size, mtime: facts.mtime, crc: facts.crc, mode }
+                }
+                rendered => Content::Bytes { bytes: rendered.rendered(fs_err::read(path)?), mode },
+            }
+        }
+    };
+    Ok(Item { destination: placement.destination, content })
+}
+
+/// The links that `ldconfig` would make beside those of the manifest: from a library's SONAME to the library.
+fn loaders_links(tree: &Tree, target: &Target, items: &[Item]) -> Vec<Item> {
+    let there: BTreeSet<&str> = items.iter().map(|item| item.destination.as_str()).collect();
+    let mut links = BTreeMap::new();
+    for item in items {
+        let Content::Stored { source, .. } = &item.content else { continue };
+        let Some((directory, name)) = item.destination.rsplit_once('/') else { continue };
+        if directory != target.library_directory || !name.starts_with("lib") || !name.contains(".so") {
+            continue;
+        }
+        let Some(soname) = soname_of(source).filter(|soname| soname != name) else { continue };
+        let link = format!("{directory}/{soname}");
+        if !there.contains(link.as_str()) {
+            // Of two libraries with one SONAME the later in the alphabet wins, as `ldconfig` has it with versions.
+            let highest = links.entry(link).or_insert_with(|| name.to_owned());
+            if highest.as_str() < name {
+                name.clone_into(highest);
+            }
+        }
+    }
+    tracing::debug!("driver {}: {} links by SONAME that its manifest does not have", tree.version(), links.len());
+    let link = |(destination, target)| Item { destination, content: Content::Link { target, keeps_existing: false } };
+    links.into_iter().map(link).collect()
+}
+
+fn soname_of(library: &Path) -> Option<String> {
+    let file = fs_err::File::open(library).ok()?;
+    soname(|at, length| {
+        let mut bytes = vec![0; length];
+        let mut filled = 0;
+        while filled < length {
+            match file.file().read_at(&mut bytes[filled..], at.checked_add(filled as u64)?).ok()? {
+                0 => break,
+                count => filled += count,
+            }
+        }
+        bytes.truncate(filled);
+        Some(bytes)
+    })
+}
+
+/// Leaves out the links to libraries that would lead nowhere: `ldconfig` removes those, such as `libGL.so.1` where
+/// another GLVND has none.
+fn drop_links_to_nowhere(change: &Change<'_>, target: &Target, items: &mut Vec<Item>) -> Result<()> {
+    loop {
+        let there: BTreeSet<String> = items.iter().map(|item| item.destination.clone()).collect();
+        let mut dangling = BTreeSet::new();
+        for item in items.iter() {
+            let Content::Link { target: says, .. } = &item.content else { continue };
+            let Some((directory, _)) = item.destination.rsplit_once('/') else { continue };
+            if directory != target.library_directory && directory != "/usr/lib" {
+                continue;
+            }
+            let leads = if says.starts_with('/') { says.clone() } else { format!("{directory}/{says}") };
+            if !there.contains(&leads) && !change.has_of_others(&leads)? {
+                dangling.insert(item.destination.clone());
+            }
+        }
+        if dangling.is_empty() {
+            return Ok(());
+        }
+        items.retain(|item| !dangling.contains(&item.destination));
+    }
+}
