@@ -3,7 +3,9 @@
 pub mod backup_log;
 mod compression;
 pub mod device;
+pub mod elf;
 pub mod installer;
+pub mod loader_cache;
 pub mod manifest;
 pub mod nvidia_smi;
 pub mod placement;

@@ -12,6 +12,7 @@ use crate::hypervisor::{Exec, State};
 use crate::sys::rootfs::Rootfs;
 
 use super::placed::{self, Change};
+use super::presence::Presence;
 use super::{OWN_DIRECTORY, Site, preflight, presence, receipt, scratch};
 
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -44,6 +45,9 @@ pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
     }
     if placed::is_placed(site, &rootfs)? {
         return take_out(site, &rootfs);
+    }
+    if init.is_none() && presence::observe(site, &rootfs)? == Presence::Absent {
+        return Ok(Outcome::NothingThere);
     }
     site.require_running()?;
     preflight::require_regular_files(&rootfs, &installer::OPENED_BY_UNINSTALLER)?;

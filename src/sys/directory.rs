@@ -118,7 +118,7 @@ impl<'a> Directory<'a> {
     /// # Errors
     /// The file system refused; the old file is then untouched.
     pub fn replace(&self, name: &str, contents: &[u8], mode: u32) -> Result<()> {
-        let new = format!("{name}.{:016x}", fastrand::u64(..));
+        let new = temporary_name();
         let mut file = self.create_file(&new)?;
         let path = format!("{}/{name}", self.path);
         let written = file.write_all(contents).map_err(|error| self.rootfs.failed(&path, "written", error));
@@ -257,6 +257,19 @@ impl Found {
     }
 }
 
+const TEMPORARY: &str = ".phoenix-nvidia-";
+
+/// A name that nobody else has, for what gets its own later.
+pub fn temporary_name() -> String {
+    format!("{TEMPORARY}{:016x}", fastrand::u64(..))
+}
+
+/// Whether it is a name that [`temporary_name`] gives, and so of something that an interrupted run has left.
+pub fn is_temporary(name: &str) -> bool {
+    let digits = name.strip_prefix(TEMPORARY).unwrap_or_default();
+    digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// The directory and the name of an absolute path.
 ///
 /// # Errors
@@ -265,4 +278,19 @@ pub fn split(path: &str) -> Result<(&str, &str)> {
     path.rsplit_once('/')
         .filter(|(_, name)| !name.is_empty())
         .ok_or_else(|| Error::new(Kind::Bug, format!("`{path}` is not the path of a file")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_are_given_here_are_temporary() {
+        assert!(is_temporary(&temporary_name()));
+        for other in
+            ["libcuda.so.1", ".phoenix-nvidia-", ".phoenix-nvidia-580.76.05-0123456", ".phoenix-nvidia-\u{1b}[2J"]
+        {
+            assert!(!is_temporary(other), "{other:?}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ use pathrs::{Root, error::ErrorKind as PathErrorKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, StatVfsMountFlags, Uid};
 
 use crate::error::{Error, Kind, Result};
-use crate::sys::directory::Directory;
+use crate::sys::directory::{Directory, temporary_name};
 use crate::sys::idmap::IdMap;
 
 /// A handle on a container's root. Paths are the container's, absolute or relative to its root.
@@ -260,7 +260,8 @@ impl Rootfs {
     /// # Errors
     /// A symbolic link is on the way, or the file system refused; the old file is then untouched.
     pub fn write(&self, path: &str, contents: &[u8], mode: u32) -> Result<()> {
-        let new = format!("{path}.{:016x}", fastrand::u64(..));
+        let (parent, _) = path.rsplit_once('/').unwrap_or_default();
+        let new = format!("{parent}/{}", temporary_name());
         let mut file = self.create_file(&new, mode)?;
         let written = file.write_all(contents).and_then(|()| file.sync_all());
         let written = written.map_err(|error| self.failed(path, "written", error)).and_then(|()| {

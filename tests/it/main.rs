@@ -5,6 +5,8 @@
 mod gpu_host;
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/placement_table.rs"]
+mod placement_table;
 #[path = "../support/ran.rs"]
 mod ran;
 #[path = "../support/run_file.rs"]
@@ -29,6 +31,8 @@ mod job;
 mod plain_lxc;
 mod printed;
 mod store;
+mod the_loader_cache;
+mod the_placement_table;
 mod the_pretended_host;
 mod the_run_file_builder;
 mod the_stand_in_installer;

@@ -31,10 +31,14 @@ pub struct World {
 impl World {
     /// An empty world. Fails the test where `tests/prepare.sh` has not been run.
     pub fn new() -> Self {
+        Self::new_in(std::env::var_os("PHOENIX_NVIDIA_TEST_DIRECTORY").unwrap_or("/var/tmp".into()))
+    }
+
+    /// The same below another directory, which the mapped root of a container must be able to reach.
+    pub fn new_in(parent: impl AsRef<Path>) -> Self {
         let template = template();
         assert!(template.exists(), "`{}` is missing: `sh tests/prepare.sh` makes it", template.display());
         let prefix = format!("phoenix-nvidia-test-{}-", std::process::id());
-        let parent = std::env::var_os("PHOENIX_NVIDIA_TEST_DIRECTORY").unwrap_or("/var/tmp".into());
         let directory = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent).unwrap();
         for path in ["", "base", "base/etc", "base/cache", "lxc"] {
             let path = directory.path().join(path);

@@ -151,9 +151,11 @@ impl Target {
     }
 }
 
-/// The link that the Linux OpenGL ABI asks for; the installer makes it even where it installs no OpenGL.
+/// The link that the Linux OpenGL ABI asks for; the installer makes it even where it installs no OpenGL. Where libraries
+/// of either size have that directory, it is the place of their own `libGL.so.1`.
 fn abi_link(target: &Target, profile: Profile) -> Option<Placement> {
-    let wanted = profile != Profile::Compute && target.library_directory != "/usr/lib";
+    let is_taken = target.library_directory == "/usr/lib" || target.compat32_directory.as_deref() == Some("/usr/lib");
+    let wanted = profile != Profile::Compute && !is_taken;
     wanted.then(|| Placement {
         destination: "/usr/lib/libGL.so.1".to_owned(),
         kind: Kind::Link { target: format!("{}/libGL.so.1", target.library_directory), keeps_existing: false },

@@ -46,6 +46,10 @@ pub(super) fn find(change: &Change<'_>, wanted: &Installation<'_>) -> Result<Obs
         }
     }
     for (directory, stems) in stems(wanted) {
+        // Some of these are links in some distributions, to others of these.
+        if SEARCHED.contains(&directory.as_str()) && change.paths.look(&directory)? != Some(Found::Directory) {
+            continue;
+        }
         let Some(open) = change.paths.directory(&directory)? else { continue };
         for name in open.names(NAMES_LIMIT)? {
             let path = format!("{directory}/{name}");

@@ -9,11 +9,10 @@ use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event};
-use crate::sys::directory::Directory;
+use crate::sys::directory::{Directory, is_temporary, temporary_name};
 
-use super::{Change, Content, Installation, Item, gone, name_of};
+use super::{Change, Content, INSTALLERS_DIRECTORY, Installation, Item, OWN_DIRECTORY, gone, name_of};
 
-const PREFIX: &str = ".phoenix-nvidia-";
 const NAMES_LIMIT: usize = 100_000;
 const TOLD_EVERY: u64 = 16 << 20;
 /// Room for directories, the list and the receipt, beside the files.
@@ -23,7 +22,6 @@ const BLOCK: u64 = 4096;
 /// The files that have been staged so far.
 pub(super) struct Staging<'c, 'a> {
     change: &'c Change<'a>,
-    token: u64,
     staged: Vec<Staged<'a>>,
     /// Whether the container's file system shares blocks with the store's; found out with the first file.
     shares_blocks: Option<bool>,
@@ -42,8 +40,7 @@ pub(super) struct Staged<'a> {
 
 impl<'c, 'a> Staging<'c, 'a> {
     pub(super) fn new(change: &'c Change<'a>) -> Self {
-        let token = fastrand::u64(..);
-        Self { change, token, staged: Vec::new(), shares_blocks: None, done: 0, told: 0 }
+        Self { change, staged: Vec::new(), shares_blocks: None, done: 0, told: 0 }
     }
 
     /// Makes the missing directories and stages every item.
@@ -82,7 +79,7 @@ impl<'c, 'a> Staging<'c, 'a> {
     fn stage_one(&mut self, wanted: &Installation<'_>, index: usize, item: &Item) -> Result<()> {
         let (directory, _) =
             self.change.paths.parent(&item.destination)?.ok_or_else(|| gone(&self.change.site, &item.destination))?;
-        let temporary = format!("{PREFIX}{:016x}-{index}", self.token);
+        let temporary = temporary_name();
         self.staged.push(Staged { index, directory: Rc::clone(&directory), temporary: temporary.clone() });
         match &item.content {
             Content::Link { target, .. } => directory.create_link(&temporary, target),
@@ -168,22 +165,15 @@ impl Item {
 pub(super) fn sweep(change: &Change<'_>, items: &[Item]) -> Result<()> {
     let Some(intent) = &change.former.intent else { return Ok(()) };
     let paths = intent.paths.iter().map(String::as_str).chain(items.iter().map(|item| item.destination.as_str()));
-    let directories: BTreeSet<&str> = paths.filter_map(|path| path.rsplit_once('/')).map(|it| it.0).collect();
+    let parents = paths.filter_map(|path| path.rsplit_once('/')).map(|it| it.0);
+    let directories: BTreeSet<&str> = parents.chain([INSTALLERS_DIRECTORY, OWN_DIRECTORY]).collect();
     for directory in directories {
         let Some(open) = change.paths.directory(directory)? else { continue };
-        for name in open.names(NAMES_LIMIT)?.iter().filter(|name| is_ours(name)) {
+        for name in open.names(NAMES_LIMIT)?.iter().filter(|name| is_temporary(name)) {
             open.remove(name)?;
         }
     }
     Ok(())
-}
-
-/// Whether it is a name that is given here, or one that [`Directory::replace`] gives to what gets such a name.
-fn is_ours(name: &str) -> bool {
-    let Some((token, rest)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')) else { return false };
-    let is_token = |text: &str| text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let (index, second) = rest.split_once('.').map_or((rest, None), |(index, second)| (index, Some(second)));
-    is_token(token) && index.parse::<u32>().is_ok() && second.is_none_or(is_token)
 }
 
 fn same_size(source: &Path, found: u64, expected: u64) -> Result<()> {
@@ -201,24 +191,4 @@ fn settle_time(file: impl AsFd, nanoseconds: i64) -> Result<()> {
     let accessed = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let times = Timestamps { last_access: accessed, last_modification: written };
     rustix::fs::futimens(file, &times).map_err(|error| Error::from(std::io::Error::from(error)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_that_are_given_here_are_swept() {
-        for ours in [".phoenix-nvidia-0123456789abcdef-0", ".phoenix-nvidia-0123456789abcdef-12.0123456789abcdef"] {
-            assert!(is_ours(ours), "{ours}");
-        }
-        for other in [
-            "libcuda.so.1",
-            ".phoenix-nvidia-0123456789abcdef",
-            ".phoenix-nvidia-0123456789abcdef-x",
-            ".phoenix-nvidia-1-1",
-        ] {
-            assert!(!is_ours(other), "{other}");
-        }
-    }
 }

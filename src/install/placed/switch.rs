@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use crate::driver::backup_log::{BackedUp, Original};
 use crate::error::Result;
-use crate::sys::directory::{Directory, split};
+use crate::sys::directory::{Directory, split, temporary_name};
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::obstacles::is_in_the_way;
@@ -161,7 +161,7 @@ fn put_back(change: &Change<'_>, original: &BackedUp) -> Result<()> {
 /// Copies a file to another file system, with owner and permissions, whole or not at all.
 fn copy_over(from: &Directory<'_>, name: &str, to: &Directory<'_>, new: &str, original: &BackedUp) -> Result<()> {
     let Some(mut source) = from.open_file(name)? else { return Ok(()) };
-    let temporary = format!("{new}.{:016x}", fastrand::u64(..));
+    let temporary = temporary_name();
     let mut copy = to.create_file(&temporary)?;
     let copied = std::io::copy(&mut source, &mut copy).map_err(crate::error::Error::from);
     let copied = copied.and_then(|_| {

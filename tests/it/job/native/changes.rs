@@ -90,7 +90,9 @@ fn what_somebody_had_put_in_the_way_comes_back() {
         fs_err::set_permissions(&old, std::fs::Permissions::from_mode(0o640)).unwrap();
         let user = if privilege == Privilege::Unprivileged { 100_007 } else { 7 };
         std::os::unix::fs::chown(&old, Some(user), Some(user)).unwrap();
-        symlink("libcuda.so.535.261.03", libraries.join("libcuda.so.1")).unwrap();
+        let link = libraries.join("libcuda.so.1");
+        symlink("libcuda.so.535.261.03", &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(user), Some(user)).unwrap();
         fs_err::write(job.rootfs("usr/bin/nvidia-smi"), "by hand").unwrap();
         let before = job.plain_tree();
         job.run("install").ok();

@@ -53,7 +53,8 @@ impl Job {
         tree
     }
 
-    /// The entries of NVIDIA's list, each as one line, sorted.
+    /// The entries of NVIDIA's list, each as one line, sorted. `/lib` is a link to `/usr/lib`: NVIDIA's installer writes
+    /// through it, and the host names what is behind it.
     pub(super) fn listed(&self) -> Vec<String> {
         let text = fs_err::read_to_string(self.rootfs("var/lib/nvidia/log")).unwrap();
         let mut lines = text.lines().skip(2);
@@ -61,6 +62,7 @@ impl Job {
         while let Some(line) = lines.next() {
             let more = if line.starts_with("2: ") { 2 } else { 1 };
             let detail: Vec<&str> = lines.by_ref().take(more).collect();
+            let line = line.replace(": /lib/", ": /usr/lib/");
             listed.push(format!("{line} = {}", detail.join(" ")));
         }
         listed.sort();
