@@ -84,7 +84,10 @@ impl Fleet<'_> {
     }
 
     /// Mounts on this host what a container's configuration mounts from it: without that it does not start.
-    pub(super) fn mount_images(&self, id: ContainerId) -> Result<()> {
+    ///
+    /// # Errors
+    /// The container's receipt cannot be read, or the image cannot be mounted.
+    pub fn mount_images(&self, id: ContainerId) -> Result<()> {
         self.store.ensure_mounted(self.image_of(id)?.as_slice())
     }
 

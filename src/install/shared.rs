@@ -10,6 +10,7 @@
 //!
 //! Processes that run keep the libraries of the old image; it goes when the last of them has ended.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 
 use crate::config::{Layout, Way};
@@ -23,7 +24,7 @@ use crate::sys::mount;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::placed::{Change, Content, Installation, Item};
-use super::receipt::Receipt;
+use super::receipt::{self, Receipt};
 use super::{Attempt, SHARED_DIRECTORY, Site, preflight, scratch, target};
 
 /// The name of the link to the image that is used.
@@ -39,6 +40,16 @@ pub fn mounts(layout: &Layout, receipt: &Receipt) -> Vec<DriverMount> {
         target: format!("{SHARED_DIRECTORY}/{name}"),
     };
     receipt.image().map(mount).into_iter().collect()
+}
+
+/// Mounts on this host everything that containers' configurations mount from it, according to the host's receipts: what
+/// a unit at the host's start has to do before containers start.
+///
+/// # Errors
+/// A receipt cannot be read, or an image cannot be mounted; all others are.
+pub fn ensure_mounted(store: &Store<'_>, layout: &Layout) -> Result<()> {
+    let needed: BTreeSet<ImageName> = receipt::all(layout)?.iter().filter_map(Receipt::image).collect();
+    store.ensure_mounted(&Vec::from_iter(needed))
 }
 
 /// Lets the container see this part of an extracted driver; a driver that is there already is replaced, whichever way
@@ -116,6 +127,9 @@ pub fn is_there(rootfs: &Rootfs) -> Result<bool> {
 /// # Errors
 /// The kernel refused, or the container has stopped.
 pub(super) fn unmount_all(rootfs: &Rootfs, init: u32) -> Result<()> {
+    if !is_there(rootfs)? {
+        return Ok(());
+    }
     for name in rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)? {
         if name.parse::<ImageName>().is_ok() {
             mount::detach_all(init, &rootfs.directory_handle(SHARED_DIRECTORY)?, &name)?;
@@ -137,6 +151,9 @@ pub fn settle(site: &Site<'_>, rootfs: &Rootfs, kept: Option<&ImageName>) -> Res
 }
 
 fn leave(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32>, kept: Option<&ImageName>) -> Result<()> {
+    if !is_there(rootfs)? {
+        return Ok(());
+    }
     for name in rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)? {
         let Ok(image) = name.parse::<ImageName>() else { continue };
         let place = format!("{SHARED_DIRECTORY}/{name}");

@@ -148,6 +148,34 @@ fn an_uninstallation_leaves_the_container_as_it_was() {
 }
 
 #[test]
+fn a_stopped_container_is_known_and_left_without_being_started() {
+    let job = Job::new().shared();
+    job.run("create").ok();
+    job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
+    assert_eq!(job.status()["installed"], VERSION);
+    job.run("uninstall").ok();
+    assert_eq!(job.status()["installed"], serde_json::Value::Null);
+    assert_eq!(job.status()["state"], "stopped");
+    job.world.lxc("lxc-start", job.ctid, &["--daemon"]).ok();
+    job.assert_nothing_is_shared();
+}
+
+#[test]
+fn the_receipts_say_what_is_to_be_mounted_at_the_hosts_start() {
+    use phoenix_nvidia::{config::Layout, event::Deaf, install::shared, store::Store, sys::cancel::Cancel};
+    let job = Job::new().shared();
+    job.run("create").ok();
+    job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
+    for point in job.world.mounts() {
+        crate::ran::Ran::of("umount", &[point], &[]).ok();
+    }
+    let (layout, cancel) = (Layout::new(job.world.base()), Cancel::new().unwrap());
+    shared::ensure_mounted(&Store::new(&layout, &Deaf, &cancel), &layout).unwrap();
+    job.world.lxc("lxc-start", job.ctid, &["--daemon"]).ok();
+    job.assert_shared(VERSION);
+}
+
+#[test]
 fn changes_between_all_ways_leave_nothing_of_the_way_before() {
     let job = Job::new().shared();
     job.run("create").ok();

@@ -113,3 +113,32 @@ fn nothing_in_an_image_makes_anybody_root_or_is_a_device() {
         }
     }
 }
+
+#[test]
+fn links_and_devices_in_the_place_of_our_directories_are_refused_and_lead_nowhere() {
+    let job = Job::privileged().shared();
+    job.set("features", serde_json::json!([]));
+    job.run("create").ok();
+    job.set("features", serde_json::json!(["nvidia"]));
+    let marker = job.world.scratch("marker");
+    fs_err::create_dir_all(marker.join(format!("{VERSION}-compute"))).unwrap();
+    let before = crate::tree::of(&marker);
+    let conf = "/etc/ld.so.conf.d/00-phoenix-nvidia.conf";
+    let planted = [
+        (format!("ln -s {} {OWN}", marker.display()), format!("rm {OWN}")),
+        (format!("ln -s /etc {OWN}"), format!("rm {OWN}")),
+        (format!("mkdir -p {OWN}; ln -s /etc {OWN}/{VERSION}-compute"), format!("rm -r {OWN}")),
+        (format!("mkfifo {conf}"), format!("rm {conf}")),
+        (format!("mkdir {conf}"), format!("rmdir {conf}")),
+    ];
+    for (plant, weed) in planted {
+        job.inside(&plant);
+        let ran = job.run("install");
+        assert_ne!(ran.code, 0, "{plant}: {}", ran.stderr);
+        assert_eq!(crate::tree::differences(&before, &crate::tree::of(&marker)), "", "{plant}");
+        assert_eq!(job.inside("ls /etc | grep -c compute || :"), "0\n", "{plant}");
+        job.inside(&weed);
+    }
+    job.run("install").ok();
+    job.assert_shared(VERSION);
+}
