@@ -12,7 +12,6 @@ pub mod placement;
 pub mod proc_files;
 pub mod run_file;
 mod sha256;
-pub mod soname;
 mod version;
 
 pub use compression::Compression;

@@ -1,12 +1,11 @@
 //! The way `native`: the host places the files of the extracted driver into the container, running or stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::config::Way;
+use crate::driver::elf::SharedObject;
 use crate::driver::placement::{Content as Rendering, Kind as Placed, Placement, Profile, Target, placements};
-use crate::driver::soname::soname;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
 use crate::store::Tree;
@@ -119,20 +118,10 @@ fn loaders_links(tree: &Tree, target: &Target, items: &[Item]) -> Vec<Item> {
     links.into_iter().map(link).collect()
 }
 
+/// The SONAME of a library of the store; none of what is no library for this machine's loader.
 fn soname_of(library: &Path) -> Option<String> {
-    let file = fs_err::File::open(library).ok()?;
-    soname(|at, length| {
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while filled < length {
-            match file.file().read_at(&mut bytes[filled..], at.checked_add(filled as u64)?).ok()? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        bytes.truncate(filled);
-        Some(bytes)
-    })
+    let mut file = fs_err::File::open(library).ok()?;
+    SharedObject::read(&mut file).ok()?.soname
 }
 
 /// Leaves out the links to libraries that would lead nowhere: `ldconfig` removes those, such as `libGL.so.1` where

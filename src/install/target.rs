@@ -4,6 +4,7 @@
 //! looking at files. Two of its habits are left out: it guesses a directory for modules of an X server that is not
 //! there, and it finds 32-bit libraries a place wherever it can, which our options forbid it.
 
+use crate::driver::loader_cache::LoaderCache;
 use crate::driver::placement::Target;
 use crate::error::Result;
 use crate::sys::rootfs::{Found, Rootfs};
@@ -11,8 +12,6 @@ use crate::sys::rootfs::{Found, Rootfs};
 use super::placed::Change;
 
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
-// That of a large desktop has 200 KiB.
-const LOADER_CACHE_LIMIT: u64 = 16 << 20;
 
 /// In the installer's order.
 const LIBRARY_DIRECTORIES: [&str; 3] = [
@@ -34,7 +33,7 @@ const X_CONFIGURATION: &str = "/usr/share/X11/xorg.conf.d";
 /// Its files cannot be looked at.
 pub(super) fn of(rootfs: &Rootfs, change: &Change<'_>) -> Result<Target> {
     let library_directory = library_directory(rootfs)?;
-    let glvnd = !has_glvnd(rootfs, change, &library_directory)?;
+    let glvnd = !has_glvnd(rootfs, change, library_directory)?;
     let x_module_directory = first_directory(rootfs, &X_MODULES)?;
     let x_configuration =
         if x_module_directory.is_some() { first_directory(rootfs, &[X_CONFIGURATION])? } else { None };
@@ -49,9 +48,9 @@ pub(super) fn of(rootfs: &Rootfs, change: &Change<'_>) -> Result<Target> {
 /// The first that the loader's cache speaks of, or else the first that is there and no link.
 fn library_directory(rootfs: &Rootfs) -> Result<&'static str> {
     // A cache that is no file, or far too large, says nothing.
-    let cache = rootfs.read(LOADER_CACHE, LOADER_CACHE_LIMIT).ok().flatten().unwrap_or_default();
-    let paths: Vec<&[u8]> = cache.split(|byte| *byte == 0).collect();
-    let speaks_of = |directory: &&str| paths.iter().any(|path| path.starts_with(format!("{directory}/").as_bytes()));
+    let cache = rootfs.read(LOADER_CACHE, LoaderCache::LIMIT as u64).ok().flatten().unwrap_or_default();
+    let cache = LoaderCache::parse(&cache).unwrap_or_default();
+    let speaks_of = |directory: &&str| cache.libraries().any(|library| library.path().starts_with(directory));
     if let Some(directory) = LIBRARY_DIRECTORIES.into_iter().find(speaks_of) {
         return Ok(directory);
     }
@@ -81,9 +80,10 @@ fn first_directory<'d>(rootfs: &Rootfs, directories: &[&'d str]) -> Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::loader_cache::LibraryFlags;
     use crate::sys::idmap::IdMap;
 
-    fn chosen(directories: &[&str], links: &[(&str, &str)], cache: &[u8]) -> &'static str {
+    fn chosen(directories: &[&str], links: &[(&str, &str)], cached: &str) -> &'static str {
         let root = tempfile::tempdir().unwrap();
         fs_err::create_dir_all(root.path().join("etc")).unwrap();
         for directory in directories {
@@ -92,7 +92,8 @@ mod tests {
         for (link, target) in links {
             std::os::unix::fs::symlink(target, root.path().join(link)).unwrap();
         }
-        fs_err::write(root.path().join("etc/ld.so.cache"), cache).unwrap();
+        let cache = LoaderCache::default().with("libc.so.6", cached, LibraryFlags::X86_64);
+        fs_err::write(root.path().join("etc/ld.so.cache"), cache.to_bytes().unwrap()).unwrap();
         let rootfs = Rootfs::open(root.path(), IdMap::identity(), "container 901").unwrap();
         library_directory(&rootfs).unwrap()
     }
@@ -100,16 +101,19 @@ mod tests {
     #[test]
     fn a_directory_that_the_loader_speaks_of_comes_first() {
         let all = ["usr/lib/x86_64-linux-gnu", "usr/lib64"];
-        assert_eq!(chosen(&all, &[], b"\0libc.so.6\0/usr/lib64/libc.so.6\0"), "/usr/lib64");
-        assert_eq!(chosen(&all, &[], b"\0/lib/x86_64-linux-gnu/libc.so.6\0"), "/usr/lib/x86_64-linux-gnu");
+        assert_eq!(chosen(&all, &[], "/usr/lib64/libc.so.6"), "/usr/lib64");
+        assert_eq!(chosen(&all, &[], "/lib/x86_64-linux-gnu/libc.so.6"), "/usr/lib/x86_64-linux-gnu");
     }
 
     #[test]
     fn without_the_loaders_word_the_first_real_directory_is_taken() {
-        assert_eq!(chosen(&["usr/lib/x86_64-linux-gnu", "usr/lib64"], &[], b""), "/usr/lib/x86_64-linux-gnu");
-        assert_eq!(chosen(&["usr/lib", "usr/lib64"], &[], b""), "/usr/lib64");
-        assert_eq!(chosen(&["usr/lib"], &[("usr/lib64", "lib")], b""), "/usr/lib");
-        assert_eq!(chosen(&["usr/lib"], &[("usr/lib/x86_64-linux-gnu", "/")], b""), "/usr/lib");
-        assert_eq!(chosen(&[], &[], b""), "/usr/lib");
+        assert_eq!(
+            chosen(&["usr/lib/x86_64-linux-gnu", "usr/lib64"], &[], "/opt/libc.so.6"),
+            "/usr/lib/x86_64-linux-gnu"
+        );
+        assert_eq!(chosen(&["usr/lib", "usr/lib64"], &[], "/opt/libc.so.6"), "/usr/lib64");
+        assert_eq!(chosen(&["usr/lib"], &[("usr/lib64", "lib")], "/opt/libc.so.6"), "/usr/lib");
+        assert_eq!(chosen(&["usr/lib"], &[("usr/lib/x86_64-linux-gnu", "/")], "/opt/libc.so.6"), "/usr/lib");
+        assert_eq!(chosen(&[], &[], "/opt/libc.so.6"), "/usr/lib");
     }
 }

@@ -12,7 +12,6 @@ use crate::hypervisor::{Exec, State};
 use crate::sys::rootfs::Rootfs;
 
 use super::placed::{self, Change};
-use super::presence::Presence;
 use super::{OWN_DIRECTORY, Site, preflight, presence, receipt, scratch};
 
 const DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -46,10 +45,6 @@ pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
     if placed::is_placed(site, &rootfs)? {
         return take_out(site, &rootfs);
     }
-    if init.is_none() && presence::observe(site, &rootfs)? == Presence::Absent {
-        return Ok(Outcome::NothingThere);
-    }
-    site.require_running()?;
     preflight::require_regular_files(&rootfs, &installer::OPENED_BY_UNINSTALLER)?;
     let found = presence::observe(site, &rootfs)?;
     let log = presence::backup_log(&rootfs)?;
@@ -65,6 +60,7 @@ pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
     }
     let ours = own_entries(site, &rootfs, log.as_ref().map(|log| log.entries.as_slice()).unwrap_or_default())?;
     if log.is_some() {
+        site.require_running()?;
         run(site, &rootfs, found.version())?;
     }
     let left = left_behind(&rootfs, &ours)?;

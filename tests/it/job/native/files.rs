@@ -4,8 +4,6 @@ use crate::job::fixture::{Job, VERSION};
 use crate::tree::{self, Tree};
 use crate::world::Privilege;
 
-use super::ENDS_AT_ONCE;
-
 /// What changed from `before` to now, and NVIDIA's list.
 fn outcome(job: &Job, before: &Tree) -> (String, Vec<String>) {
     (tree::differences(before, &job.plain_tree()), job.listed())
@@ -73,47 +71,4 @@ fn a_container_that_was_stopped_starts_with_its_driver() {
     let found =
         job.inside("LD_PRELOAD=libcuda.so.1 /bin/true 2>&1; LD_DEBUG=libs LD_PRELOAD=libcuda.so.1 /bin/true 2>&1");
     assert!(found.contains("libcuda.so.1") && !found.contains("cannot be preloaded"), "{found}");
-}
-
-/// Moves the system's libraries to where another family of distributions has them; the container never runs.
-fn as_layout(job: &Job, script: &str) {
-    let rootfs = job.world.rootfs(job.ctid);
-    let script = format!("set -e; cd '{}'; rm -f etc/ld.so.cache; {script}", rootfs.display());
-    crate::ran::Ran::of("sh", &["-c", &script], &[]).ok();
-}
-
-#[test]
-fn libraries_go_where_other_distributions_look_for_them() {
-    let multiarch = "usr/lib/x86_64-linux-gnu";
-    for (layout, script, libraries) in [
-        (
-            "Fedora",
-            format!("mkdir -p usr/lib64; mv {multiarch}/* usr/lib64/; rmdir {multiarch}; ln -sfn usr/lib64 lib64"),
-            "/usr/lib64",
-        ),
-        (
-            "Arch",
-            format!(
-                "cp -a usr/lib64/. usr/lib/ 2>/dev/null || true; rm -rf usr/lib64; mv {multiarch}/* usr/lib/; rmdir {multiarch}; ln -s lib usr/lib64; ln -sfn usr/lib lib64; ln -sf ld-linux-x86-64.so.2 usr/lib/ld.so"
-            ),
-            "/usr/lib",
-        ),
-    ] {
-        let job = Job::without_driver();
-        job.cache(&crate::test_driver::TestDriver::new(VERSION));
-        job.set("nvidia_install_method", "native");
-        job.world.create_by_hand(job.ctid, Privilege::Privileged, &[ENDS_AT_ONCE]);
-        as_layout(&job, &script);
-        let before = job.plain_tree();
-        job.run("install").ok();
-        let receipt: serde_json::Value = serde_json::from_slice(&fs_err::read(job.receipt()).unwrap()).unwrap();
-        let paths: Vec<&str> =
-            receipt["files"].as_array().unwrap().iter().map(|it| it["path"].as_str().unwrap()).collect();
-        let library = format!("{libraries}/libcuda.so.{VERSION}");
-        assert!(paths.contains(&library.as_str()), "{layout}: {paths:?}");
-        assert!(!paths.iter().any(|path| path.contains("x86_64-linux-gnu")), "{layout}: {paths:?}");
-        assert_eq!(job.status()["installed"], VERSION, "{layout}");
-        job.run("uninstall").ok();
-        super::assert_same(&before, &job.plain_tree());
-    }
 }

@@ -5,6 +5,7 @@ mod file_systems;
 mod files;
 mod hostile;
 mod interruptions;
+mod layouts;
 
 use serde_json::json;
 
