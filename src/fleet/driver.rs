@@ -4,7 +4,7 @@ use crate::config::{Container, WantedDriver, Way};
 use crate::container_id::ContainerId;
 use crate::error::Result;
 use crate::hypervisor::Desired;
-use crate::install::receipt::{self, Receipt};
+use crate::install::receipt::{self, Choice, Receipt};
 use crate::install::{Attempt, Site, installer, native, placed, presence, runfile, shared};
 use crate::store::{ImageName, Tree};
 
@@ -57,7 +57,9 @@ impl Fleet<'_> {
                 let way = driver.way().word();
                 let warning = format!("the way `{way}` cannot be gone here, so the way `runfile` is: {error}");
                 self.listener.warn(Some(site.id), warning);
-                runfile::install(site, &self.cache.ensure(&request(driver))?).map(drop)
+                let mut receipt = runfile::install(site, &self.cache.ensure(&request(driver))?)?;
+                receipt.instead_of = Some(Choice { way: driver.way(), profile: driver.profile() });
+                receipt::save(site, &self.hypervisor.rootfs(site.id)?, &receipt)
             }
             Attempt::NotMounted(error) => Err(match error.hint_text() {
                 Some(_) => error,

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::hypervisor::State;
 use crate::sys::rootfs::Rootfs;
 
-use super::receipt::{self, Receipt};
+use super::receipt::{self, Choice, Receipt};
 use super::{LIBRARY_DIRECTORIES, Site, placed};
 
 // The log of a full driver has about 400 lines.
@@ -28,9 +28,9 @@ pub enum Presence {
     Complete {
         /// Its version.
         version: DriverVersion,
-        /// How we put it there; absent when somebody else ran NVIDIA's installer.
+        /// How we put it there, or would have, had the host and the container allowed it; absent when somebody else ran NVIDIA's installer.
         way: Option<Way>,
-        /// Which part of it.
+        /// Which part of it, or which one was chosen.
         profile: Profile,
     },
     /// Some of it is there, or more than one.
@@ -145,7 +145,8 @@ fn judge_by_receipt(
     if versions.iter().any(|version| *version != receipt.version) {
         return Ok(Presence::Incomplete { versions, why: "libraries of more than one version are there".to_owned() });
     }
-    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(receipt.way), profile: receipt.profile })
+    let Choice { way, profile } = receipt.chosen();
+    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(way), profile })
 }
 
 /// Whether the libraries are in an image that the container will see as soon as it runs. A copy of a container has its

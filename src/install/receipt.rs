@@ -30,6 +30,9 @@ pub struct Receipt {
     pub version: DriverVersion,
     /// How it got there.
     pub way: Way,
+    /// The way that was chosen for it and could not be gone; the next run does not try that again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Choice>,
     /// Which part of it; everything, where the receipt is of a release that knew nothing else.
     #[serde(default)]
     pub profile: Profile,
@@ -49,6 +52,15 @@ pub struct Receipt {
     /// What was in the way and comes back; NVIDIA's installer lists its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backed_up: Vec<BackedUp>,
+}
+
+/// What was chosen for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// How the driver was to get there.
+    pub way: Way,
+    /// Which part of it.
+    pub profile: Profile,
 }
 
 /// A file of the driver.
@@ -83,6 +95,7 @@ impl Receipt {
             format: FORMAT,
             version,
             way,
+            instead_of: None,
             profile,
             run_file_sha256,
             installed_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -102,6 +115,11 @@ impl Receipt {
         let others = receipt.directories.iter().chain(receipt.backed_up.iter().map(|original| &original.path));
         let plain = files.chain(links).chain(others).all(|path| path.to_str().and_then(plain_path).is_some());
         (receipt.format <= FORMAT && plain).then_some(receipt)
+    }
+
+    /// What was chosen for the container: what it has, or what could not be had.
+    pub fn chosen(&self) -> Choice {
+        self.instead_of.unwrap_or(Choice { way: self.way, profile: self.profile })
     }
 
     /// The image that the container sees; none where the driver's files are its own.

@@ -197,7 +197,7 @@ impl Job {
 
     /// What is mounted below a directory of the first container, one mount point a line.
     pub(super) fn mounts_inside(&self, directory: &str) -> String {
-        self.inside(&format!("while read -r _ _ _ _ point _; do echo \"$point\"; done < /proc/self/mountinfo"))
+        self.inside("while read -r _ _ _ _ point _; do echo \"$point\"; done < /proc/self/mountinfo")
             .lines()
             .filter(|point| point.starts_with(directory))
             .map(|point| format!("{point}\n"))

@@ -288,5 +288,8 @@ fn without_permission_no_other_way_is_gone_and_with_it_the_change_is_told() {
         "{}",
         ran.stderr
     );
-    assert!(job.receipt().exists());
+    let receipt = fs_err::read_to_string(job.receipt()).unwrap();
+    assert!(receipt.contains("\"way\": \"runfile\"") && receipt.contains("\"instead_of\": {"), "{receipt}");
+    let again = job.run("install").ok();
+    assert!(again.stderr.contains("is there already"), "{}", again.stderr);
 }

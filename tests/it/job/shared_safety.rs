@@ -2,6 +2,7 @@
 
 use super::fixture::{Job, VERSION};
 use super::shared::OWN;
+use crate::world::Privilege;
 
 /// Everything that a root might try, each in its own shell; what it prints is for whoever reads a failed test.
 const ATTACKS: &[(&str, &str)] = &[
@@ -73,6 +74,21 @@ impl Job {
         self.world.run(&["create", &other.to_string()]).ok();
         (self, other)
     }
+}
+
+#[test]
+fn the_attacks_that_an_image_withstands_succeed_on_a_directory() {
+    let job = Job::privileged();
+    let directory = job.world.scratch("bound");
+    fs_err::create_dir_all(&directory).unwrap();
+    let line = format!("lxc.mount.entry = {} srv none bind,ro,nosuid,nodev,create=dir 0 0", directory.display());
+    job.world.create_by_hand(job.ctid, Privilege::Privileged, &[&line]);
+    job.world.lxc("lxc-start", job.ctid, &["--daemon"]).ok();
+    job.give_mount_programs();
+    assert_ne!(job.world.inside(job.ctid, "echo owned > /srv/owned").code, 0);
+    let (_, attack) = ATTACKS.iter().find(|(name, _)| *name == "remount the bind").unwrap();
+    job.inside(&format!("d=/srv; {attack}"));
+    assert!(directory.join("owned").exists());
 }
 
 #[test]
