@@ -73,7 +73,8 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
     let target = target::of(&rootfs, &change)?;
     if let Err(error) = attach(store, &rootfs, init, &image) {
         leave(site, &rootfs, Some(init), change.image().as_ref())?;
-        return Attempt::not_mounted(error.within(format!("container {}: the driver's image", site.id)));
+        let message = format!("container {}: the driver's image could not be mounted in it", site.id);
+        return Attempt::not_mounted(error.within(message));
     }
     let former = change.image();
     let put = change.put(Installation {

@@ -23,7 +23,7 @@ pub(super) const RECORD: &str = "image.json";
 /// of showing an empty directory.
 pub(super) const DRIVER: &str = "driver";
 
-// 2: made otherwise than 1 would have been.
+// Raised when images are made otherwise, too: those of another number are made again.
 const FORMAT: u32 = 1;
 const RECORD_LIMIT: u64 = 1 << 20;
 
