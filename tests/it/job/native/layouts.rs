@@ -31,13 +31,18 @@ fn lay_out(job: &Job, layout: Layout) {
     Ran::of("sh", &["-c", &script], &[]).ok();
 }
 
+/// The library that the table does not have, and that no driver is without.
+const NVML: &str = "libnvidia-ml.so.550.163.01";
+
 /// The table's package, with a library in the place of every library.
 fn package() -> RunFile {
-    let contents = |path: &str| match path.rsplit('/').next().and_then(|name| name.split_once(".so")) {
-        Some((stem, _)) => shared_object(&format!("{stem}.so.{VERSION}"), 0),
-        None => path.as_bytes().to_vec(),
+    // Each has its own name for a SONAME, so that `ldconfig` would make no link.
+    let contents = |path: &str| match path.rsplit('/').next() {
+        Some(name) if name.contains(".so") => shared_object(name, 0),
+        _ => path.as_bytes().to_vec(),
     };
-    let file = RunFile::new(VERSION).member(".manifest", 0o644, manifest());
+    let manifest = format!("{}{NVML} 0755 CUDA_LIB NATIVE /\n", manifest());
+    let file = RunFile::new(VERSION).member(".manifest", 0o644, manifest).member(NVML, 0o755, contents(NVML));
     members().into_iter().fold(file, |file, (path, mode)| file.member(path, mode, contents(path)))
 }
 
@@ -74,6 +79,7 @@ fn every_type_goes_where_the_table_says_in_every_layout() {
         job.run("install").ok();
         let come = come(&before, &job.plain_tree());
         let mut expected = expected_of(layout, is_taken);
+        expected.push((format!("{}/{NVML}", layout.directories()[0]), Kind::File { mode: 0o755 }));
         for (path, _) in &mut expected {
             // The installer writes through the link that `/lib` is.
             *path = path.replacen("/lib/firmware/", "/usr/lib/firmware/", usize::from(path.starts_with("/lib/")));
