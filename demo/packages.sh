@@ -3,7 +3,7 @@
 set -eu
 
 missing=
-for package in gcc libc6-dev make binutils lxc mmdebstrap uidmap zstd xz-utils bzip2 kmod rsync util-linux strace e2fsprogs xfsprogs btrfs-progs; do
+for package in gcc libc6-dev make binutils erofs-utils squashfs-tools lxc mmdebstrap uidmap zstd xz-utils bzip2 kmod rsync util-linux strace e2fsprogs xfsprogs btrfs-progs; do
     dpkg-query --show --showformat='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' ||
         missing="$missing $package"
 done

@@ -44,7 +44,7 @@ pub enum Event {
         container: Option<ContainerId>,
         /// What is counted.
         activity: Activity,
-        /// The file that it is about.
+        /// The file or driver that it is about.
         subject: String,
         /// How much is done, in bytes (in files for [`Activity::Install`]).
         done: u64,

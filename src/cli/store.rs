@@ -1,10 +1,11 @@
-//! `store`: the extracted drivers on this host: list, extract, verify, prune.
+//! `store`: the extracted drivers on this host and the images of them: list, extract, verify, prune.
 
 use phoenix_nvidia::cache::Cache;
+use phoenix_nvidia::config::Way;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
-use phoenix_nvidia::install::receipt::Receipt;
-use phoenix_nvidia::store::{Entry, Sort, Store, Tree};
+use phoenix_nvidia::install::receipt::{self, Receipt};
+use phoenix_nvidia::store::{Contents, Entry, Image, ImageEntry, ImageName, ImageSort, Sort, Store, Tree};
 
 use super::arguments::StoreVerb;
 use super::cache::{configured_versions, requests};
@@ -22,7 +23,7 @@ pub(crate) fn run(context: &Context<'_>, verb: &StoreVerb) -> Result<Ended> {
 }
 
 fn list(context: &Context<'_>, store: &Store<'_>) -> Result<Ended> {
-    show_entries(context, &store.list()?)?;
+    show_entries(context, &store.list()?, &store.images()?)?;
     Ok(Ended::Well)
 }
 
@@ -64,46 +65,59 @@ fn verify(context: &Context<'_>, store: &Store<'_>, versions: &[DriverVersion]) 
             }
         }
     }
-    show_trees(context, &sound, "verified")?;
+    let is_asked_for = |image: &ImageName| versions.contains(&image.version);
+    let images = store.images()?.into_iter().filter_map(|entry| entry.name).filter(is_asked_for);
+    let mut sound_images = Vec::new();
+    for name in images {
+        match store.verify_image(&name) {
+            Ok(image) => sound_images.push(image),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => {
+                terminal::error(&error);
+                failed.get_or_insert(error.kind().exit_code());
+            }
+        }
+    }
+    show_verified(context, &sound, &sound_images)?;
     Ok(failed.map_or(Ended::Well, Ended::With))
 }
 
 fn prune(context: &Context<'_>, store: &Store<'_>, dry_run: bool) -> Result<Ended> {
+    let receipts = receipt::all(&context.layout)?;
     let mut keep = configured_versions(context)?;
-    keep.extend(installed_versions(context)?);
-    let entries = if dry_run { store.prunable(&keep)? } else { store.prune(&keep)? };
-    show_entries(context, &entries)?;
+    keep.extend(receipts.iter().map(|receipt| receipt.version.clone()));
+    let keep_images = needed_images(context, &receipts)?;
+    let (entries, images) = match dry_run {
+        true => (store.prunable(&keep)?, store.prunable_images(&keep_images)?),
+        false => (store.prune(&keep)?, store.prune_images(&keep_images)?),
+    };
+    show_entries(context, &entries, &images)?;
     Ok(Ended::Well)
 }
 
-/// The versions that containers have, according to the host's receipts.
-fn installed_versions(context: &Context<'_>) -> Result<Vec<DriverVersion>> {
-    let directory = match fs_err::read_dir(context.layout.receipts()) {
-        Ok(directory) => directory,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
-    };
-    let mut versions = Vec::new();
-    for entry in directory {
-        let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
+/// The images that containers see, according to the host's receipts, and those that the configuration asks for.
+fn needed_images(context: &Context<'_>, receipts: &[Receipt]) -> Result<Vec<ImageName>> {
+    let mut needed: Vec<ImageName> = receipts.iter().filter_map(Receipt::image).collect();
+    for (_, container) in context.configuration.containers() {
+        let Some(driver) = &container?.driver else { continue };
+        let version = driver.version.clone();
+        match driver.way() {
+            Way::Installer => needed.push(ImageName { version, contents: Contents::Package }),
+            Way::Shared => needed.push(ImageName::placed(version, driver.profile())),
+            Way::Runfile | Way::Native => {}
         }
-        // A receipt that cannot be read might be of any version, and its container might still need the tree.
-        let receipt = Receipt::parse(&fs_err::read(&path)?).ok_or_else(|| {
-            Error::new(Kind::Host, format!("`{}` is damaged, or of a later release", path.display()))
-                .hint("remove it if its container is gone, or install the container's driver again")
-        })?;
-        versions.push(receipt.version);
     }
-    Ok(versions)
+    Ok(needed)
 }
 
-fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
+fn show_entries(context: &Context<'_>, entries: &[Entry], images: &[ImageEntry]) -> Result<()> {
     if context.wants_json() {
-        return terminal::json(&entries);
+        let json = |error| Error::new(Kind::Bug, "the store could not be described as JSON").caused_by(error);
+        let drivers = entries.iter().map(serde_json::to_value);
+        let values = drivers.chain(images.iter().map(serde_json::to_value)).collect::<Result<Vec<_>, _>>();
+        return terminal::json(&values.map_err(json)?);
     }
-    if entries.is_empty() {
+    if entries.is_empty() && images.is_empty() {
         return Ok(());
     }
     let row = |entry: &Entry| {
@@ -114,7 +128,29 @@ fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
         };
         vec![entry.version.to_string(), files, bytes, state, entry.path.display().to_string()]
     };
-    terminal::data(&terminal::table(&["VERSION", "FILES", "BYTES", "STATE", "DIRECTORY"], entries.iter().map(row)))
+    let rows = entries.iter().map(row).chain(images.iter().map(image_row));
+    terminal::data(&terminal::table(&["DRIVER OR IMAGE", "FILES", "BYTES", "STATE", "DIRECTORY"], rows))
+}
+
+fn image_row(entry: &ImageEntry) -> Vec<String> {
+    let name = entry.name.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    let (state, bytes) = match &entry.sort {
+        ImageSort::Sound { bytes, .. } if entry.mounted => ("sound, mounted".to_owned(), bytes.to_string()),
+        ImageSort::Sound { bytes, .. } => ("sound".to_owned(), bytes.to_string()),
+        ImageSort::Damaged { reason } => (format!("damaged: {reason}"), "-".to_owned()),
+        ImageSort::Temporary => ("left over".to_owned(), "-".to_owned()),
+    };
+    vec![name, "-".to_owned(), bytes, state, entry.path.display().to_string()]
+}
+
+fn show_verified(context: &Context<'_>, trees: &[Tree], images: &[Image]) -> Result<()> {
+    show_trees(context, trees, "verified")?;
+    if context.wants_json() {
+        return Ok(());
+    }
+    let line =
+        |image: &Image| format!("{} verified: {} bytes, in {}\n", image.name(), image.bytes(), image.path().display());
+    terminal::data(&images.iter().map(line).collect::<String>())
 }
 
 fn show_trees(context: &Context<'_>, trees: &[Tree], done: &str) -> Result<()> {

@@ -27,6 +27,7 @@ pub(super) const SCALARS: &[&str] = &[
     "nvidia_runfile_sha256",
     "nvidia_driver_profile",
     "nvidia_on_mismatch",
+    "nvidia_allow_fallback",
 ];
 
 /// Keys of a container with a list or an object: read in the container alone.

@@ -95,6 +95,16 @@ impl Layout {
         self.base.join(format!("lib/locks/store-{version}.lock"))
     }
 
+    /// Where the images of extracted drivers lie, one directory an image.
+    pub fn images(&self) -> PathBuf {
+        self.base.join("lib/images")
+    }
+
+    /// Where images are mounted on this host, one directory an image.
+    pub fn mounts(&self) -> PathBuf {
+        self.base.join("lib/mounts")
+    }
+
     /// Where the receipts of all containers lie.
     pub fn receipts(&self) -> PathBuf {
         self.base.join("lib/receipts")

@@ -128,6 +128,8 @@ struct Scalars {
     nvidia_driver_profile: Option<Profile>,
     /// What is done when a container is about to start with another driver than the host's.
     nvidia_on_mismatch: Option<OnMismatch>,
+    /// Whether the way `runfile` is gone where the chosen one cannot mount an image on this host or in the container.
+    nvidia_allow_fallback: Option<bool>,
 }
 
 /// The network interface of a container.

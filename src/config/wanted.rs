@@ -19,6 +19,8 @@ pub struct WantedDriver {
     pub method: Option<Way>,
     /// Which part of it, where the operator has said so; see [`WantedDriver::profile`].
     pub chosen_profile: Option<Profile>,
+    /// Whether another way may be gone where the chosen one cannot mount anything.
+    pub allow_fallback: bool,
     /// The sum that the operator has said its run file has.
     pub sha256: Option<ConfiguredSum>,
     /// Where its run file may be fetched from, in the order to try: the mirrors of the hypervisor's file, the URL of
@@ -57,6 +59,8 @@ impl WantedDriver {
         let profile = lookup
             .scalar("nvidia_driver_profile")
             .and_then(|node| node.parsed("`compute`, `graphics` or `full`", findings));
+        let fallback = lookup.scalar("nvidia_allow_fallback").and_then(|node| node.boolean(findings));
+        let allow_fallback = fallback.unwrap_or_default();
         let Some(version_node) = lookup.scalar("nvidia_driver_version") else {
             findings.push(without_version(lookup, features));
             return None;
@@ -68,7 +72,7 @@ impl WantedDriver {
         let mut candidates = Candidates::new(target, &version_node, &hypervisor.settings);
         candidates.collect(lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone()), findings);
         let Candidates { urls, notes, .. } = candidates;
-        Some(Self { method, chosen_profile: profile, sha256, urls, notes, version })
+        Some(Self { method, chosen_profile: profile, allow_fallback, sha256, urls, notes, version })
     }
 }
 
@@ -91,7 +95,15 @@ impl WantedDriver {
         let target = Target { version, architecture: std::env::consts::ARCH };
         let mirrored = mirrors.iter().map(|mirror| target.below_mirror(mirror));
         let urls = mirrored.chain(target.published()).collect();
-        Self { version: version.clone(), method: None, chosen_profile: None, sha256: None, urls, notes: Vec::new() }
+        Self {
+            version: version.clone(),
+            method: None,
+            chosen_profile: None,
+            allow_fallback: false,
+            sha256: None,
+            urls,
+            notes: Vec::new(),
+        }
     }
 }
 

@@ -94,8 +94,11 @@ impl Fleet<'_> {
     pub fn uninstall(&self, ids: &[ContainerId]) -> Vec<ContainerReport> {
         self.each(ids, |container, report| {
             let _lock = self.lock(container.id)?;
-            let outcome =
-                self.told(container.id, "uninstall the driver", || uninstall::uninstall(&self.site(container.id)));
+            let outcome = self.told(container.id, "uninstall the driver", || {
+                let outcome = uninstall::uninstall(&self.site(container.id))?;
+                self.settle_images(container)?;
+                Ok(outcome)
+            });
             match outcome? {
                 Outcome::NothingThere => {}
                 Outcome::Removed { version: Some(version) } => report.done.push(format!("uninstall driver {version}")),
@@ -113,7 +116,9 @@ impl Fleet<'_> {
             if self.hypervisor.state(id)? != State::Absent {
                 report.done.push("destroy".to_owned());
             }
-            self.told(id, "destroy", || self.hypervisor.destroy(id).and_then(|()| self.forget(id)))
+            self.told(id, "destroy", || self.hypervisor.destroy(id).and_then(|()| self.forget(id)))?;
+            self.release_images();
+            Ok(())
         })
     }
 
@@ -200,8 +205,11 @@ impl Fleet<'_> {
             }
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
             Step::Grow { .. } => return self.grow(container),
-            Step::Restart => self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?,
-            Step::Start => self.hypervisor.start(id)?,
+            Step::Restart => {
+                self.mount_images(id)?;
+                self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?;
+            }
+            Step::Start => self.mount_images(id).and_then(|()| self.hypervisor.start(id))?,
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::Snapshot { name } => return self.take_snapshot(container, name),

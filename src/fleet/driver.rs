@@ -1,10 +1,12 @@
 //! Getting a container's driver: where it comes from, and the way that brings it in.
 
 use crate::config::{Container, WantedDriver, Way};
+use crate::container_id::ContainerId;
 use crate::error::Result;
 use crate::hypervisor::Desired;
-use crate::install::{native, presence, runfile};
-use crate::store::Tree;
+use crate::install::receipt::{self, Choice, Receipt};
+use crate::install::{Attempt, Site, installer, native, placed, presence, runfile, shared};
+use crate::store::{ImageName, Tree};
 
 use super::passthrough::passthrough;
 use super::{Fleet, request, wanted_driver};
@@ -13,7 +15,9 @@ impl Fleet<'_> {
     /// How a container should be.
     pub(super) fn desired<'c>(&self, container: &'c Container) -> Result<Desired<'c>> {
         let devices = passthrough(container, self.host)?.devices;
-        Ok(Desired { container, devices, mounts: Vec::new() })
+        let receipt = receipt::of_host(self.layout, container.id)?;
+        let mounts = receipt.map(|receipt| shared::mounts(self.layout, &receipt)).unwrap_or_default();
+        Ok(Desired { container, devices, mounts })
     }
 
     /// Whether the driver can be installed without its run file: it is extracted, and the way asks for no more.
@@ -35,18 +39,74 @@ impl Fleet<'_> {
             self.listener.note(Some(container.id), format!("driver {} is there already", driver.version));
             return Ok(false);
         }
-        match driver.way() {
-            Way::Runfile => runfile::install(&site, &self.cache.ensure(&request(driver))?)?,
-            Way::Native => native::install(&site, &self.extracted(driver)?, driver.profile())?,
-            way @ (Way::Installer | Way::Shared) => {
-                let _tree = self.extracted(driver)?;
-                return Err(crate::error::Error::new(
-                    crate::error::Kind::Configuration,
-                    format!("the way `{}` is not there yet", way.word()),
-                ));
-            }
+        let installed = self.go_the_way(driver, &site);
+        // What an interrupted change has begun stays as it is until the next run brings it to its end.
+        if installed.is_ok() || !placed::is_interrupted(&site)? {
+            let settled = self.settle_images(container);
+            return installed.and(settled).map(|()| true);
+        }
+        installed.map(|()| true)
+    }
+
+    fn go_the_way(&self, driver: &WantedDriver, site: &Site<'_>) -> Result<()> {
+        let attempt = match driver.way() {
+            Way::Runfile => return runfile::install(site, &self.cache.ensure(&request(driver))?).map(drop),
+            Way::Native => return native::install(site, &self.extracted(driver)?, driver.profile()).map(drop),
+            Way::Installer => installer::install(site, self.store, &self.extracted(driver)?)?,
+            Way::Shared => shared::install(site, self.store, &self.extracted(driver)?, driver.profile())?,
         };
-        Ok(true)
+        match attempt {
+            Attempt::Installed(_) => Ok(()),
+            Attempt::NotMounted(error) if driver.allow_fallback => {
+                let way = driver.way().word();
+                let warning = format!("the way `{way}` cannot be gone here, so the way `runfile` is: {error}");
+                self.listener.warn(Some(site.id), warning);
+                let mut receipt = runfile::install(site, &self.cache.ensure(&request(driver))?)?;
+                receipt.instead_of = Some(Choice { way: driver.way(), profile: driver.profile() });
+                receipt::save(site, &self.hypervisor.rootfs(site.id)?, &receipt)
+            }
+            Attempt::NotMounted(error) => Err(match error.hint_text() {
+                Some(_) => error,
+                None => error.hint(
+                    "choose the way `runfile`, or set `nvidia_allow_fallback` to true to have it chosen where it must be",
+                ),
+            }),
+        }
+    }
+
+    /// Brings a container's mounts in line with its receipt: those in its configuration, and those that it sees.
+    pub(super) fn settle_images(&self, container: &Container) -> Result<()> {
+        let (site, rootfs) = (self.site(container.id), self.hypervisor.rootfs(container.id)?);
+        let image = self.image_of(container.id)?;
+        if image.is_none() && !shared::is_there(&rootfs)? {
+            return Ok(());
+        }
+        // Again, for somebody may have unmounted it before the receipt named it.
+        self.store.ensure_mounted(image.as_slice())?;
+        self.hypervisor.configure(&self.desired(container)?)?;
+        shared::settle(&site, &rootfs, image.as_ref())?;
+        self.release_images();
+        Ok(())
+    }
+
+    /// Mounts on this host what a container's configuration mounts from it: without that it does not start.
+    ///
+    /// # Errors
+    /// The container's receipt cannot be read, or the image cannot be mounted.
+    pub fn mount_images(&self, id: ContainerId) -> Result<()> {
+        self.store.ensure_mounted(self.image_of(id)?.as_slice())
+    }
+
+    /// Unmounts on this host what no container's receipt names any more.
+    pub(super) fn release_images(&self) {
+        let needed = || Ok(receipt::all(self.layout)?.iter().filter_map(Receipt::image).collect());
+        if let Err(error) = self.store.unmount_unneeded(needed) {
+            self.listener.warn(None, format!("images that nobody needs are still mounted: {error}"));
+        }
+    }
+
+    fn image_of(&self, id: ContainerId) -> Result<Option<ImageName>> {
+        Ok(receipt::of_host(self.layout, id)?.and_then(|receipt| receipt.image()))
     }
 
     /// The extracted driver: the one that is there, or a new one from its run file.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Container, WantedDriver, Way};
+use crate::config::{Container, WantedDriver};
 use crate::hypervisor::State;
 
 use super::observe::Observation;
@@ -67,12 +67,9 @@ fn steps_while_stopped(driver: &WantedDriver, observation: &Observation) -> Vec<
         // Nothing but the verification, which a container that does not run has no answer to.
         return Vec::new();
     };
-    match driver.way() {
-        Way::Runfile | Way::Installer => {
-            steps.insert(install, Step::Start);
-            steps.push(Step::StopAgain);
-        }
-        Way::Native | Way::Shared => steps.truncate(install + 1),
+    if driver.way().needs_a_running_container() {
+        steps.insert(install, Step::Start);
+        steps.push(Step::StopAgain);
     }
     steps
 }
@@ -83,7 +80,7 @@ mod tests {
 
     use super::*;
     use crate::cache::Presence as Cached;
-    use crate::config::{Configuration, Layout};
+    use crate::config::{Configuration, Layout, Way};
     use crate::driver::placement::Profile;
     use crate::fleet::passthrough::Passthrough;
     use crate::hypervisor::Drift;
@@ -151,7 +148,8 @@ mod tests {
     #[test]
     fn a_stopped_container_is_started_for_nvidias_installer_alone_and_stopped_again() {
         let stopped = |method| phrases(method, State::Stopped, Drift::default(), Rules::default());
-        assert_eq!(stopped("native"), ["install driver 580.76.05 by way `native`"]);
+        let (install, verify) = ("install driver 580.76.05 by way `native`", "verify driver 580.76.05");
+        assert_eq!(stopped("native"), [install, verify]);
         assert_eq!(
             stopped("installer"),
             ["start", "install driver 580.76.05 by way `installer`", "verify driver 580.76.05", "stop again"]

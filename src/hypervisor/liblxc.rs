@@ -8,7 +8,7 @@ use crate::config::Mount;
 use crate::container_id::ContainerId;
 use crate::driver::device::is_nvidia_node;
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::{Exec, State};
+use crate::hypervisor::{DriverMount, Exec, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
 use crate::sys::idmap::{IdMap, Range};
@@ -152,6 +152,17 @@ pub(super) fn passes_nvidia(key: &str, value: &str, is_nvidias: &dyn Fn(u32) -> 
         }
         _ => false,
     }
+}
+
+/// The value of the `lxc.mount.entry` that lets a container see a driver's image.
+pub(super) fn driver_mount(mount: &DriverMount) -> String {
+    let inside = escaped(Path::new(mount.target.trim_start_matches('/')));
+    format!("{} {inside} none bind,ro,nosuid,nodev,create=dir 0 0", escaped(&mount.source))
+}
+
+/// A path as `lxc.mount.entry` wants it, whose fields are parted by blanks as in `fstab`.
+pub(super) fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011")
 }
 
 /// Makes the host's directory of a mount for its owner, where it is missing.

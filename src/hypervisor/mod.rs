@@ -63,6 +63,11 @@ pub struct DriverMount {
     pub target: String,
 }
 
+impl DriverMount {
+    /// The directory of a container below which drivers are mounted: ours alone.
+    pub const DIRECTORY: &'static str = "/usr/lib/phoenix-nvidia";
+}
+
 /// What separates a container from how it should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drift {

@@ -1,5 +1,7 @@
 //! The driver inside one container: put there, found there, verified there, taken out again.
 
+pub mod installer;
+mod installer_run;
 pub mod native;
 pub mod placed;
 pub mod preflight;
@@ -7,6 +9,7 @@ pub mod presence;
 pub mod receipt;
 pub mod runfile;
 mod scratch;
+pub mod shared;
 mod target;
 pub mod uninstall;
 pub mod verify;
@@ -18,6 +21,8 @@ use crate::event::Listener;
 use crate::hypervisor::{Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
+
+use receipt::Receipt;
 
 /// The container that is worked on, and what the work needs.
 #[derive(Clone, Copy)]
@@ -57,9 +62,37 @@ impl Site<'_> {
     }
 }
 
-/// Where libraries may lie in a container, in the order in which NVIDIA's installer looks for a place.
-const LIBRARY_DIRECTORIES: [&str; 4] =
-    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+/// What became of an installation that mounts something in the container.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The driver is there.
+    Installed(Receipt),
+    /// Nothing could be mounted, and nothing has been changed: another way may do.
+    NotMounted(Error),
+}
+
+impl Attempt {
+    /// An image could not be had or mounted; an interruption and somebody else's lock stand against every way.
+    fn not_mounted(error: Error) -> Result<Self> {
+        match error.kind() {
+            Kind::Interrupted | Kind::Busy | Kind::Bug => Err(error),
+            _ => Ok(Self::NotMounted(error)),
+        }
+    }
+}
+
+/// Where libraries may lie in a container, in the order in which NVIDIA's installer looks for a place; and where the
+/// way `shared` shows them.
+const LIBRARY_DIRECTORIES: [&str; 5] = [
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/lib",
+    "/usr/lib/phoenix-nvidia/current/lib",
+];
+
+/// Where a container sees images of drivers.
+const SHARED_DIRECTORY: &str = crate::hypervisor::DriverMount::DIRECTORY;
 
 /// The directories of a root's `PATH`.
 const PROGRAM_DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];

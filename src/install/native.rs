@@ -39,6 +39,7 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
         run_file_sha256: tree.run_file_sha256(),
         description: &tree.manifest().description,
         items,
+        libraries: Vec::new(),
     })
 }
 

@@ -6,20 +6,30 @@ use crate::sys::rootfs::{Found, Rootfs, Space};
 
 use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site};
 
-/// What an installation from a run file needs, in bytes.
+/// What a run of NVIDIA's installer needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
-    /// The run file itself.
-    pub run_file: u64,
-    /// What it unpacks to; what it installs is never more.
-    pub unpacked: u64,
+    /// Bytes for what is only there during the installation: the run file, and what it unpacks to.
+    pub scratch: u64,
+    /// Bytes for what is installed, at most.
+    pub installed: u64,
+    /// The programs that it cannot do without.
+    pub programs: &'static [&'static [&'static str]],
 }
 
 impl Needs {
     /// The needs of a run file. One that does not say how large it unpacks gets three times its size: NVIDIA's
-    /// unpack to 2.6 (zstd, 550.163.01) and 2.8 (xz, 470.256.02) times theirs.
-    pub fn of(run_file: u64, unpacked: Option<u64>) -> Self {
-        Self { run_file, unpacked: unpacked.unwrap_or(run_file.saturating_mul(3)) }
+    /// unpack to 2.6 (zstd, 550.163.01) and 2.8 (xz, 470.256.02) times theirs. What it installs is never more.
+    pub fn of_run_file(run_file: u64, unpacked: Option<u64>) -> Self {
+        let unpacked = unpacked.unwrap_or(run_file.saturating_mul(3));
+        let programs: &[&[&str]] = &[&STUB_NEEDS, &INSTALLER_NEEDS];
+        Self { scratch: run_file.saturating_add(unpacked), installed: unpacked, programs }
+    }
+
+    /// The needs of an installer that finds its package unpacked; it writes small files alone beside the driver's
+    /// (1 MB, measured with 550.144.03).
+    pub fn of_package(installed: u64) -> Self {
+        Self { scratch: 16_000_000, installed, programs: &[&["sh"], &INSTALLER_NEEDS] }
     }
 }
 
@@ -39,7 +49,7 @@ pub struct Ready {
 pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<Ready> {
     require_regular_files(rootfs, &OPENED_BY_INSTALLER)?;
     require_glibc(site, rootfs)?;
-    require_programs(site, rootfs)?;
+    require_programs(site, rootfs, needs)?;
     let mut stand_ins = Vec::new();
     for program in STAND_INS {
         if !has_program(rootfs, program)? {
@@ -74,9 +84,9 @@ pub(super) fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
     .hint("NVIDIA's driver needs glibc: use a template of Debian, Ubuntu, Fedora or the like, not Alpine"))
 }
 
-fn require_programs(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+fn require_programs(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<()> {
     let mut missing = Vec::new();
-    for program in STUB_NEEDS.into_iter().chain(INSTALLER_NEEDS) {
+    for program in needs.programs.iter().copied().flatten().copied() {
         if !has_program(rootfs, program)? {
             missing.push(program);
         }
@@ -124,7 +134,7 @@ fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'st
     Err(Error::new(Kind::Host, format!("container {}: there is no room to install from: {reasons}", site.id)).hint(
         format!(
             "{} are needed in all; make the container's disk larger, or free some space in it",
-            megabytes(needs.run_file + 2 * needs.unpacked)
+            megabytes(needs.scratch.saturating_add(needs.installed))
         ),
     ))
 }
@@ -144,16 +154,16 @@ pub(super) fn require_writable(site: &Site<'_>, rootfs: &Rootfs) -> Result<Space
 
 /// Why a directory will not do; `None` when it will.
 fn refusal(space: Space, target: Space, needs: Needs) -> Option<String> {
-    let here = needs.run_file.saturating_add(needs.unpacked);
-    let shared = if space.device == target.device { needs.unpacked } else { 0 };
+    let here = needs.scratch;
+    let shared = if space.device == target.device { needs.installed } else { 0 };
     if space.read_only {
         Some("read-only".to_owned())
     } else if space.noexec {
         Some("mounted noexec".to_owned())
     } else if space.available < here.saturating_add(shared) {
         Some(format!("{} free and {} needed", megabytes(space.available), megabytes(here + shared)))
-    } else if shared == 0 && target.available < needs.unpacked {
-        let (free, needed) = (megabytes(target.available), megabytes(needs.unpacked));
+    } else if shared == 0 && target.available < needs.installed {
+        let (free, needed) = (megabytes(target.available), megabytes(needs.installed));
         Some(format!("it would do, but `/usr` has {free} free and {needed} are needed"))
     } else {
         None
@@ -168,7 +178,7 @@ fn megabytes(bytes: u64) -> String {
 mod tests {
     use super::*;
 
-    const NEEDS: Needs = Needs { run_file: 400_000_000, unpacked: 1_000_000_000 };
+    const NEEDS: Needs = Needs { scratch: 1_400_000_000, installed: 1_000_000_000, programs: &[] };
 
     fn space(available: u64, device: u64) -> Space {
         Space { available, noexec: false, read_only: false, device }

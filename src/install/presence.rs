@@ -7,9 +7,10 @@ use crate::driver::backup_log::BackupLog;
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, installer};
 use crate::error::Result;
+use crate::hypervisor::State;
 use crate::sys::rootfs::Rootfs;
 
-use super::receipt::{self, Receipt};
+use super::receipt::{self, Choice, Receipt};
 use super::{LIBRARY_DIRECTORIES, Site, placed};
 
 // The log of a full driver has about 400 lines.
@@ -27,9 +28,9 @@ pub enum Presence {
     Complete {
         /// Its version.
         version: DriverVersion,
-        /// How we put it there; absent when somebody else ran NVIDIA's installer.
+        /// How we put it there, or would have, had the host and the container allowed it; absent when somebody else ran NVIDIA's installer.
         way: Option<Way>,
-        /// Which part of it.
+        /// Which part of it, or which one was chosen.
         profile: Profile,
     },
     /// Some of it is there, or more than one.
@@ -74,7 +75,7 @@ pub fn observe(site: &Site<'_>, rootfs: &Rootfs) -> Result<Presence> {
         return Ok(incomplete(versions, "a change of it did not come to its end"));
     }
     if let Some(receipt) = receipt::load(site, rootfs)? {
-        return judge_by_receipt(rootfs, &receipt, versions);
+        return judge_by_receipt(site, rootfs, &receipt, versions);
     }
     let log = backup_log(rootfs)?;
     match (versions.len(), log) {
@@ -120,7 +121,12 @@ pub fn library_versions(rootfs: &Rootfs) -> Result<BTreeSet<DriverVersion>> {
     Ok(versions)
 }
 
-fn judge_by_receipt(rootfs: &Rootfs, receipt: &Receipt, versions: BTreeSet<DriverVersion>) -> Result<Presence> {
+fn judge_by_receipt(
+    site: &Site<'_>,
+    rootfs: &Rootfs,
+    receipt: &Receipt,
+    mut versions: BTreeSet<DriverVersion>,
+) -> Result<Presence> {
     let missing = receipt.missing_in(rootfs)?;
     if let Some(first) = missing.first() {
         if versions.is_empty() && missing.len() == (receipt.files.len() + receipt.links.len()).min(10) {
@@ -129,6 +135,9 @@ fn judge_by_receipt(rootfs: &Rootfs, receipt: &Receipt, versions: BTreeSet<Drive
         let why = format!("`{}` is not as it was installed", first.display());
         return Ok(Presence::Incomplete { versions, why });
     }
+    if versions.is_empty() && will_be_mounted(site, receipt)? {
+        versions.insert(receipt.version.clone());
+    }
     // A container can bring a receipt that lists nothing; a driver without its libraries is none.
     if versions.is_empty() {
         return Ok(Presence::Incomplete { versions, why: "there is a receipt and the libraries are not".to_owned() });
@@ -136,5 +145,13 @@ fn judge_by_receipt(rootfs: &Rootfs, receipt: &Receipt, versions: BTreeSet<Drive
     if versions.iter().any(|version| *version != receipt.version) {
         return Ok(Presence::Incomplete { versions, why: "libraries of more than one version are there".to_owned() });
     }
-    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(receipt.way), profile: receipt.profile })
+    let Choice { way, profile } = receipt.chosen();
+    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(way), profile })
+}
+
+/// Whether the libraries are in an image that the container will see as soon as it runs. A copy of a container has its
+/// source's receipt, and not its mounts.
+fn will_be_mounted(site: &Site<'_>, receipt: &Receipt) -> Result<bool> {
+    let stopped = || Ok::<_, crate::error::Error>(site.hypervisor.state(site.id)? == State::Stopped);
+    Ok(receipt.image().is_some() && receipt::of_host(site.layout, site.id)?.as_ref() == Some(receipt) && stopped()?)
 }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Way;
+use crate::config::{Layout, Way};
+use crate::container_id::ContainerId;
 use crate::driver::backup_log::{BackedUp, plain_path};
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256};
 use crate::error::{Error, Kind, Result};
+use crate::store::ImageName;
 use crate::sys::atomic;
 use crate::sys::rootfs::{Found, Rootfs};
 
@@ -28,6 +30,9 @@ pub struct Receipt {
     pub version: DriverVersion,
     /// How it got there.
     pub way: Way,
+    /// The way that was chosen for it and could not be gone; the next run does not try that again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Choice>,
     /// Which part of it; everything, where the receipt is of a release that knew nothing else.
     #[serde(default)]
     pub profile: Profile,
@@ -47,6 +52,15 @@ pub struct Receipt {
     /// What was in the way and comes back; NVIDIA's installer lists its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backed_up: Vec<BackedUp>,
+}
+
+/// What was chosen for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// How the driver was to get there.
+    pub way: Way,
+    /// Which part of it.
+    pub profile: Profile,
 }
 
 /// A file of the driver.
@@ -81,6 +95,7 @@ impl Receipt {
             format: FORMAT,
             version,
             way,
+            instead_of: None,
             profile,
             run_file_sha256,
             installed_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -100,6 +115,16 @@ impl Receipt {
         let others = receipt.directories.iter().chain(receipt.backed_up.iter().map(|original| &original.path));
         let plain = files.chain(links).chain(others).all(|path| path.to_str().and_then(plain_path).is_some());
         (receipt.format <= FORMAT && plain).then_some(receipt)
+    }
+
+    /// What was chosen for the container: what it has, or what could not be had.
+    pub fn chosen(&self) -> Choice {
+        self.instead_of.unwrap_or(Choice { way: self.way, profile: self.profile })
+    }
+
+    /// The image that the container sees; none where the driver's files are its own.
+    pub fn image(&self) -> Option<ImageName> {
+        (self.way == Way::Shared).then(|| ImageName::placed(self.version.clone(), self.profile))
     }
 
     /// What of it is no longer in the container as it was: the first ten paths.
@@ -129,17 +154,47 @@ impl Receipt {
 /// # Errors
 /// The host's file is there and cannot be read.
 pub fn load(site: &Site<'_>, rootfs: &Rootfs) -> Result<Option<Receipt>> {
-    match fs_err::read(site.layout.receipt(site.id)) {
-        Ok(bytes) => {
-            if let Some(receipt) = Receipt::parse(&bytes) {
-                return Ok(Some(receipt));
-            }
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error.into()),
+    if let Some(receipt) = of_host(site.layout, site.id)? {
+        return Ok(Some(receipt));
     }
     // What a container says of itself is believed no further than looking whether those files are there.
     Ok(rootfs.read(&in_container(), LIMIT).ok().flatten().as_deref().and_then(Receipt::parse))
+}
+
+/// The host's receipt of a container; none when there is none that can be read.
+///
+/// # Errors
+/// The file is there and cannot be read.
+pub fn of_host(layout: &Layout, id: ContainerId) -> Result<Option<Receipt>> {
+    match fs_err::read(layout.receipt(id)) {
+        Ok(bytes) => Ok(Receipt::parse(&bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The host's receipts of all containers.
+///
+/// # Errors
+/// One of them cannot be read: it might be of any driver, and its container might need that.
+pub fn all(layout: &Layout) -> Result<Vec<Receipt>> {
+    let directory = match fs_err::read_dir(layout.receipts()) {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut receipts = Vec::new();
+    for entry in directory {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        receipts.push(Receipt::parse(&fs_err::read(&path)?).ok_or_else(|| {
+            Error::new(Kind::Host, format!("`{}` is damaged, or of a later release", path.display()))
+                .hint("remove it if its container is gone, or install the container's driver again")
+        })?);
+    }
+    Ok(receipts)
 }
 
 /// Writes both copies.

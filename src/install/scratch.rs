@@ -1,8 +1,10 @@
-//! The fresh directory in a container that a run file is put into and unpacked in, and its certain removal.
+//! The fresh directory in a container that a run file is put into and unpacked in, or that a package is mounted in, and
+//! its certain removal.
 
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::mount::{self, DetachedMount};
 use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
 
@@ -10,24 +12,27 @@ use super::{OWN_DIRECTORY, Site};
 
 /// What every such directory's name begins with, and so what marks the processes that work in one.
 const PREFIX: &str = "phoenix-nvidia-run-";
+/// What a package is mounted on in it.
+const PACKAGE: &str = "package";
 
 /// A fresh directory, removed with everything in it when [`Scratch::remove`] is called, or dropped.
 pub(super) struct Scratch<'a> {
     rootfs: &'a Rootfs,
+    init: u32,
     path: String,
     removed: bool,
 }
 
 impl<'a> Scratch<'a> {
     /// Makes a directory that only the container's root may enter, under a name that nobody can guess.
-    pub(super) fn make(rootfs: &'a Rootfs, parent: &str) -> Result<Self> {
+    pub(super) fn make(rootfs: &'a Rootfs, init: u32, parent: &str) -> Result<Self> {
         let mut random = [0; 8];
         SystemRandom::new()
             .fill(&mut random)
             .map_err(|_| Error::new(Kind::Host, "the kernel has no random numbers"))?;
         let path = format!("{parent}/{PREFIX}{:016x}", u64::from_ne_bytes(random));
         rootfs.make_fresh_directory(&path, 0o700)?;
-        Ok(Self { rootfs, path, removed: false })
+        Ok(Self { rootfs, init, path, removed: false })
     }
 
     /// Where it lies in the container.
@@ -35,17 +40,33 @@ impl<'a> Scratch<'a> {
         &self.path
     }
 
+    /// Mounts a package in it; the directory of the package.
+    pub(super) fn mount(&self, package: DetachedMount) -> Result<String> {
+        let path = format!("{}/{PACKAGE}", self.path);
+        self.rootfs.make_fresh_directory(&path, 0o755)?;
+        package.attach(self.init, &self.rootfs.directory_handle(&path)?)?;
+        Ok(path)
+    }
+
     /// Removes it, and says when that failed.
     pub(super) fn remove(mut self) -> Result<()> {
         self.removed = true;
-        self.rootfs.remove(&self.path)
+        remove(self.rootfs, self.init, &self.path)
     }
+}
+
+fn remove(rootfs: &Rootfs, init: u32, path: &str) -> Result<()> {
+    if rootfs.look(&format!("{path}/{PACKAGE}"))? == Some(Found::Directory) {
+        // What is mounted cannot be removed.
+        mount::detach_all(init, &rootfs.directory_handle(path)?, PACKAGE)?;
+    }
+    rootfs.remove(path)
 }
 
 impl Drop for Scratch<'_> {
     fn drop(&mut self) {
         if !self.removed
-            && let Err(error) = self.rootfs.remove(&self.path)
+            && let Err(error) = remove(self.rootfs, self.init, &self.path)
         {
             tracing::warn!("{error}: {}", error.causes().join(": "));
         }
@@ -66,7 +87,7 @@ pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: u32) -> Re
             continue;
         }
         for name in rootfs.names(directory, 100_000)?.iter().filter(|name| is_ours(name)) {
-            rootfs.remove(&format!("{directory}/{name}"))?;
+            remove(rootfs, init, &format!("{directory}/{name}"))?;
             site.listener
                 .note(Some(site.id), format!("removed `{directory}/{name}`, which an interrupted run had left"));
         }

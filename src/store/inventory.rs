@@ -49,7 +49,7 @@ impl Store<'_> {
     /// The file system refused.
     pub fn list(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for (name, path) in names_in(self.layout)? {
+        for (name, path) in names_in(&self.layout.store())? {
             if let Some(version) = version_of_temporary(&name) {
                 entries.push(Entry { path, version, sort: Sort::Temporary });
                 continue;

@@ -8,11 +8,24 @@
 //! The directory of a version is renamed to its place when all of it has reached the disk. While a driver is extracted,
 //! and while one is removed, it is called `.phoenix-nvidia-VERSION-…`; what a killed process leaves under such a name
 //! is removed by the next extraction.
+//!
+//! From a tree, images are made: file systems in a file, read-only by their nature, that containers can see.
+//!
+//! ```text
+//! lib/images/580.76.05-compute/image         an EROFS (or Squashfs) file system with one directory, `driver`
+//! lib/images/580.76.05-compute/image.json    what it is of, its size, time and SHA-256
+//! lib/mounts/580.76.05-compute/driver/…      where it is mounted on this host
+//! ```
 
 mod archive;
 mod digest;
 mod extract;
 mod extraction;
+mod image;
+mod image_build;
+mod image_inventory;
+mod image_mount;
+mod image_staging;
 mod inventory;
 mod member;
 mod read_ahead;
@@ -23,12 +36,14 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use image::{Contents, FileSystem, Image, ImageName};
+pub use image_inventory::{ImageEntry, ImageSort};
 pub use inventory::{Entry, Sort};
 pub use tree::{FileFacts, Tree};
 
 use crate::config::Layout;
 use crate::driver::DriverVersion;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::event::Listener;
 use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
@@ -87,23 +102,59 @@ impl<'a> Store<'a> {
         FileLock::acquire(&self.layout.store_lock(version), &subject, patience, self.listener, self.cancel)
     }
 
-    /// A new directory beside the trees, for one that is coming or going. Removed when it is dropped.
-    fn temporary(&self, version: &DriverVersion) -> Result<tempfile::TempDir> {
-        let store = self.layout.store();
-        fs_err::create_dir_all(&store)?;
-        Ok(tempfile::Builder::new().prefix(&format!("{TEMPORARY}{version}-")).tempdir_in(store)?)
-    }
-
     /// Takes a version's directory out of its place and removes it; the caller holds the lock.
     fn remove(&self, version: &DriverVersion) -> Result<()> {
-        let place = self.layout.stored_driver(version);
-        if !is_there(&place)? {
+        remove_aside(&self.layout.stored_driver(version), version)
+    }
+
+    /// Removes what killed processes have left in a directory; the lock of `version` is held.
+    fn sweep(&self, directory: &Path, version: &DriverVersion) -> Result<()> {
+        for (name, path) in names_in(directory)? {
+            let Some(others) = version_of_temporary(&name) else { continue };
+            let lock = match others == *version {
+                true => None,
+                false => Some(self.lock(&others, Duration::ZERO)),
+            };
+            match lock.transpose() {
+                Ok(_alone) => fs_err::remove_dir_all(&path)?,
+                // Somebody is just making it.
+                Err(error) if error.kind() == Kind::Busy => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// That a directory's file system has room for what is to be made there.
+    fn require_space(&self, version: &DriverVersion, directory: &Path, needed: u64) -> Result<()> {
+        let found = rustix::fs::statvfs(directory).map_err(std::io::Error::from)?;
+        let free = found.f_bavail.saturating_mul(found.f_frsize);
+        if free >= needed {
             return Ok(());
         }
-        let aside = self.temporary(version)?;
-        crate::sys::atomic::rename_synced(&place, &aside.path().join("removed"))?;
-        Ok(aside.close()?)
+        let place = directory.parent().unwrap_or(directory);
+        let message = format!(
+            "driver {version} needs {} MB in `{}`, where {} MB are free",
+            needed.div_ceil(1_000_000),
+            place.display(),
+            free / 1_000_000
+        );
+        Err(Error::new(Kind::Host, message).hint("`phoenix-nvidia store prune` removes the drivers that nothing needs"))
     }
+}
+
+/// A new directory in `parent`, for something of a version that is coming or going. Removed when it is dropped.
+fn temporary(parent: &Path, version: &DriverVersion) -> Result<tempfile::TempDir> {
+    fs_err::create_dir_all(parent)?;
+    Ok(tempfile::Builder::new().prefix(&format!("{TEMPORARY}{version}-")).tempdir_in(parent)?)
+}
+
+/// Takes a directory out of its place and removes it; the caller holds the version's lock.
+fn remove_aside(place: &Path, version: &DriverVersion) -> Result<()> {
+    let (true, Some(parent)) = (is_there(place)?, place.parent()) else { return Ok(()) };
+    let aside = temporary(parent, version)?;
+    crate::sys::atomic::rename_synced(place, &aside.path().join("removed"))?;
+    Ok(aside.close()?)
 }
 
 /// Whether something has this name; an error names the path, which `Path::try_exists` does not.
@@ -123,9 +174,9 @@ fn version_of_temporary(name: &str) -> Option<DriverVersion> {
     name.strip_prefix(TEMPORARY)?.rsplit_once('-')?.0.parse().ok()
 }
 
-/// The names and paths in the store's directory; none when there is no store yet.
-fn names_in(layout: &Layout) -> Result<Vec<(String, PathBuf)>> {
-    let directory = match fs_err::read_dir(layout.store()) {
+/// The names and paths in a directory of the store's; none when there is none yet.
+fn names_in(directory: &Path) -> Result<Vec<(String, PathBuf)>> {
+    let directory = match fs_err::read_dir(directory) {
         Ok(directory) => directory,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error.into()),

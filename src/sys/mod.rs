@@ -8,5 +8,6 @@ pub mod directory;
 pub mod http;
 pub mod idmap;
 pub mod lock;
+pub mod mount;
 pub mod processes;
 pub mod rootfs;

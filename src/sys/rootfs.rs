@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -233,6 +233,17 @@ impl Rootfs {
     /// Something is there already, a symbolic link is on the way, or the file system refused.
     pub fn make_fresh_directory(&self, path: &str, mode: u32) -> Result<()> {
         self.make_new_directory(path, mode).map_err(|error| self.failed(path, "made", error))
+    }
+
+    /// A handle on a directory, for mounting and unmounting there; nothing can be read or written through it.
+    ///
+    /// No symbolic link on the way is followed.
+    ///
+    /// # Errors
+    /// There is no such directory, or a symbolic link is on the way.
+    pub fn directory_handle(&self, path: &str) -> Result<OwnedFd> {
+        let (directory, _) = self.parent_without_links(&format!("{}/", path.trim_end_matches('/')))?;
+        Ok(directory.into())
     }
 
     /// Makes a file that must not exist yet, for writing, owned by the container's root.

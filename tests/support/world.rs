@@ -127,6 +127,32 @@ impl World {
         }
     }
 
+    /// How many bytes a container's files have; what is mounted in it does not count.
+    pub fn disk_usage(&self, ctid: u32) -> u64 {
+        fn bytes(path: &Path) -> u64 {
+            use std::os::unix::fs::MetadataExt;
+            let metadata = fs_err::symlink_metadata(path).unwrap();
+            let below = if metadata.is_dir() { fs_err::read_dir(path).ok() } else { None };
+            let children = below.into_iter().flatten().map(|entry| bytes(&entry.unwrap().path()));
+            metadata.blocks() * 512 + children.sum::<u64>()
+        }
+        bytes(&self.rootfs(ctid))
+    }
+
+    /// Where something is mounted on this host below the base directory.
+    pub fn mounts(&self) -> Vec<PathBuf> {
+        let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
+        let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+        points.filter(|point| point.starts_with(self.base())).collect()
+    }
+
+    /// How many loop devices have a file below the base directory, removed or not.
+    pub fn loop_devices(&self) -> usize {
+        let base = self.base().display().to_string();
+        let devices = fs_err::read_dir("/sys/block").unwrap().flatten().map(|it| it.path().join("loop/backing_file"));
+        devices.filter(|file| fs_err::read_to_string(file).is_ok_and(|text| text.starts_with(&base))).count()
+    }
+
     /// How the program is told where this world is.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
         [
@@ -202,6 +228,9 @@ impl Drop for World {
                 ["--lxcpath".as_ref(), lxcpath.as_ref(), "--name".as_ref(), &name, "--kill".as_ref()];
             // One that does not run cannot be stopped, and need not be.
             let _ = Ran::of("lxc-stop", &arguments, &[]);
+        }
+        for point in self.mounts() {
+            let _ = Ran::of("umount", &["--lazy".as_ref(), point.as_os_str()], &[]);
         }
         // Not `lxc-destroy`: it wants a sound configuration, and a broken one must not be left either.
     }

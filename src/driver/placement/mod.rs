@@ -5,6 +5,7 @@
 //! (as with `--no-kernel-module`), headers for OpenGL (wanted only with `--opengl-headers`) and libtool's archives.
 
 mod destination;
+pub mod image;
 mod profile;
 
 use std::collections::BTreeMap;

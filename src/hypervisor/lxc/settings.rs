@@ -1,11 +1,9 @@
 //! `phoenix-nvidia.conf` of a container: what the operators' configuration decides, as liblxc's lines.
 
-use std::path::Path;
-
 use crate::config::{Address, Container, MacAddress, Mount, Network};
 use crate::driver::device::DeviceNode;
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::{Desired, DriverMount};
+use crate::hypervisor::{Desired, DriverMount, liblxc};
 
 use super::host_features::HostFeatures;
 
@@ -142,16 +140,15 @@ fn boot(container: &Container) -> Vec<String> {
 
 fn mount_entry(mount: &Mount) -> String {
     let inside = mount.container_path.strip_prefix("/").unwrap_or(&mount.container_path);
-    format!("lxc.mount.entry = {} {} none bind,create=dir 0 0", escaped(&mount.host_path), escaped(inside))
+    format!(
+        "lxc.mount.entry = {} {} none bind,create=dir 0 0",
+        liblxc::escaped(&mount.host_path),
+        liblxc::escaped(inside)
+    )
 }
 
 fn driver_mount(mount: &DriverMount) -> String {
-    let (source, inside) = (escaped(&mount.source), escaped(Path::new(mount.target.trim_start_matches('/'))));
-    format!("lxc.mount.entry = {source} {inside} none bind,ro,nosuid,nodev,create=dir 0 0")
-}
-
-fn escaped(path: &Path) -> String {
-    path.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011")
+    format!("lxc.mount.entry = {}", liblxc::driver_mount(mount))
 }
 
 fn devices(nodes: &[DeviceNode], host: HostFeatures) -> Vec<String> {

@@ -6,13 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{Address, Container, Network};
-use crate::hypervisor::Desired;
+use crate::hypervisor::{Desired, DriverMount, liblxc};
 
 use super::config_file::{ConfigFile, RawLine, is_on};
 use super::devices::{self, Majors};
 use super::property;
 use super::record::Record;
 use super::version::Version;
+
+const MOUNT_ENTRY: &str = "lxc.mount.entry";
 
 /// What of this host decides how a container's settings are written.
 #[derive(Debug, Clone)]
@@ -85,8 +87,7 @@ impl Changes {
                 || (key.starts_with("dev") && is_new && version.adds_devices_to_running())
         };
         !self.delete.is_empty()
-            || !self.raw_gone.is_empty()
-            || !self.raw_come.is_empty()
+            || !self.raw_gone.iter().chain(&self.raw_come).all(is_driver_mount)
             || !self.set.iter().all(|(key, _)| at_once(key))
     }
 
@@ -178,7 +179,15 @@ pub(super) fn raw(desired: &Desired<'_>, version: Version) -> Vec<RawLine> {
     if !version.has_device_entries() {
         lines.extend(devices::raw_lines(&desired.devices));
     }
+    // A mount point `mpN` would keep the container from being cloned and from having snapshots.
+    lines.extend(desired.mounts.iter().map(|mount| RawLine::new(MOUNT_ENTRY, &liblxc::driver_mount(mount))));
     lines
+}
+
+/// Whether a raw line is a driver's mount, which a running container is given without it.
+fn is_driver_mount(line: &RawLine) -> bool {
+    let inside = line.value.split(' ').nth(1).unwrap_or_default();
+    line.key == MOUNT_ENTRY && inside.starts_with(DriverMount::DIRECTORY.trim_start_matches('/'))
 }
 
 /// What we have given a container that is as desired.

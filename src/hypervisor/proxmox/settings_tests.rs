@@ -32,6 +32,19 @@ fn changes(entry: &Value, devices: &[&str], file: &str, record: &Record, version
     (changes, restart)
 }
 
+#[test]
+fn a_drivers_mount_is_a_raw_line_and_asks_for_no_restart() {
+    let mount = DriverMount {
+        source: "/base/lib/mounts/580.76.05-compute/driver".into(),
+        target: format!("{}/580.76.05-compute", DriverMount::DIRECTORY),
+    };
+    let line = RawLine::new("lxc.mount.entry", &liblxc::driver_mount(&mount));
+    assert!(is_driver_mount(&line), "{line}");
+    assert!(!is_driver_mount(&RawLine::new("lxc.mount.entry", "/srv/a usr/lib/other none bind 0 0")));
+    let changes = Changes { raw_come: vec![line.clone()], raw_gone: vec![line], ..Changes::default() };
+    assert!(!changes.need_restart(&ConfigFile::new(""), Version::parse("6.1.10").unwrap()));
+}
+
 fn words(entry: &Value, devices: &[&str], file: &str) -> String {
     changes(entry, devices, file, &Record::default(), "6.1.10").0.words().join(" ")
 }

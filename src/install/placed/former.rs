@@ -9,6 +9,7 @@ use crate::driver::backup_log::{BackedUp, Entry, Original, Sum, plain_path};
 use crate::driver::{DriverVersion, installer};
 use crate::error::Result;
 use crate::install::{Site, presence, receipt};
+use crate::store::ImageName;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::intent::Intent;
@@ -24,6 +25,7 @@ pub struct Former {
     pub versions: BTreeSet<DriverVersion>,
     /// How it came; absent when somebody else ran NVIDIA's installer.
     pub way: Option<Way>,
+    pub(super) image: Option<ImageName>,
     pub(super) traces: BTreeMap<String, Trace>,
     pub(super) backed_up: Vec<BackedUp>,
     pub(super) directories: BTreeSet<String>,
@@ -46,6 +48,7 @@ impl Former {
         let mut former = Self::default();
         if let Some(receipt) = receipt::load(site, rootfs)? {
             former.way = Some(receipt.way);
+            former.image = receipt.image();
             former.versions.insert(receipt.version);
             for file in receipt.files {
                 former.trace(paths, &file.path).size = Some(file.size);

@@ -28,6 +28,7 @@ use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256, installer};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
+use crate::store::ImageName;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use self::intent::Intent;
@@ -58,6 +59,8 @@ pub struct Installation<'a> {
     pub description: &'a str,
     /// Everything that is to be there. Of several with one destination the last counts.
     pub items: Vec<Item>,
+    /// The names of libraries that come by another road than as items; other versions of them are in their way, too.
+    pub libraries: Vec<String>,
 }
 
 /// One file or link to be made, owned by the container's root.
@@ -133,6 +136,11 @@ impl<'a> Change<'a> {
         let path = self.paths.real(path);
         let Some(found) = self.paths.look(&path)? else { return Ok(false) };
         Ok(!self.former.owns(&self.paths, &path, &found)?)
+    }
+
+    /// The image that the container sees now.
+    pub fn image(&self) -> Option<ImageName> {
+        self.former.image.clone()
     }
 
     /// Puts the driver there in place of whatever driver is there now.
@@ -269,7 +277,7 @@ pub fn is_interrupted(site: &Site<'_>) -> Result<bool> {
 /// # Errors
 /// What the host knows of it cannot be read.
 pub fn is_placed(site: &Site<'_>, rootfs: &Rootfs) -> Result<bool> {
-    let placed = |receipt: Receipt| receipt.way == Way::Native;
+    let placed = |receipt: Receipt| matches!(receipt.way, Way::Native | Way::Shared);
     Ok(is_interrupted(site)? || receipt::load(site, rootfs)?.is_some_and(placed))
 }
 

@@ -86,7 +86,8 @@ fn stems<'w>(wanted: &'w Installation<'_>) -> BTreeMap<String, BTreeSet<&'w str>
             stems.entry(directory.to_owned()).or_default().insert(stem);
         }
     }
-    let all: BTreeSet<&str> = stems.values().flatten().copied().collect();
+    let others = wanted.libraries.iter().filter_map(|name| stem_of(name));
+    let all: BTreeSet<&str> = stems.values().flatten().copied().chain(others).collect();
     for directory in SEARCHED {
         stems.entry(directory.to_owned()).or_default().extend(&all);
     }

@@ -183,6 +183,27 @@ impl Job {
         }
     }
 
+    /// Gives the first container the programs `mount` and `umount`, which the template lacks, and sees that they work.
+    pub(super) fn give_mount_programs(&self) {
+        let copy = "for it in mount umount; do f=$(command -v $it); cp \"$f\" \"$1/usr/bin\"; \
+                    ldd \"$f\" | grep -o '/[^ ]*' | while read -r l; do cp -n \"$l\" \"$1/usr/lib/x86_64-linux-gnu/\"; done; done; \
+                    chmod 755 \"$1\"/usr/bin/*mount";
+        crate::ran::Ran::of("sh", &["-c".as_ref(), copy.as_ref(), "copy".as_ref(), self.rootfs("").as_os_str()], &[])
+            .ok();
+        self.inside(
+            "mkdir -p /control && mount -t tmpfs control /control && mount -o remount,bind,ro /control && umount /control",
+        );
+    }
+
+    /// What is mounted below a directory of the first container, one mount point a line.
+    pub(super) fn mounts_inside(&self, directory: &str) -> String {
+        self.inside("while read -r _ _ _ _ point _; do echo \"$point\"; done < /proc/self/mountinfo")
+            .lines()
+            .filter(|point| point.starts_with(directory))
+            .map(|point| format!("{point}\n"))
+            .collect()
+    }
+
     /// Fails unless the driver of this version is there, wholly, and no other.
     #[track_caller]
     pub(super) fn assert_installed(&self, version: &str) {

@@ -3,6 +3,8 @@
 mod contents;
 mod damage;
 mod hostile;
+mod image_processes;
+mod images;
 mod inventory;
 mod printed;
 mod processes;

@@ -99,7 +99,7 @@ fn a_lying_list_and_receipt_only_harm_the_container_itself() {
 }
 
 #[test]
-fn musl_and_a_read_only_system_are_refused_with_the_reason() {
+fn a_system_without_glibc_is_refused_with_the_reason() {
     let job = Job::native(Privilege::Unprivileged);
     fs_err::remove_file(job.rootfs("usr/lib64/ld-linux-x86-64.so.2")).unwrap();
     let ran = job.run("install").exits(3);

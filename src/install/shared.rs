@@ -1,0 +1,196 @@
+//! The way `shared`: the container sees the host's image of the driver in a directory of ours, and finds it there by
+//! a line for the loader and by links.
+//!
+//! ```text
+//! /usr/lib/phoenix-nvidia/580.76.05-compute/     the image, mounted read-only
+//! /usr/lib/phoenix-nvidia/current                -> 580.76.05-compute: an upgrade is one rename of this link
+//! /etc/ld.so.conf.d/00-phoenix-nvidia.conf       current/lib, and current/glvnd where the system has none of its own
+//! /usr/bin/nvidia-smi                            -> /usr/lib/phoenix-nvidia/current/usr/bin/nvidia-smi, and the like
+//! ```
+//!
+//! Processes that run keep the libraries of the old image; it goes when the last of them has ended.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+
+use crate::config::{Layout, Way};
+use crate::driver::placement::Target;
+use crate::driver::placement::image::{image_libraries, image_links, loader_directories};
+use crate::driver::placement::{Kind as Placed, Placement, Profile};
+use crate::error::Result;
+use crate::hypervisor::{DriverMount, State};
+use crate::store::{Contents, Image, ImageName, Store, Tree};
+use crate::sys::mount;
+use crate::sys::rootfs::{Found, Rootfs};
+
+use super::placed::{Change, Content, Installation, Item};
+use super::receipt::{self, Receipt};
+use super::{Attempt, SHARED_DIRECTORY, Site, preflight, scratch, target};
+
+/// The name of the link to the image that is used.
+const CURRENT: &str = "current";
+/// Before the distribution's own, so that no other driver's libraries are found first.
+const LOADER_CONFIGURATION: &str = "/etc/ld.so.conf.d/00-phoenix-nvidia.conf";
+const NAMES_LIMIT: usize = 10_000;
+
+/// The mounts that a container with this receipt must have.
+pub fn mounts(layout: &Layout, receipt: &Receipt) -> Vec<DriverMount> {
+    let mount = |name: ImageName| DriverMount {
+        source: name.mounted_driver(layout),
+        target: format!("{SHARED_DIRECTORY}/{name}"),
+    };
+    receipt.image().map(mount).into_iter().collect()
+}
+
+/// Mounts on this host everything that containers' configurations mount from it, according to the host's receipts: what
+/// a unit at the host's start has to do before containers start.
+///
+/// # Errors
+/// A receipt cannot be read, or an image cannot be mounted; all others are.
+pub fn ensure_mounted(store: &Store<'_>, layout: &Layout) -> Result<()> {
+    let needed: BTreeSet<ImageName> = receipt::all(layout)?.iter().filter_map(Receipt::image).collect();
+    store.ensure_mounted(&Vec::from_iter(needed))
+}
+
+/// Lets the container see this part of an extracted driver; a driver that is there already is replaced, whichever way
+/// it came.
+///
+/// The container's configuration is the caller's: see [`mounts`].
+///
+/// # Errors
+/// Something stands against it. The container is then as it was, or the next run brings it to its end.
+pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile) -> Result<Attempt> {
+    let init = site.require_running()?;
+    let rootfs = site.hypervisor.rootfs(site.id)?;
+    preflight::require_glibc(site, &rootfs)?;
+    preflight::require_writable(site, &rootfs)?;
+    scratch::clear_leftovers(site, &rootfs, init)?;
+    let image = match store.image(tree, Contents::Placed(profile)) {
+        Ok(image) => image,
+        Err(error) => return Attempt::not_mounted(error),
+    };
+    let change = Change::begin(site, &rootfs)?;
+    let target = target::of(&rootfs, &change)?;
+    if let Err(error) = attach(store, &rootfs, init, &image) {
+        leave(site, &rootfs, Some(init), change.image().as_ref())?;
+        let message = format!("container {}: the driver's image could not be mounted in it", site.id);
+        return Attempt::not_mounted(error.within(message));
+    }
+    let former = change.image();
+    let put = change.put(Installation {
+        version: tree.version(),
+        way: Way::Shared,
+        profile,
+        run_file_sha256: tree.run_file_sha256(),
+        description: &tree.manifest().description,
+        items: items(tree, profile, &target, image.name()),
+        libraries: image_libraries(tree.manifest(), profile, &target),
+    });
+    match put {
+        Ok(receipt) => Ok(Attempt::Installed(receipt)),
+        Err(error) => {
+            // Both stay after a change that began: the next run brings it to its end.
+            if !super::placed::is_interrupted(site)? {
+                leave(site, &rootfs, Some(init), former.as_ref())?;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Mounts an image in a running container, unless it is there already.
+///
+/// # Errors
+/// The kernel refused, here or there.
+fn attach(store: &Store<'_>, rootfs: &Rootfs, init: u32, image: &Image) -> Result<()> {
+    let on_host = store.mount(image)?;
+    let name = image.name().to_string();
+    let place = format!("{SHARED_DIRECTORY}/{name}");
+    rootfs.make_directory(&place, 0o755)?;
+    if rootfs.space(&place)?.device == fs_err::metadata(&on_host)?.dev() {
+        return Ok(());
+    }
+    mount::detach_all(init, &rootfs.directory_handle(SHARED_DIRECTORY)?, &name)?;
+    store.detached(image)?.attach(init, &rootfs.directory_handle(&place)?)
+}
+
+/// Whether a container has a directory of images, even one that an interrupted run has left.
+///
+/// # Errors
+/// The container's files cannot be looked at.
+pub fn is_there(rootfs: &Rootfs) -> Result<bool> {
+    Ok(rootfs.look(SHARED_DIRECTORY)? == Some(Found::Directory))
+}
+
+/// Unmounts all images in a running container. Their directories stay, and with them the sign that its configuration
+/// and this host are not in line with that yet: see [`settle`].
+///
+/// # Errors
+/// The kernel refused, or the container has stopped.
+pub(super) fn unmount_all(rootfs: &Rootfs, init: u32) -> Result<()> {
+    if !is_there(rootfs)? {
+        return Ok(());
+    }
+    for name in rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)? {
+        if name.parse::<ImageName>().is_ok() {
+            mount::detach_all(init, &rootfs.directory_handle(SHARED_DIRECTORY)?, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Unmounts all images in a container but this one, and removes their directories. Processes keep what they use.
+///
+/// # Errors
+/// The kernel refused, or the container has stopped.
+pub fn settle(site: &Site<'_>, rootfs: &Rootfs, kept: Option<&ImageName>) -> Result<()> {
+    let init = match site.hypervisor.state(site.id)? {
+        State::Running { init } => Some(init),
+        _ => None,
+    };
+    leave(site, rootfs, init, kept)
+}
+
+fn leave(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32>, kept: Option<&ImageName>) -> Result<()> {
+    if !is_there(rootfs)? {
+        return Ok(());
+    }
+    for name in rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)? {
+        let Ok(image) = name.parse::<ImageName>() else { continue };
+        let place = format!("{SHARED_DIRECTORY}/{name}");
+        if kept == Some(&image) || rootfs.look(&place)? != Some(Found::Directory) {
+            continue;
+        }
+        if let Some(init) = init {
+            mount::detach_all(init, &rootfs.directory_handle(SHARED_DIRECTORY)?, &name)?;
+        }
+        if !rootfs.remove_if_empty(&place) {
+            site.listener.warn(Some(site.id), format!("`{place}` stays: somebody has put something there"));
+        }
+    }
+    rootfs.remove_if_empty(SHARED_DIRECTORY);
+    Ok(())
+}
+
+fn items(tree: &Tree, profile: Profile, target: &Target, image: &ImageName) -> Vec<Item> {
+    let current = format!("{SHARED_DIRECTORY}/{CURRENT}");
+    let directories = loader_directories(target, profile, &current).join("\n");
+    let configuration = format!("# Of phoenix-nvidia, which removes it with the driver.\n{directories}\n");
+    let mut items = vec![
+        Item { destination: current.clone(), content: link(image.to_string()) },
+        Item {
+            destination: LOADER_CONFIGURATION.to_owned(),
+            content: Content::Bytes { bytes: configuration.into_bytes(), mode: 0o644 },
+        },
+    ];
+    let item = |placement: Placement| match placement.kind {
+        Placed::Link { target, .. } => Some(Item { destination: placement.destination, content: link(target) }),
+        Placed::File { .. } => None,
+    };
+    items.extend(image_links(tree.manifest(), profile, target, &current).into_iter().filter_map(item));
+    items
+}
+
+fn link(target: String) -> Content {
+    Content::Link { target, keeps_existing: false }
+}

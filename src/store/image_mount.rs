@@ -1,0 +1,148 @@
+//! Images on this host: mounted once each, found again after a crash, and let go when nobody needs them.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::sys::mount::{self, DetachedMount, Mounted};
+
+use super::image::{Contents, Image, ImageName};
+use super::{Store, names_in};
+
+impl Store<'_> {
+    /// Mounts an image where the configurations of containers look for it; the directory of the driver's files.
+    ///
+    /// One that is mounted already stays so; one of a file that was replaced makes room for the new one.
+    ///
+    /// # Errors
+    /// [`Kind::Host`] when the kernel refuses, [`Kind::Busy`], [`Kind::Interrupted`].
+    pub fn mount(&self, image: &Image) -> Result<PathBuf> {
+        let _alone = self.lock(&image.name().version, self.patience)?;
+        self.mount_alone(image)
+    }
+
+    /// A copy of an image's mount for a container; it outlives the mount on this host.
+    ///
+    /// # Errors
+    /// As [`Store::mount`].
+    pub fn detached(&self, image: &Image) -> Result<DetachedMount> {
+        let _alone = self.lock(&image.name().version, self.patience)?;
+        let driver = self.mount_alone(image)?;
+        let copy = DetachedMount::of(&driver);
+        // Nothing but this copy needs the package, and no configuration names it.
+        if image.name().contents == Contents::Package {
+            self.unmount_alone(image.name())?;
+        }
+        copy
+    }
+
+    /// Sees to it that all these images are mounted, after the host's start for example. Those that can be are, even
+    /// when others cannot.
+    ///
+    /// An image that is gone or damaged is made again from its tree.
+    ///
+    /// # Errors
+    /// The first that could not be mounted, with why.
+    pub fn ensure_mounted(&self, names: &[ImageName]) -> Result<()> {
+        let mut failed = None;
+        for name in names {
+            self.cancel.check()?;
+            if let Err(error) = self.require_image(name).and_then(|image| self.mount(&image)) {
+                let error = error.within(format!("the image {name} could not be mounted"));
+                if failed.is_some() {
+                    self.listener.warn(None, error.to_string());
+                } else {
+                    failed = Some(error);
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Unmounts the images on this host that nobody needs, and returns their names. Running containers keep what they
+    /// see.
+    ///
+    /// `needed` is asked while nobody else can mount the image that it is asked for: who writes down that an image is
+    /// needed, and mounts it after that, finds it mounted.
+    ///
+    /// # Errors
+    /// What is needed is not known, or the kernel refused.
+    pub fn unmount_unneeded(&self, needed: impl Fn() -> Result<Vec<ImageName>>) -> Result<Vec<ImageName>> {
+        let mut unmounted = Vec::new();
+        for (name, _) in names_in(&self.layout.mounts())? {
+            let Ok(name) = name.parse::<ImageName>() else { continue };
+            match self.lock(&name.version, Duration::ZERO) {
+                Ok(_alone) => {
+                    if !needed()?.contains(&name) {
+                        self.unmount_alone(&name)?;
+                        unmounted.push(name);
+                    }
+                }
+                // Somebody is just making or mounting it.
+                Err(error) if error.kind() == Kind::Busy => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(unmounted)
+    }
+
+    /// Whether an image is mounted on this host.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn is_mounted(&self, name: &ImageName) -> Result<bool> {
+        Ok(mount::at(&name.mount_point(self.layout))?.is_some())
+    }
+
+    fn require_image(&self, name: &ImageName) -> Result<Image> {
+        if let Some(image) = self.open_image(name)? {
+            return Ok(image);
+        }
+        let tree = self.open(&name.version)?.ok_or_else(|| {
+            Error::new(Kind::Host, format!("the image {name} is not there, nor the driver to make it from"))
+                .hint(format!("extract it again: `phoenix-nvidia store extract {}`", name.version))
+        })?;
+        self.image(&tree, name.contents)
+    }
+
+    fn mount_alone(&self, image: &Image) -> Result<PathBuf> {
+        let name = image.name();
+        let point = name.mount_point(self.layout);
+        if let Some(mounted) = mount::at(&point)? {
+            if is_of(&mounted, image) {
+                return Ok(name.mounted_driver(self.layout));
+            }
+            self.unmount_alone(name)?;
+        }
+        fs_err::create_dir_all(&point)?;
+        // A container's mapped root looks its mounts up by their paths.
+        for directory in [self.layout.mounts(), point.clone()] {
+            fs_err::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
+        }
+        mount::mount_image(image.path(), image.file_system().word(), &point, self.cancel)?;
+        Ok(name.mounted_driver(self.layout))
+    }
+
+    /// Takes an image's mount away with its directory; the caller holds the lock.
+    pub(super) fn unmount_alone(&self, name: &ImageName) -> Result<()> {
+        let point = name.mount_point(self.layout);
+        while mount::at(&point)?.is_some() {
+            mount::unmount(&point)?;
+        }
+        match fs_err::remove_dir(&point) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a mount is of this very file, and is as it must be.
+fn is_of(mounted: &Mounted, image: &Image) -> bool {
+    let has = |option: &str| mounted.options.iter().any(|it| it == option);
+    let same_file = mounted.backing_file().is_some_and(|file| {
+        let real = |path: &std::path::Path| fs_err::canonicalize(path).ok();
+        real(&file).is_some() && real(&file) == real(image.path())
+    });
+    same_file && ["ro", "nosuid", "nodev"].into_iter().all(has)
+}
