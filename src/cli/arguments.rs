@@ -282,7 +282,7 @@ pub(crate) enum CacheVerb {
 pub(crate) enum HostVerb {
     /// Show the kernel module, the GPUs, and whether every device node is right
     Show,
-    /// Load the kernel modules and make every device node, before guests start
+    /// Load the kernel modules, make every device node and mount the images of drivers, before guests start
     Prepare {
         /// Show what would be done and change nothing
         #[arg(long)]

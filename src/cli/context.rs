@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{self, Configuration, Layout};
+use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
@@ -84,12 +85,29 @@ impl<'a> Context<'a> {
 
     /// Lets `work` have the whole fleet.
     pub(crate) fn with_fleet<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
-        let hypervisor = self.hypervisor()?;
+        self.with_hypervisor(&*self.hypervisor()?, work)
+    }
+
+    /// As [`Context::with_fleet`], called by liblxc just before it starts a container.
+    pub(crate) fn with_fleet_before_start<T>(
+        &self,
+        id: ContainerId,
+        work: impl FnOnce(&Fleet<'_>) -> Result<T>,
+    ) -> Result<T> {
+        if self.backend() == Backend::Proxmox {
+            // The hookscript comes before Proxmox VE mounts the root (pve-container 6.1.10).
+            return Err(Error::new(Kind::Configuration, format!("container {id}: its root is not mounted yet"))
+                .hint("set `nvidia_on_mismatch` to \"warn\" or \"refuse\": Proxmox VE shows no root before a start"));
+        }
+        self.with_hypervisor(&Lxc::new(&self.global.lxcpath, &self.cancel).about_to_start(id), work)
+    }
+
+    fn with_hypervisor<T>(&self, hypervisor: &dyn Hypervisor, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         let (cache, store) = (self.cache(), self.store());
         work(&Fleet {
             configuration: &self.configuration,
             layout: &self.layout,
-            hypervisor: &*hypervisor,
+            hypervisor,
             cache: &cache,
             store: &store,
             host: &self.host,

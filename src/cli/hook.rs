@@ -4,11 +4,13 @@ use std::ffi::OsString;
 
 use phoenix_nvidia::config::Configuration;
 use phoenix_nvidia::container_id::ContainerId;
+use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::before_start::BeforeStart;
 use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::arguments::Global;
+use super::context::Context;
 use super::{Ended, context, log_file, progress, terminal};
 
 /// The moment that is checked; both callers call it so.
@@ -37,14 +39,26 @@ fn check(global: &Global, id: ContainerId) -> Result<Ended> {
     let (listener, cancel) = (progress::listener(global), Cancel::new()?);
     match Configuration::load(&layout) {
         Ok(configuration) => {
-            let before_start =
-                BeforeStart { configuration: &configuration, layout: &layout, listener: &*listener, cancel: &cancel };
+            let bring_in_step = |id, host: &DriverVersion| bring_in_step(global, id, host);
+            let before_start = BeforeStart {
+                configuration: &configuration,
+                layout: &layout,
+                listener: &*listener,
+                cancel: &cancel,
+                bring_in_step: &bring_in_step,
+            };
             before_start.check(id)?;
         }
         // Nobody can say then that the container has to do with NVIDIA.
         Err(error) => listener.warn(Some(id), format!("nothing was checked: {}", error.message())),
     }
     Ok(Ended::Well)
+}
+
+fn bring_in_step(global: &Global, id: ContainerId, host: &DriverVersion) -> Result<()> {
+    let mut context = Context::new(global, false)?;
+    context.configuration.follow(&[id], host);
+    context.with_fleet_before_start(id, |fleet| fleet.install_before_start(id))
 }
 
 /// The container that is about to start; `None` at any other moment, and for one that has no CTID.

@@ -3,11 +3,14 @@
 use phoenix_nvidia::driver::device_nodes::Verdict;
 use phoenix_nvidia::error::{Error, Result};
 use phoenix_nvidia::host::{self, NvidiaHost, Prepared};
+use phoenix_nvidia::install::shared;
+use phoenix_nvidia::store::Store;
+use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
 
 use super::arguments::{Global, HostVerb, Output};
-use super::context::interruptible;
-use super::{Ended, log_file, report, terminal};
+use super::context::{self, interruptible};
+use super::{Ended, log_file, progress, report, terminal};
 
 pub(crate) fn run(global: &Global, verb: &HostVerb) -> Result<Ended> {
     match verb {
@@ -18,8 +21,11 @@ pub(crate) fn run(global: &Global, verb: &HostVerb) -> Result<Ended> {
 
 fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
     log_file::open((!dry_run).then_some(&*global.log_file), global.verbose)?;
-    let prepared = if dry_run { host::rehearse()? } else { host::prepare(&*interruptible()?)? };
-    let Prepared { changes, refused } = prepared;
+    let cancel = interruptible()?;
+    let Prepared { changes, mut refused } = if dry_run { host::rehearse()? } else { host::prepare(&cancel)? };
+    if !dry_run {
+        refused.extend(mount_images(global, &cancel).err());
+    }
     if !dry_run {
         changes.iter().for_each(|change| tracing::info!("host: {}", change.phrase()));
     }
@@ -38,6 +44,12 @@ fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
         terminal::error(error);
     }
     Ok(refused.first().map_or(Ended::Well, |error| Ended::With(error.kind().exit_code())))
+}
+
+/// Containers of the way `shared` do not start without the images that their configurations mount.
+fn mount_images(global: &Global, cancel: &Cancel) -> Result<()> {
+    let (layout, listener) = (context::layout(global), progress::listener(global));
+    shared::ensure_mounted(&Store::new(&layout, &*listener, cancel), &layout)
 }
 
 fn show(global: &Global) -> Result<Ended> {

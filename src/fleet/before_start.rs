@@ -1,7 +1,8 @@
 //! The check in the moment before a container starts: are its device nodes there, and is its driver the host's?
 //!
-//! It runs under the hypervisor's own lock of the container, so it asks no hypervisor, starts no process and uses no
-//! network; what it needs lies in the configuration, in `/proc` and `/dev`, and in the host's receipt.
+//! It runs under the hypervisor's own lock of the container, so it asks no hypervisor and uses no network; what it needs
+//! lies in the configuration, in `/proc` and `/dev`, and in the host's receipt. It starts no process, except to mount the
+//! image of a driver that is not mounted yet.
 
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use crate::driver::DriverVersion;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Deaf, Listener};
 use crate::host::NvidiaHost;
-use crate::install::receipt::Receipt;
+use crate::install::receipt::{self, Receipt};
+use crate::store::Store;
 use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
 
@@ -29,10 +31,12 @@ pub struct BeforeStart<'a> {
     pub listener: &'a dyn Listener,
     /// Whether to stop.
     pub cancel: &'a Cancel,
+    /// Brings a container's driver to the version of the host's module: [`super::Fleet::install_before_start`].
+    pub bring_in_step: &'a dyn Fn(ContainerId, &DriverVersion) -> Result<()>,
 }
 
 impl BeforeStart<'_> {
-    /// Checks one container, and makes the device nodes of its GPUs where they are missing or wrong.
+    /// Checks one container, mounts the image of its driver where it has one, and makes the device nodes of its GPUs where they are missing or wrong.
     ///
     /// What is wrong is told, or keeps the container from starting, as its `nvidia_on_mismatch` says. A container
     /// without GPUs, or one that the configuration does not define, may always start.
@@ -40,6 +44,7 @@ impl BeforeStart<'_> {
     /// # Errors
     /// Why it must not start.
     pub fn check(&self, id: ContainerId) -> Result<()> {
+        self.mount_image(id)?;
         let Some(container) = self.configured(id) else { return Ok(()) };
         if container.gpus.is_none() {
             return Ok(());
@@ -57,6 +62,13 @@ impl BeforeStart<'_> {
             (Some(host), Some(installed)) if installed != *host => self.mismatch(container, &installed, host),
             _ => Ok(()),
         }
+    }
+
+    /// Mounts the image that the container's configuration mounts from this host, without which it does not start.
+    fn mount_image(&self, id: ContainerId) -> Result<()> {
+        // A damaged receipt is told where the driver is compared.
+        let image = receipt::of_host(self.layout, id).ok().flatten().and_then(|receipt| receipt.image());
+        Store::new(self.layout, self.listener, self.cancel).ensure_mounted(image.as_slice())
     }
 
     /// The container's entry; one that is faulty is told and cannot keep anything from starting.
@@ -102,7 +114,7 @@ impl BeforeStart<'_> {
         let message = format!("driver {installed} is installed and the host's kernel module is {host}");
         let error = Error::new(Kind::Verification, message).hint(install);
         match container.on_mismatch {
-            OnMismatch::Update if !self.is_being_worked_on(id) => self.bring_in_step(container, host),
+            OnMismatch::Update if !self.is_being_worked_on(id) => (self.bring_in_step)(id, host),
             _ => self.judge(container, error),
         }
     }
@@ -123,15 +135,5 @@ impl BeforeStart<'_> {
         let path = self.layout.container_lock(id);
         let lock = FileLock::acquire(&path, &format!("container {id}"), Duration::ZERO, &Deaf, self.cancel);
         lock.is_err_and(|error| error.kind() == Kind::Busy)
-    }
-
-    /// Brings the driver of a container that is about to start to the version of the host's module.
-    ///
-    /// Only ways that need no running container could do that.
-    fn bring_in_step(&self, container: &Container, host: &DriverVersion) -> Result<()> {
-        let id = container.id;
-        let message = format!("container {id}: its driver cannot be brought to {host} before it starts");
-        Err(Error::new(Kind::Configuration, message)
-            .hint("set `nvidia_on_mismatch` to \"warn\" or \"refuse\": its driver is installed while it runs"))
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::config::{Container, WantedDriver, Way};
 use crate::container_id::ContainerId;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::hypervisor::Desired;
 use crate::install::receipt::{self, Choice, Receipt};
 use crate::install::{Attempt, Site, installer, native, placed, presence, runfile, shared};
@@ -28,6 +28,30 @@ impl Fleet<'_> {
     /// Installs the driver; false when the right one was there already.
     pub(super) fn install_driver(&self, container: &Container) -> Result<bool> {
         self.bring_in(container, wanted_driver(container)?)
+    }
+
+    /// Installs the driver in a container that is about to start, from what is on this host.
+    ///
+    /// # Errors
+    /// The way cannot do that, or the driver is not extracted: nothing is downloaded while a container starts.
+    pub fn install_before_start(&self, id: ContainerId) -> Result<()> {
+        let container = self.configuration.container(id)?;
+        let driver = wanted_driver(container)?;
+        let refused = |why: &str, hint: String| {
+            let message = format!("container {id}: driver {} {why}", driver.version);
+            Err(Error::new(Kind::Configuration, message).hint(hint))
+        };
+        if driver.way() != Way::Native {
+            // The container's settings, with the mounts of the way `shared`, have been read already.
+            let hint = "set `nvidia_on_mismatch` to \"warn\" or \"refuse\", or `nvidia_install_method` to \"native\"";
+            return refused("can be brought in before a start by the way `native` alone", hint.to_owned());
+        }
+        if !self.is_extracted(driver)? {
+            let hint = format!("extract it with `phoenix-nvidia store extract {}`", driver.version);
+            return refused("is not extracted on this host", hint);
+        }
+        let _lock = self.lock(id)?;
+        self.bring_in(container, driver).map(drop)
     }
 
     /// Installs this driver, whatever the configuration wants; false when it was there already.

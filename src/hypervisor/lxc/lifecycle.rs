@@ -17,7 +17,10 @@ const STOP_SECONDS: u64 = 60;
 
 impl Lxc<'_> {
     pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
-        self.liblxc().state(id)
+        match self.about_to_start == Some(id) && self.config(id).exists() {
+            true => Ok(State::Stopped),
+            false => self.liblxc().state(id),
+        }
     }
 
     pub(super) fn bring_up(&self, id: ContainerId) -> Result<()> {

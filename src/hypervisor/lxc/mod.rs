@@ -29,6 +29,7 @@ use host_features::HostFeatures;
 pub struct Lxc<'a> {
     lxcpath: PathBuf,
     features: HostFeatures,
+    about_to_start: Option<ContainerId>,
     cancel: &'a Cancel,
 }
 
@@ -38,7 +39,14 @@ impl<'a> Lxc<'a> {
 
     /// The containers below `lxcpath`.
     pub fn new(lxcpath: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
-        Self { lxcpath: lxcpath.into(), features: HostFeatures::read(), cancel }
+        Self { lxcpath: lxcpath.into(), features: HostFeatures::read(), about_to_start: None, cancel }
+    }
+
+    /// The same, called by liblxc itself just before it starts this container, of which nothing runs yet. liblxc must
+    /// not be asked then, for it waits for the answer.
+    #[must_use]
+    pub fn about_to_start(self, id: ContainerId) -> Self {
+        Self { about_to_start: Some(id), ..self }
     }
 
     /// Whether liblxc's tools are on this host.
