@@ -1,6 +1,7 @@
 //! What is asked of every hypervisor: a dozen verbs on containers, the same for plain LXC, Proxmox VE and Incus.
 
 pub mod lxc;
+mod monitors;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -112,6 +113,11 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The hypervisor cannot be asked.
     fn state(&self, id: ContainerId) -> Result<State>;
+
+    /// How many containers are, in the order of `ids`; one that cannot be asked hides no other.
+    fn states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
+        ids.iter().map(|id| self.state(*id)).collect()
+    }
 
     /// Finds out, without changing anything, whether a container could be created as desired.
     ///

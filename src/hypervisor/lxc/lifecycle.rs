@@ -25,9 +25,22 @@ impl Lxc<'_> {
         self.state_unless(id, self.cancel)
     }
 
+    /// The states of many containers, for which `/proc` is read once.
+    pub(super) fn current_states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
+        let listening = self.monitors.listening();
+        let state = |id: ContainerId| match &listening {
+            Some(listening) if self.config(id).exists() => self.monitors.state_among(id, listening),
+            _ => None,
+        };
+        ids.iter().map(|id| state(*id).map_or_else(|| self.current_state(*id), Ok)).collect()
+    }
+
     fn state_unless(&self, id: ContainerId, cancel: &Cancel) -> Result<State> {
         if !self.config(id).exists() {
             return Ok(State::Absent);
+        }
+        if let Some(state) = self.monitors.state(id) {
+            return Ok(state);
         }
         let output = self.tool("lxc-info", id).args(["-s", "-p"]).run_ok(cancel)?.stdout_text();
         state_of(&output).ok_or_else(|| {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
+use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
@@ -28,6 +29,7 @@ use host_features::HostFeatures;
 pub struct Lxc<'a> {
     lxcpath: PathBuf,
     features: HostFeatures,
+    monitors: Monitors,
     cancel: &'a Cancel,
 }
 
@@ -37,7 +39,8 @@ impl<'a> Lxc<'a> {
 
     /// The containers below `lxcpath`.
     pub fn new(lxcpath: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
-        Self { lxcpath: lxcpath.into(), features: HostFeatures::read(), cancel }
+        let lxcpath = lxcpath.into();
+        Self { monitors: Monitors::new(&lxcpath), lxcpath, features: HostFeatures::read(), cancel }
     }
 
     /// Whether liblxc's tools are on this host.
@@ -73,6 +76,10 @@ impl Hypervisor for Lxc<'_> {
 
     fn state(&self, id: ContainerId) -> Result<State> {
         self.current_state(id)
+    }
+
+    fn states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
+        self.current_states(ids)
     }
 
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
