@@ -7,6 +7,8 @@ mod gpu_host;
 mod http_server;
 #[path = "../support/ran.rs"]
 mod ran;
+#[path = "../support/resting_fleet.rs"]
+mod resting_fleet;
 #[path = "../support/run_file.rs"]
 mod run_file;
 #[path = "../support/shared_object.rs"]
@@ -28,6 +30,7 @@ mod hostile;
 mod job;
 mod plain_lxc;
 mod printed;
+mod status;
 mod store;
 mod the_pretended_host;
 mod the_run_file_builder;
