@@ -31,6 +31,7 @@ mod job;
 mod plain_lxc;
 mod printed;
 mod status;
+mod status_page;
 mod store;
 mod the_pretended_host;
 mod the_run_file_builder;

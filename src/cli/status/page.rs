@@ -205,8 +205,10 @@ fn container(row: &ContainerStatus) -> Markup {
 }
 
 fn verdict(row: &ContainerStatus, tone: Tone) -> Markup {
+    // What nobody has asked does not look like what has answered.
+    let unasked = if row.verdict == Verdict::InStep { " unasked" } else { "" };
     html! {
-        span class={ "badge " (tone.class()) } { (row.verdict.words()) }
+        span class={ "badge " (tone.class()) (unasked) } { (row.verdict.words()) }
         @if let Some(reason) = &row.reason { p.reason { (printable(reason)) } }
         @if let Some(hint) = &row.hint { p.hint { (with_code(&printable(hint))) } }
     }

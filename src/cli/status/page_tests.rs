@@ -59,7 +59,12 @@ fn every_row_has_a_cell_for_every_column() {
 
 #[test]
 fn a_verdict_is_a_word_and_not_only_a_colour() {
-    for (verdict, class) in [(Verdict::Wrong, "bad"), (Verdict::InStep, "good"), (Verdict::Absent, "quiet")] {
+    for (verdict, class) in [
+        (Verdict::Wrong, "bad"),
+        (Verdict::InStep, "good unasked"),
+        (Verdict::Verified, "good"),
+        (Verdict::Absent, "quiet"),
+    ] {
         let page = page(vec![made_up::row(901, verdict)], "pve");
         let badge = format!("<span class=\"badge {class}\">{}</span>", verdict.words());
         assert!(page.contains(&badge), "{badge}");
