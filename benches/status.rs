@@ -1,6 +1,6 @@
 //! How long `status` and `plan` take for a whole fleet at rest, and how much processor time.
 //!
-//! `cargo bench --bench status`. 200 stopped containers with the files and the receipt of a full driver each; beside them
+//! `cargo bench --bench status`. 200 stopped containers with a receipt and its files each; beside them
 //! what one `lxc-info` a container would take. And `plan` of 1000 containers that are configured and do not exist.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, or has failed")]
 

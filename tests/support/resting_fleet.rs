@@ -10,7 +10,7 @@ use crate::world::World;
 /// The version of the driver in all of them.
 pub const VERSION: &str = "580.76.05";
 
-// As many as a full driver has, about (the list of NVIDIA-Linux-x86_64-580.76.05 names 121 files and 66 links).
+// How many files and links a receipt names here; the numbers are made up.
 const FILES: usize = 121;
 const LINKS: usize = 66;
 
