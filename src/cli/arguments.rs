@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -120,11 +121,10 @@ pub(crate) enum Verb {
     /// Compare the driver that a container reports with the one that is configured
     Verify(Verify),
     /// Show what is wanted, on the host, installed, reported and cached
-    Status {
-        /// Containers; all that are configured when none is named
-        #[arg(value_name = "CTID")]
-        containers: Vec<ContainerId>,
-    },
+    ///
+    /// Without `--live` nothing is run in any container: the verdict is made from files, settings, device nodes and the
+    /// host's kernel module, and says that the driver was not asked.
+    Status(Status),
     /// Show what `apply` would do, and change nothing
     Plan(Plan),
     /// Bring containers in step with the configuration or the host, in parallel
@@ -219,6 +219,32 @@ pub(crate) struct Verify {
     /// Fail when the driver cannot be asked because the host's kernel module is not loaded
     #[arg(long)]
     pub(crate) require_live: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Containers; all that are configured when none is named
+    #[arg(value_name = "CTID")]
+    pub(crate) containers: Vec<ContainerId>,
+    /// Ask the driver in every running container with `nvidia-smi`
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Show it again every so many seconds [default: 5], until Ctrl-C
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) watch: Option<u64>,
+    /// Write a page for browsers, in one file that needs nothing else; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write metrics for the textfile collector of Prometheus' node exporter; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) prometheus: Option<PathBuf>,
+    /// Exit with 4 when a container is not in step
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) exit_code: bool,
+    /// How many containers are looked at at the same time [default: the number of processors]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) jobs: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]

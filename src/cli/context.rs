@@ -52,6 +52,18 @@ impl<'a> Context<'a> {
         })
     }
 
+    /// Reads the configuration and the host again; what cannot be read stays as it was.
+    pub(crate) fn read_again(&mut self) -> Result<()> {
+        self.host = NvidiaHost::read()?;
+        self.configuration = Configuration::load(&self.layout)?;
+        Ok(())
+    }
+
+    /// The host's NVIDIA driver.
+    pub(crate) fn host(&self) -> &NvidiaHost {
+        &self.host
+    }
+
     /// The driver that the host's loaded kernel module has.
     pub(crate) fn require_loaded(&self) -> Result<DriverVersion> {
         self.host.loaded.clone().ok_or_else(|| {

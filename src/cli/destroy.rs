@@ -13,7 +13,7 @@ pub(crate) fn run(context: &Context<'_>, options: &Destroy) -> Result<Ended> {
         names.push(format!("{id} ({})", context.configuration.container(*id)?.name));
     }
     if options.dry_run {
-        return status::run(context, &options.containers);
+        return status::show(context, &options.containers);
     }
     let question = format!("This destroys {} with everything in them.", names.join(", "));
     if !options.yes && !terminal::confirm(&question)? {

@@ -73,7 +73,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Create(options) => create::run(&context, options),
         Verb::Install(options) => install::run(&context, options),
         Verb::Verify(options) => verify::run(&context, options),
-        Verb::Status { containers } => status::run(&context, containers),
+        Verb::Status(options) => status::run(&mut context, options),
         Verb::Plan(options) => plan::run(&mut context, options),
         Verb::Apply(options) => apply::run(&mut context, options),
         Verb::Uninstall(options) => uninstall::run(&context, options),

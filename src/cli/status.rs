@@ -1,46 +1,120 @@
-//! `status`: what is wanted, on the host, installed, reported and cached; changes nothing.
+//! `status`: how containers are, as a table, JSON, a page or metrics, once or again and again; changes nothing.
+
+#[cfg(test)]
+mod made_up;
+mod metrics;
+mod page;
+mod table;
+mod watch;
+
+use std::path::Path;
 
 use phoenix_nvidia::container_id::ContainerId;
-use phoenix_nvidia::error::Result;
-use phoenix_nvidia::fleet::status::ContainerStatus;
+use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::error::{Error, Kind, Result};
+use phoenix_nvidia::fleet::status::{Asking, ContainerStatus};
+use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::sys::atomic;
 
+use super::arguments::Status;
 use super::context::Context;
-use super::{Ended, report, terminal};
+use super::{Ended, terminal};
 
-pub(crate) fn run(context: &Context<'_>, containers: &[ContainerId]) -> Result<Ended> {
-    let all: Vec<ContainerId> = context.configuration.containers().map(|(id, _)| id).collect();
+// The documented exit code for "differences exist".
+const DIFFERENCES: u8 = 4;
+
+/// Containers and host at one moment.
+struct Fleet<'a> {
+    rows: Vec<ContainerStatus>,
+    host: &'a NvidiaHost,
+    /// The version of the host's kernel module on disk.
+    on_disk: Option<DriverVersion>,
+    host_name: String,
+    /// Whether the drivers were asked.
+    asked: bool,
+    at: jiff::Timestamp,
+}
+
+pub(crate) fn run(context: &mut Context<'_>, options: &Status) -> Result<Ended> {
+    for id in &options.containers {
+        context.configuration.container(*id)?;
+    }
+    refuse_two_on_standard_output(options)?;
+    context.jobs = options.jobs.unwrap_or(context.jobs);
+    if let Some(seconds) = options.watch {
+        return watch::run(context, options, seconds);
+    }
+    let rows = look(context, options)?;
+    let differs = rows.iter().any(|row| row.in_step == Some(false));
+    terminal::data(&shown(context, options, rows)?)?;
+    Ok(if options.exit_code && differs { Ended::With(DIFFERENCES) } else { Ended::Well })
+}
+
+fn refuse_two_on_standard_output(options: &Status) -> Result<()> {
+    if options.html.as_deref().is_some_and(is_standard_output)
+        && options.prometheus.as_deref().is_some_and(is_standard_output)
+    {
+        return Err(Error::new(Kind::Usage, "page and metrics cannot both go to standard output")
+            .hint("give one of them the name of a file"));
+    }
+    Ok(())
+}
+
+/// Shows how these containers are, for those who only rehearse changing them.
+pub(crate) fn show(context: &Context<'_>, containers: &[ContainerId]) -> Result<Ended> {
     for id in containers {
         context.configuration.container(*id)?;
     }
-    let asked = if containers.is_empty() { &all } else { containers };
-    let rows: Vec<ContainerStatus> =
-        context.with_fleet_as_root(|fleet| Ok(asked.iter().map(|id| fleet.status(*id)).collect()))?;
-    if context.wants_json() {
-        terminal::json(&rows)?;
-    } else {
-        let header = ["CTID", "NAME", "STATE", "GPUS", "WANTED", "HOST", "INSTALLED", "REPORTED", "CACHED", "VERDICT"];
-        terminal::data(&terminal::table(&header, rows.iter().map(as_row)))?;
-    }
+    let rows = context.with_fleet_as_root(|fleet| fleet.status(containers, Asking::Nobody))?;
+    terminal::data(&as_data(context, &rows)?)?;
     Ok(Ended::Well)
 }
 
-fn as_row(row: &ContainerStatus) -> Vec<String> {
-    let reasons: Vec<&str> = row.reason.iter().chain(&row.moved_cards).map(String::as_str).collect();
-    let verdict = match reasons.is_empty() {
-        true => row.verdict.to_owned(),
-        false => format!("{}: {}", row.verdict, reasons.join("; ")),
+/// Looks at the containers that were asked for, or at all.
+fn look(context: &Context<'_>, options: &Status) -> Result<Vec<ContainerStatus>> {
+    let all: Vec<ContainerId> = context.configuration.containers().map(|(id, _)| id).collect();
+    let asked = if options.containers.is_empty() { &all } else { &options.containers };
+    let asking = if options.live { Asking::Drivers } else { Asking::Nobody };
+    context.with_fleet_as_root(|fleet| fleet.status(asked, asking))
+}
+
+fn as_data(context: &Context<'_>, rows: &[ContainerStatus]) -> Result<String> {
+    if context.wants_json() { terminal::as_json(&rows) } else { Ok(table::of(rows)) }
+}
+
+/// Writes the files that were asked for; what belongs on standard output is given back.
+fn shown(context: &Context<'_>, options: &Status, rows: Vec<ContainerStatus>) -> Result<String> {
+    if options.html.is_none() && options.prometheus.is_none() {
+        return as_data(context, &rows);
+    }
+    let host = context.host();
+    let fleet = Fleet {
+        rows,
+        host,
+        on_disk: host.on_disk(&context.cancel),
+        host_name: fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+        asked: options.live,
+        at: jiff::Timestamp::now(),
     };
-    let gpus = if row.gpus.is_empty() { "-".to_owned() } else { row.gpus.join(",") };
-    vec![
-        row.id.to_string(),
-        row.name.clone(),
-        row.state.to_owned(),
-        gpus,
-        report::or_dash(row.wanted.as_ref()),
-        report::or_dash(row.host.as_ref()),
-        report::or_dash(row.installed.as_ref()),
-        report::reported(&row.reported),
-        report::or_dash(row.cached.as_ref()),
-        verdict,
-    ]
+    let mut standard_output = String::new();
+    if let Some(file) = &options.html {
+        put(file, page::of(&fleet), &mut standard_output)?;
+    }
+    if let Some(file) = &options.prometheus {
+        put(file, metrics::of(&fleet), &mut standard_output)?;
+    }
+    Ok(standard_output)
+}
+
+fn put(file: &Path, text: String, standard_output: &mut String) -> Result<()> {
+    if is_standard_output(file) {
+        *standard_output = text;
+        return Ok(());
+    }
+    // Readable for a web server and for the collector, which are nobody on this host.
+    atomic::write(file, text.as_bytes(), 0o644)
+}
+
+fn is_standard_output(file: &Path) -> bool {
+    file == Path::new("-")
 }

@@ -11,18 +11,28 @@ const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// Writes data to standard output; a reader that went away, such as `head`, is a good end.
 pub(crate) fn data(text: &str) -> Result<()> {
+    data_while_read(text).map(|_| ())
+}
+
+/// As [`data`], and says whether there still is a reader.
+pub(crate) fn data_while_read(text: &str) -> Result<bool> {
     let mut stdout = anstream::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => Ok(result?),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => Ok(result.map(|()| true)?),
     }
 }
 
 /// Writes data as JSON.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<()> {
+    data(&as_json(value)?)
+}
+
+/// Data as JSON, with a line break at its end.
+pub(crate) fn as_json(value: &impl serde::Serialize) -> Result<String> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::new(Kind::Bug, "a result could not be written as JSON").caused_by(error))?;
-    data(&(text + "\n"))
+    Ok(text + "\n")
 }
 
 /// Tells something on standard error; there is nobody to tell when that fails.

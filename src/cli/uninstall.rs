@@ -8,7 +8,7 @@ use super::{Ended, report, status};
 
 pub(crate) fn run(context: &Context<'_>, options: &Removal) -> Result<Ended> {
     if options.dry_run {
-        return status::run(context, &options.containers);
+        return status::show(context, &options.containers);
     }
     let reports = context.with_fleet_as_root(|fleet| Ok(fleet.uninstall(&options.containers)))?;
     report::show(context, &reports)

@@ -72,21 +72,25 @@ pub(super) fn is_of_container(key: &str) -> bool {
 ///
 /// Keys of other tools stand in the same objects, so only a slip of the fingers counts: one letter wrong, missing,
 /// doubled or swapped, two in names of ten letters and more, or another spelling of the same words.
-pub(super) fn probably_meant<'k>(key: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    if key.len() > 60 {
+pub(super) fn probably_meant<'k>(key: &str, known: impl Iterator<Item = &'k str> + Clone) -> Option<&'k str> {
+    // Nearly every key is a known one, and comparing letters costs a thousand times more than finding that out.
+    if key.len() > 60 || known.clone().any(|candidate| candidate == key) {
         return None;
     }
+    let (letters, plain) = (key.chars().count(), simplified(key));
     let mut nearest = None;
     for candidate in known {
-        if candidate == key {
-            return None;
-        }
         let allowed = match candidate.len() {
             0..=3 => 0,
             4..=9 => 1,
             _ => 2,
         };
-        let distance = if simplified(key) == simplified(candidate) { 0 } else { distance(key, candidate) };
+        let distance = match plain == simplified(candidate) {
+            true => 0,
+            // The difference in length is the least that the distance can be.
+            false if letters.abs_diff(candidate.chars().count()) > allowed => continue,
+            false => distance(key, candidate),
+        };
         if distance <= allowed && nearest.is_none_or(|(best, _)| distance < best) {
             nearest = Some((distance, candidate));
         }

@@ -8,6 +8,7 @@ use crate::config::Mount;
 use crate::container_id::ContainerId;
 use crate::driver::device::is_nvidia_node;
 use crate::error::{Error, Kind, Result};
+use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{DriverMount, Exec, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
@@ -23,6 +24,8 @@ const KILLED: i32 = 137;
 pub(super) struct Liblxc<'a> {
     /// Where liblxc has a directory for every container.
     pub(super) lxcpath: &'a Path,
+    /// Its containers that run.
+    pub(super) monitors: &'a Monitors,
     /// Whether to stop.
     pub(super) cancel: &'a Cancel,
 }
@@ -45,6 +48,9 @@ impl Liblxc<'_> {
     pub(super) fn state(&self, id: ContainerId) -> Result<State> {
         if !self.config(id).exists() {
             return Ok(State::Absent);
+        }
+        if let Some(state) = self.monitors.state(id) {
+            return Ok(state);
         }
         let output = self.tool("lxc-info", id).args(["-s", "-p"]).run_ok(self.cancel)?.stdout_text();
         state_of(&output).ok_or_else(|| {

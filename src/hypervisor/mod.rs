@@ -2,6 +2,7 @@
 
 mod liblxc;
 pub mod lxc;
+mod monitors;
 pub mod proxmox;
 
 use std::path::PathBuf;
@@ -119,6 +120,11 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The hypervisor cannot be asked.
     fn state(&self, id: ContainerId) -> Result<State>;
+
+    /// How many containers are, in the order of `ids`; one that cannot be asked hides no other.
+    fn states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
+        ids.iter().map(|id| self.state(*id)).collect()
+    }
 
     /// Finds out, without changing anything, whether a container could be created as desired.
     ///

@@ -152,9 +152,9 @@ fn wrong(reason: impl Into<String>, hint: impl Into<String>) -> Option<Verdict> 
 }
 
 /// What to do when the host's module is of another version than the wanted one.
-fn host_decides(expected: &Expectation<'_>, host: &DriverVersion) -> String {
-    match &expected.on_disk {
-        Some(on_disk) if on_disk == expected.wanted => {
+pub fn host_decides(wanted: &DriverVersion, host: &DriverVersion, on_disk: Option<&DriverVersion>) -> String {
+    match on_disk {
+        Some(on_disk) if on_disk == wanted => {
             format!("the host's kernel module on disk is {on_disk} already and {host} is still loaded: reboot the host")
         }
         _ => format!(
@@ -187,7 +187,7 @@ fn judge_files(
         (_, Some(version)) => wrong(
             format!("driver {wanted} was asked for but {version} is installed"),
             match expected.host {
-                Some(host) if host == version => host_decides(expected, host),
+                Some(host) if host == version => host_decides(wanted, host, expected.on_disk.as_ref()),
                 _ => format!("bring {wanted} in with `{install}`"),
             },
         ),
@@ -219,7 +219,7 @@ fn judge_live(
 ) -> Result<Verdict> {
     let output = ask(site, &nvidia_smi::QUERY)?;
     let wanted = expected.wanted;
-    let host_decides = host_decides(expected, host);
+    let host_decides = host_decides(wanted, host, expected.on_disk.as_ref());
     let failure = match nvidia_smi::answer(output.code, &output.stdout_text()) {
         Answer::Failed(failure) => failure,
         Answer::Versions(versions) => {

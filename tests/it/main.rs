@@ -11,6 +11,8 @@ mod placement_table;
 mod proxmox_node;
 #[path = "../support/ran.rs"]
 mod ran;
+#[path = "../support/resting_fleet.rs"]
+mod resting_fleet;
 #[path = "../support/run_file.rs"]
 mod run_file;
 #[path = "../support/shared_object.rs"]
@@ -34,6 +36,8 @@ mod job;
 mod plain_lxc;
 mod printed;
 mod proxmox;
+mod status;
+mod status_page;
 mod store;
 mod the_loader_cache;
 mod the_placement_table;

@@ -66,6 +66,7 @@ fn the_life_of_two_containers() {
     shows("plan_of_a_clone", &["plan", "902"]);
     shows("create_a_clone", &["create", "902"]);
     shows("status", &["status"]);
+    shows("status_live", &["status", "--live"]);
     shows("status_as_json", &["status", "901", "--output", "json"]);
     shows("verify", &["verify", "901", "902"]);
     shows("verify_as_json", &["verify", "901", "--output", "json"]);

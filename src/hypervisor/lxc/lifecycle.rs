@@ -23,6 +23,16 @@ impl Lxc<'_> {
         }
     }
 
+    /// The states of many containers, for which `/proc` is read once.
+    pub(super) fn current_states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
+        let listening = self.monitors.listening();
+        let state = |id: ContainerId| match &listening {
+            Some(listening) if self.config(id).exists() => self.monitors.state_among(id, listening),
+            _ => None,
+        };
+        ids.iter().map(|id| state(*id).map_or_else(|| self.current_state(*id), Ok)).collect()
+    }
+
     pub(super) fn bring_up(&self, id: ContainerId) -> Result<()> {
         self.require(id)?;
         match self.current_state(id)? {

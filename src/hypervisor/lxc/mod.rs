@@ -17,6 +17,7 @@ use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::Liblxc;
+use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
@@ -30,6 +31,7 @@ pub struct Lxc<'a> {
     lxcpath: PathBuf,
     features: HostFeatures,
     about_to_start: Option<ContainerId>,
+    monitors: Monitors,
     cancel: &'a Cancel,
 }
 
@@ -39,7 +41,9 @@ impl<'a> Lxc<'a> {
 
     /// The containers below `lxcpath`.
     pub fn new(lxcpath: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
-        Self { lxcpath: lxcpath.into(), features: HostFeatures::read(), about_to_start: None, cancel }
+        let lxcpath = lxcpath.into();
+        let monitors = Monitors::new(&lxcpath);
+        Self { lxcpath, features: HostFeatures::read(), about_to_start: None, monitors, cancel }
     }
 
     /// The same, called by liblxc itself just before it starts this container, of which nothing runs yet. liblxc must
@@ -55,7 +59,7 @@ impl<'a> Lxc<'a> {
     }
 
     fn liblxc(&self) -> Liblxc<'_> {
-        Liblxc { lxcpath: &self.lxcpath, cancel: self.cancel }
+        Liblxc { lxcpath: &self.lxcpath, monitors: &self.monitors, cancel: self.cancel }
     }
 
     fn tool(&self, program: &str, id: ContainerId) -> Command {
@@ -90,6 +94,10 @@ impl Hypervisor for Lxc<'_> {
 
     fn state(&self, id: ContainerId) -> Result<State> {
         self.current_state(id)
+    }
+
+    fn states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
+        self.current_states(ids)
     }
 
     fn check(&self, desired: &Desired<'_>) -> Result<()> {

@@ -29,7 +29,7 @@ const LARGEST_FILE: u64 = 1 << 20;
 
 impl Proxmox<'_> {
     pub(super) fn liblxc(&self) -> Liblxc<'_> {
-        Liblxc { lxcpath: &self.node.lxcpath, cancel: self.cancel }
+        Liblxc { lxcpath: &self.node.lxcpath, monitors: &self.monitors, cancel: self.cancel }
     }
 
     pub(super) fn pct(&self) -> Pct<'_> {

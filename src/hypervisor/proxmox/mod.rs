@@ -29,6 +29,7 @@ use crate::config::{Container, Layout};
 use crate::container_id::ContainerId;
 use crate::error::Result;
 use crate::event::Listener;
+use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
@@ -52,6 +53,7 @@ pub struct Node {
 /// The containers of one node of Proxmox VE.
 pub struct Proxmox<'a> {
     node: Node,
+    monitors: Monitors,
     layout: &'a Layout,
     listener: &'a dyn Listener,
     cancel: &'a Cancel,
@@ -64,7 +66,7 @@ impl<'a> Proxmox<'a> {
 
     /// The containers of a node.
     pub fn new(node: Node, layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
-        Self { node, layout, listener, cancel, version: OnceLock::new() }
+        Self { monitors: Monitors::new(&node.lxcpath), node, layout, listener, cancel, version: OnceLock::new() }
     }
 
     /// Whether this host is a node of Proxmox VE.

@@ -35,7 +35,7 @@ fn a_privileged_container_is_created_with_its_driver() {
 #[test]
 fn a_second_run_finds_nothing_to_do_and_changes_nothing() {
     let job = Job::new();
-    job.run("create").ok();
+    assert!(programs(&job.run_with("create", &["--verbose"]).ok()).contains(&"lxc-start"));
     assert!(job.inside("cat /proc/self/uid_map").contains("100000"));
     let parts = ["base/lib/receipts", "base/cache", "base/etc", "lxc"].map(|part| job.world.scratch(part));
     let before = parts.each_ref().map(|part| tree::with_times_of(part));
@@ -45,8 +45,8 @@ fn a_second_run_finds_nothing_to_do_and_changes_nothing() {
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(tree::differences(before, after), "");
     }
-    let ran = programs(&again);
-    assert!(!ran.is_empty() && ran.iter().all(|program| *program == "lxc-info"), "{ran:?}");
+    // On a host without the module, there is nobody to ask, and files say the rest.
+    assert_eq!(programs(&again), Vec::<&str>::new());
 }
 
 #[test]

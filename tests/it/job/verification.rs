@@ -47,9 +47,9 @@ fn a_driver_that_answers_for_its_gpu_is_verified_and_one_of_another_version_is_n
     let ran = job.created_on(&host, VERSION).ok();
     let line = format!("{} gpu-test: install driver {VERSION}; driver {VERSION} verified\n", job.ctid);
     assert_eq!(ran.stdout, line);
-    let status = job.world.run_on(&host, &["status"]).ok().stdout;
+    let status = job.world.run_on(&host, &["status", "--live"]).ok().stdout;
     let row = format!(
-        "{}  gpu-test  running  0     {VERSION}  {VERSION}  {VERSION}  {VERSION}  yes     verified\n",
+        "{}  gpu-test  running  {VERSION}  {VERSION}  {VERSION}  {VERSION}  runfile  full     0     5 ok   yes     verified\n",
         job.ctid
     );
     assert!(status.ends_with(&row), "{status}");

@@ -1,0 +1,38 @@
+//! Containers that do not exist, for the tests of page and metrics.
+
+use phoenix_nvidia::fleet::status::{ContainerStatus, Verdict};
+use phoenix_nvidia::host::NvidiaHost;
+
+use super::Fleet;
+
+pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
+    let in_step = match verdict {
+        Verdict::Verified | Verdict::InStep => Some(true),
+        Verdict::Wrong | Verdict::NotInstalled | Verdict::Error => Some(false),
+        Verdict::NotVerifiedLive | Verdict::Unknown | Verdict::Absent | Verdict::NoDriverWanted => None,
+    };
+    ContainerStatus {
+        moved_cards: Vec::new(),
+        id: id.to_string().parse().unwrap(),
+        name: format!("gpu-{id}"),
+        state: "running",
+        gpus: vec!["0".to_owned()],
+        wanted: "580.76.05".parse().ok(),
+        host: "580.76.05".parse().ok(),
+        installed: "580.76.05".parse().ok(),
+        reported: Vec::new(),
+        way: None,
+        profile: None,
+        nodes: None,
+        cached: Some("yes"),
+        verdict,
+        in_step,
+        reason: None,
+        hint: None,
+    }
+}
+
+pub(super) fn fleet<'a>(rows: Vec<ContainerStatus>, host: &'a NvidiaHost, host_name: &str) -> Fleet<'a> {
+    let at = "2026-11-23T04:34:56Z".parse().unwrap();
+    Fleet { rows, host, on_disk: None, host_name: host_name.to_owned(), asked: false, at }
+}

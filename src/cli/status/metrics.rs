@@ -1,0 +1,106 @@
+//! The state of containers as metrics, in the text format 0.0.4 of Prometheus, for the node exporter's textfile collector.
+
+use std::fmt::{Display, Write};
+
+use phoenix_nvidia::fleet::status::{ContainerStatus, Verdict};
+
+use super::Fleet;
+use crate::cli::terminal;
+
+/// One metric with all its samples.
+struct Metric {
+    name: &'static str,
+    help: &'static str,
+    samples: String,
+}
+
+/// The whole file.
+pub(super) fn of(fleet: &Fleet<'_>) -> String {
+    let mut metrics = host_metrics(fleet);
+    metrics.extend(container_metrics(&fleet.rows));
+    let mut made = Metric::new("phoenix_nvidia_status_timestamp_seconds", "When these metrics were made, since 1970.");
+    made.sample(&[], fleet.at.as_second());
+    metrics.push(made);
+    metrics.iter().filter(|metric| !metric.samples.is_empty()).map(Metric::text).collect()
+}
+
+fn host_metrics(fleet: &Fleet<'_>) -> Vec<Metric> {
+    let mut driver = Metric::new(
+        "phoenix_nvidia_host_driver_info",
+        "The versions of the host's NVIDIA kernel module, loaded and on disk; empty where there is none.",
+    );
+    let text = |version: Option<&_>| version.map_or_else(String::new, ToString::to_string);
+    driver.sample(&[("loaded", &text(fleet.host.loaded.as_ref())), ("on_disk", &text(fleet.on_disk.as_ref()))], 1);
+    let mut gpus = Metric::new("phoenix_nvidia_host_gpu_info", "A GPU that the host's kernel module drives.");
+    for gpu in &fleet.host.gpus {
+        let minor = gpu.minor.to_string();
+        let uuid = gpu.uuid.as_deref().unwrap_or_default();
+        gpus.sample(&[("minor", &minor), ("pci_address", &gpu.pci_address), ("uuid", uuid), ("model", &gpu.model)], 1);
+    }
+    vec![driver, gpus]
+}
+
+fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {
+    let mut info = Metric::new("phoenix_nvidia_container_info", "How a container is, in words.");
+    let mut in_step = Metric::new(
+        "phoenix_nvidia_container_in_step",
+        "1 where everything that was looked at agrees, 0 where something differs or cannot be told.",
+    );
+    let mut gpus = Metric::new("phoenix_nvidia_container_gpus", "How many GPUs are assigned to a container.");
+    let mut missing = Metric::new(
+        "phoenix_nvidia_container_device_nodes_missing",
+        "How many of its device nodes a running container lacks.",
+    );
+    for row in rows {
+        let ctid = row.id.to_string();
+        let labels = [("ctid", ctid.as_str()), ("name", &row.name)];
+        info.sample(&[&labels[..], &words(row).each_ref().map(|(key, value)| (*key, value.as_str()))].concat(), 1);
+        // Where no driver is wanted or nothing exists, there is nothing to be alarmed by.
+        if !matches!(row.verdict, Verdict::NoDriverWanted | Verdict::Absent) {
+            in_step.sample(&labels, u8::from(row.in_step == Some(true)));
+        }
+        gpus.sample(&labels, row.gpus.len());
+        if let Some(nodes) = &row.nodes {
+            missing.sample(&labels, nodes.missing.len());
+        }
+    }
+    vec![info, in_step, gpus, missing]
+}
+
+fn words(row: &ContainerStatus) -> [(&'static str, String); 6] {
+    let text = |version: Option<&_>| version.map_or_else(String::new, ToString::to_string);
+    [
+        ("state", row.state.to_owned()),
+        ("wanted", text(row.wanted.as_ref())),
+        ("installed", text(row.installed.as_ref())),
+        ("way", row.way.map(|way| way.word().to_owned()).unwrap_or_default()),
+        ("profile", row.profile.map(|profile| profile.word().to_owned()).unwrap_or_default()),
+        ("verdict", row.verdict.words().to_owned()),
+    ]
+}
+
+impl Metric {
+    fn new(name: &'static str, help: &'static str) -> Self {
+        Self { name, help, samples: String::new() }
+    }
+
+    fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
+        let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}=\"{}\"", escaped(value))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.samples, "{}{labels} {value}", self.name);
+    }
+
+    fn text(&self) -> String {
+        format!("# HELP {} {}\n# TYPE {} gauge\n{}", self.name, self.help, self.name, self.samples)
+    }
+}
+
+/// A label's value as the format wants it: backslash, quote and line break escaped; other control characters shown.
+fn escaped(value: &str) -> String {
+    terminal::one_printable_line(value).replace('\\', "\\\\").replace('"', "\\\"")
+}
+
+#[cfg(test)]
+#[path = "metrics_tests.rs"]
+mod tests;

@@ -1,0 +1,63 @@
+//! The state of containers as columns.
+
+use phoenix_nvidia::fleet::status::{ContainerStatus, Nodes};
+
+use crate::cli::{report, terminal};
+
+const HEADER: [&str; 13] = [
+    "CTID",
+    "NAME",
+    "STATE",
+    "WANTED",
+    "HOST",
+    "INSTALLED",
+    "REPORTED",
+    "WAY",
+    "PROFILE",
+    "GPUS",
+    "NODES",
+    "CACHED",
+    "VERDICT",
+];
+
+/// The whole table; one line a container.
+pub(super) fn of(rows: &[ContainerStatus]) -> String {
+    terminal::table(&HEADER, rows.iter().map(cells))
+}
+
+/// The GPUs, or a dash.
+pub(super) fn gpus(row: &ContainerStatus) -> String {
+    if row.gpus.is_empty() { "-".to_owned() } else { row.gpus.join(",") }
+}
+
+/// How the device nodes are: `5 ok`, or `2 of 5 missing`.
+pub(super) fn nodes(nodes: Option<&Nodes>) -> String {
+    match nodes {
+        None => "-".to_owned(),
+        Some(nodes) if nodes.missing.is_empty() => format!("{} ok", nodes.wanted),
+        Some(nodes) => format!("{} of {} missing", nodes.missing.len(), nodes.wanted),
+    }
+}
+
+fn cells(row: &ContainerStatus) -> Vec<String> {
+    let reasons: Vec<&str> = row.reason.iter().chain(&row.moved_cards).map(String::as_str).collect();
+    let verdict = match reasons.is_empty() {
+        true => row.verdict.words().to_owned(),
+        false => format!("{}: {}", row.verdict.words(), reasons.join("; ")),
+    };
+    vec![
+        row.id.to_string(),
+        row.name.clone(),
+        row.state.to_owned(),
+        report::or_dash(row.wanted.as_ref()),
+        report::or_dash(row.host.as_ref()),
+        report::or_dash(row.installed.as_ref()),
+        report::reported(&row.reported),
+        report::or_dash(row.way.map(|way| way.word()).as_ref()),
+        report::or_dash(row.profile.map(|profile| profile.word()).as_ref()),
+        gpus(row),
+        nodes(row.nodes.as_ref()),
+        report::or_dash(row.cached.as_ref()),
+        verdict,
+    ]
+}

@@ -1,0 +1,249 @@
+//! What follows from what was seen of a container, without asking its driver. Pure.
+
+use crate::config::{WantedDriver, Way};
+use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
+use crate::hypervisor::Drift;
+use crate::install::presence::Presence;
+use crate::install::verify::host_decides;
+
+use super::{Nodes, Verdict};
+
+/// What was seen of a container that exists and wants a driver.
+pub(super) struct Seen<'a> {
+    pub(super) id: ContainerId,
+    pub(super) wanted: &'a WantedDriver,
+    pub(super) presence: &'a Presence,
+    /// The host's loaded kernel module.
+    pub(super) host: Option<&'a DriverVersion>,
+    /// The host's kernel module on disk, where the loaded one is not the wanted one.
+    pub(super) on_disk: Option<&'a DriverVersion>,
+    /// How many GPUs are assigned.
+    pub(super) gpus: usize,
+    /// Its device nodes, where they could be looked at.
+    pub(super) nodes: Option<&'a Nodes>,
+    pub(super) drift: &'a Drift,
+}
+
+/// What follows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    pub(super) in_step: Option<bool>,
+    pub(super) reason: Option<String>,
+    pub(super) hint: Option<String>,
+}
+
+/// Judges. Of several faults the one is told that is to be mended first.
+pub(super) fn judge(seen: &Seen<'_>) -> Judgement {
+    let fault = driver_fault(seen).or_else(|| host_fault(seen)).or_else(|| node_fault(seen)).or_else(|| drift(seen));
+    if let Some(fault) = fault {
+        return fault;
+    }
+    if seen.host.is_none() {
+        let reason = Some("no NVIDIA kernel module on this host".to_owned());
+        return Judgement { reason, ..Judgement::of(Verdict::NotVerifiedLive, None) };
+    }
+    Judgement::of(Verdict::InStep, Some(true))
+}
+
+fn driver_fault(seen: &Seen<'_>) -> Option<Judgement> {
+    let (id, wanted) = (seen.id, &seen.wanted.version);
+    match seen.presence {
+        Presence::Absent => Some(Judgement {
+            verdict: Verdict::NotInstalled,
+            in_step: Some(false),
+            reason: None,
+            hint: Some(format!("install it with `phoenix-nvidia install {id}`")),
+        }),
+        Presence::Incomplete { why, .. } => {
+            wrong(why.clone(), format!("install it again with `phoenix-nvidia install {id}`"))
+        }
+        Presence::Complete { version, .. } if version != wanted => {
+            let hint = match seen.host {
+                Some(host) if host == version => host_decides(wanted, host, seen.on_disk),
+                _ => format!("bring {wanted} in with `phoenix-nvidia install {id}`"),
+            };
+            wrong(format!("driver {wanted} was asked for but {version} is installed"), hint)
+        }
+        Presence::Complete { way, profile, .. } if !seen.presence.satisfies(seen.wanted) => {
+            let (is, was) = (way.unwrap_or(Way::Runfile).word(), seen.wanted.way().word());
+            let (is_profile, was_profile) = (profile.word(), seen.wanted.profile().word());
+            wrong(
+                format!(
+                    "the way `{was}` with profile `{was_profile}` was asked for, and `{is}` with `{is_profile}` is installed"
+                ),
+                format!("bring it in with `phoenix-nvidia install {id}`"),
+            )
+        }
+        Presence::Complete { .. } => None,
+    }
+}
+
+fn host_fault(seen: &Seen<'_>) -> Option<Judgement> {
+    let wanted = &seen.wanted.version;
+    let host = seen.host.filter(|host| *host != wanted && seen.gpus > 0)?;
+    let reason = format!("driver {wanted} was asked for and the host's kernel module is {host}");
+    wrong(reason, host_decides(wanted, host, seen.on_disk))
+}
+
+fn node_fault(seen: &Seen<'_>) -> Option<Judgement> {
+    let first = seen.nodes?.missing.first()?.display().to_string();
+    wrong(
+        format!("the device node `{first}` is not in the container, or is another one"),
+        format!("bring it in with `phoenix-nvidia create {}`, which restarts the container where it must", seen.id),
+    )
+}
+
+fn drift(seen: &Seen<'_>) -> Option<Judgement> {
+    let id = seen.id;
+    if !seen.drift.changes.is_empty() {
+        return wrong(
+            "its settings are not those of the configuration",
+            format!("see which with `phoenix-nvidia plan {id}`"),
+        );
+    }
+    if seen.drift.restart {
+        return wrong(
+            "it runs with other settings than those that it has by now",
+            format!("restart it with `phoenix-nvidia apply --restart {id}`"),
+        );
+    }
+    None
+}
+
+fn wrong(reason: impl Into<String>, hint: String) -> Option<Judgement> {
+    Some(Judgement { verdict: Verdict::Wrong, in_step: Some(false), reason: Some(reason.into()), hint: Some(hint) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Configuration, Layout};
+    use crate::driver::placement::Profile;
+
+    fn version(text: &str) -> DriverVersion {
+        text.parse().unwrap()
+    }
+
+    fn wanted() -> WantedDriver {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path());
+        fs_err::create_dir_all(directory.path().join("etc")).unwrap();
+        let text = r#"{ "nvidia_driver_version": "580.76.05", "nvidia_install_method": "native", "lxc_configs": {
+            "901": { "name": "gpu", "template": "t.tar.zst", "features": ["nvidia"], "gpu_assignment": "0" } } }"#;
+        fs_err::write(layout.containers_file(), text).unwrap();
+        let configuration = Configuration::load(&layout).unwrap();
+        configuration.container("901".parse().unwrap()).unwrap().driver.clone().unwrap()
+    }
+
+    fn complete(version: &str, way: Way) -> Presence {
+        Presence::Complete { version: version.parse().unwrap(), way: Some(way), profile: Profile::default() }
+    }
+
+    /// The judgement of what was seen, where all that `change` leaves is as it should be.
+    fn judged(change: impl FnOnce(&mut Case)) -> Judgement {
+        let wanted = wanted();
+        let mut case = Case {
+            presence: complete("580.76.05", Way::Native),
+            host: Some(version("580.76.05")),
+            on_disk: None,
+            gpus: 1,
+            nodes: Some(Nodes { wanted: 5, missing: Vec::new() }),
+            drift: Drift::default(),
+        };
+        change(&mut case);
+        judge(&Seen {
+            id: "901".parse().unwrap(),
+            wanted: &wanted,
+            presence: &case.presence,
+            host: case.host.as_ref(),
+            on_disk: case.on_disk.as_ref(),
+            gpus: case.gpus,
+            nodes: case.nodes.as_ref(),
+            drift: &case.drift,
+        })
+    }
+
+    struct Case {
+        presence: Presence,
+        host: Option<DriverVersion>,
+        on_disk: Option<DriverVersion>,
+        gpus: usize,
+        nodes: Option<Nodes>,
+        drift: Drift,
+    }
+
+    fn is_wrong(judgement: &Judgement, reason: &str, hint: &str) {
+        assert_eq!((judgement.verdict, judgement.in_step), (Verdict::Wrong, Some(false)), "{judgement:?}");
+        assert_eq!(judgement.reason.as_deref(), Some(reason));
+        assert!(judgement.hint.as_ref().is_some_and(|it| it.contains(hint)), "{judgement:?}");
+    }
+
+    #[test]
+    fn what_agrees_is_in_step_and_says_that_nobody_was_asked() {
+        assert_eq!(judged(|_| {}), Judgement::of(Verdict::InStep, Some(true)));
+        // A stopped container has no device nodes to look at.
+        assert_eq!(judged(|case| case.nodes = None), Judgement::of(Verdict::InStep, Some(true)));
+    }
+
+    #[test]
+    fn without_a_kernel_module_nothing_is_called_in_step() {
+        let judgement = judged(|case| case.host = None);
+        assert_eq!((judgement.verdict, judgement.in_step), (Verdict::NotVerifiedLive, None));
+        assert_eq!(judgement.reason.as_deref(), Some("no NVIDIA kernel module on this host"));
+    }
+
+    #[test]
+    fn a_module_of_another_version_is_the_side_to_change_and_a_reboot_where_one_is_pending() {
+        let reason = "driver 580.76.05 was asked for and the host's kernel module is 570.133.20";
+        let other = |case: &mut Case| case.host = Some(version("570.133.20"));
+        is_wrong(&judged(other), reason, "upgrade the host and reboot");
+        let pending = judged(|case| {
+            other(case);
+            case.on_disk = Some(version("580.76.05"));
+        });
+        is_wrong(&pending, reason, "reboot the host");
+        // Without GPUs, the host's module is none of its business.
+        let without = judged(|case| {
+            other(case);
+            case.gpus = 0;
+        });
+        assert_eq!(without.in_step, Some(true));
+    }
+
+    #[test]
+    fn another_version_another_way_and_half_a_driver_are_wrong() {
+        let older = judged(|case| case.presence = complete("570.133.20", Way::Native));
+        is_wrong(&older, "driver 580.76.05 was asked for but 570.133.20 is installed", "`phoenix-nvidia install 901`");
+        let by_hosts = judged(|case| {
+            case.presence = complete("570.133.20", Way::Native);
+            case.host = Some(version("570.133.20"));
+        });
+        assert!(by_hosts.hint.is_some_and(|hint| hint.contains("set `nvidia_driver_version` to \"570.133.20\"")));
+        let way = judged(|case| case.presence = complete("580.76.05", Way::Runfile));
+        let reason = "the way `native` with profile `full` was asked for, and `runfile` with `full` is installed";
+        is_wrong(&way, reason, "`phoenix-nvidia install 901`");
+        let why = "`/usr/bin/nvidia-smi` is not as it was installed".to_owned();
+        let half =
+            judged(|case| case.presence = Presence::Incomplete { versions: Default::default(), why: why.clone() });
+        is_wrong(&half, &why, "install it again");
+        let none = judged(|case| case.presence = Presence::Absent);
+        assert_eq!((none.verdict, none.in_step), (Verdict::NotInstalled, Some(false)));
+    }
+
+    #[test]
+    fn missing_nodes_and_other_settings_are_wrong() {
+        let missing = vec!["/dev/nvidia-uvm".into(), "/dev/nvidiactl".into()];
+        let nodes = judged(|case| case.nodes = Some(Nodes { wanted: 5, missing }));
+        is_wrong(&nodes, "the device node `/dev/nvidia-uvm` is not in the container, or is another one", "create 901");
+        let settings = judged(|case| case.drift.changes = vec!["+ lxc.uts.name = gpu".to_owned()]);
+        is_wrong(&settings, "its settings are not those of the configuration", "`phoenix-nvidia plan 901`");
+        let restart = judged(|case| case.drift.restart = true);
+        is_wrong(
+            &restart,
+            "it runs with other settings than those that it has by now",
+            "`phoenix-nvidia apply --restart 901`",
+        );
+    }
+}

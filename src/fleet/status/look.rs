@@ -1,0 +1,209 @@
+//! Looking at containers: files through the in-root door, settings, device nodes; the driver itself only when asked to.
+
+use std::sync::OnceLock;
+
+use crate::cache::Presence as Cached;
+use crate::config::{Container, WantedDriver};
+use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
+use crate::driver::device::DeviceNode;
+use crate::error::{Error, Result};
+use crate::fleet::{Fleet, cards, lanes, passthrough::passthrough, request};
+use crate::hypervisor::State;
+use crate::install::presence::{self, Presence};
+use crate::install::verify;
+use crate::sys::rootfs::{Found, Rootfs};
+
+use super::judgement::{Judgement, Seen, judge};
+use super::{Asking, ContainerStatus, Nodes, Verdict};
+
+/// The version of the host's kernel module on disk, found out once and only when it matters.
+type OnDisk = OnceLock<Option<DriverVersion>>;
+
+impl Fleet<'_> {
+    /// How these containers are, in their order; whatever cannot be found out is said in the row.
+    ///
+    /// Where nobody is asked, no process is started for a container that plain LXC runs.
+    ///
+    /// # Errors
+    /// The operator interrupted.
+    pub fn status(&self, ids: &[ContainerId], asking: Asking) -> Result<Vec<ContainerStatus>> {
+        let states = self.hypervisor.states(ids);
+        let states: std::collections::BTreeMap<_, _> = ids.iter().zip(states).collect();
+        let on_disk = OnDisk::new();
+        let rows = lanes::run(ids, |_| Vec::new(), self.jobs, |id| self.row(id, states.get(&id), asking, &on_disk));
+        self.cancel.check()?;
+        Ok(rows)
+    }
+
+    fn row(&self, id: ContainerId, state: Option<&Result<State>>, asking: Asking, on_disk: &OnDisk) -> ContainerStatus {
+        let mut row = empty_row(id, self.host.loaded.clone());
+        let filled = match (self.configuration.container(id), state) {
+            (Err(error), _) => Err(error),
+            (Ok(container), Some(Ok(state))) => self.fill(container, *state, asking, on_disk, &mut row),
+            (Ok(container), Some(Err(error))) => {
+                self.fill_wanted(container, &mut row).map(|()| row.settle(Judgement::failed(error)))
+            }
+            (Ok(_), None) => Ok(()),
+        };
+        if let Err(error) = filled {
+            row.settle(Judgement::failed(&error));
+        }
+        row
+    }
+
+    fn fill_wanted(&self, container: &Container, row: &mut ContainerStatus) -> Result<()> {
+        row.name.clone_from(&container.name);
+        row.gpus = container.gpus.iter().map(ToString::to_string).collect();
+        let Some(driver) = &container.driver else { return Ok(()) };
+        row.wanted = Some(driver.version.clone());
+        row.cached = Some(match self.cache.look(&request(driver))? {
+            Cached::Trusted { .. } => "yes",
+            Cached::Unchecked { .. } => "unchecked",
+            Cached::Partial { .. } => "partly",
+            Cached::Absent => "no",
+        });
+        Ok(())
+    }
+
+    fn fill(
+        &self,
+        container: &Container,
+        state: State,
+        asking: Asking,
+        on_disk: &OnDisk,
+        row: &mut ContainerStatus,
+    ) -> Result<()> {
+        row.state = state.word();
+        self.fill_wanted(container, row)?;
+        let Some(wanted) = &container.driver else {
+            row.settle(Judgement::of(Verdict::NoDriverWanted, None));
+            return Ok(());
+        };
+        if state == State::Absent {
+            let create = format!("make it with `phoenix-nvidia create {}`", container.id);
+            row.settle(Judgement { hint: Some(create), ..Judgement::of(Verdict::Absent, None) });
+            return Ok(());
+        }
+        row.moved_cards = cards::moved_since(self.layout, container, self.host)?;
+        let Some(rootfs) = self.hypervisor.rootfs_at_hand(container.id)? else {
+            let reason = "the container does not run, and its disk is not mounted".to_owned();
+            row.settle(Judgement { reason: Some(reason), ..Judgement::of(Verdict::Unknown, None) });
+            return Ok(());
+        };
+        let presence = presence::observe(&self.site(container.id), &rootfs)?;
+        row.installed = presence.version().cloned();
+        if let Presence::Complete { way, profile, .. } = &presence {
+            (row.way, row.profile) = (*way, Some(*profile));
+        }
+        let is_running = matches!(state, State::Running { .. });
+        let devices = passthrough(container, self.host)?.devices;
+        row.nodes = (is_running && !devices.is_empty()).then(|| nodes(&rootfs, &devices)).transpose()?;
+        let judgement = self.judged(container, wanted, &presence, row.nodes.as_ref(), on_disk)?;
+        row.settle(judgement);
+        if asking == Asking::Drivers && is_running {
+            self.ask(container, row)?;
+        }
+        Ok(())
+    }
+
+    fn judged(
+        &self,
+        container: &Container,
+        wanted: &WantedDriver,
+        presence: &Presence,
+        nodes: Option<&Nodes>,
+        on_disk: &OnDisk,
+    ) -> Result<Judgement> {
+        let drift = self.hypervisor.drift(&self.desired(container)?)?;
+        let host = self.host.loaded.as_ref();
+        let other = host.is_some_and(|host| *host != wanted.version);
+        let on_disk = other.then(|| on_disk.get_or_init(|| self.host.on_disk(self.cancel)).as_ref()).flatten();
+        let gpus = container.gpus.iter().count();
+        Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, drift: &drift }))
+    }
+
+    /// Asks the driver; what the files say stands unless the driver's answer says more.
+    fn ask(&self, container: &Container, row: &mut ContainerStatus) -> Result<()> {
+        let verification = self.verification(container)?;
+        row.installed = verification.installed;
+        row.reported = verification.reported;
+        match verification.verdict {
+            // A driver that answers does not make settings right that are not.
+            verify::Verdict::Verified if row.in_step == Some(true) => {
+                row.settle(Judgement::of(Verdict::Verified, Some(true)));
+            }
+            verify::Verdict::Verified => {}
+            verify::Verdict::NotVerifiedLive { reason } if row.verdict == Verdict::InStep => {
+                row.verdict = Verdict::NotVerifiedLive;
+                row.reason = Some(reason);
+            }
+            verify::Verdict::NotVerifiedLive { .. } => {}
+            verify::Verdict::Wrong { reason, hint, .. } => row.settle(Judgement {
+                verdict: if row.installed.is_none() { row.verdict } else { Verdict::Wrong },
+                in_step: Some(false),
+                reason: Some(reason),
+                hint: Some(hint),
+            }),
+        }
+        Ok(())
+    }
+}
+
+fn nodes(rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Nodes> {
+    let mut nodes = Nodes { wanted: devices.len(), missing: Vec::new() };
+    for node in devices {
+        let right = Some(Found::CharacterDevice { major: node.major, minor: node.minor });
+        if rootfs.look(&node.path.to_string_lossy())? != right {
+            nodes.missing.push(node.path.clone());
+        }
+    }
+    Ok(nodes)
+}
+
+fn empty_row(id: ContainerId, host: Option<DriverVersion>) -> ContainerStatus {
+    ContainerStatus {
+        id,
+        name: String::new(),
+        state: "unknown",
+        gpus: Vec::new(),
+        wanted: None,
+        host,
+        installed: None,
+        reported: Vec::new(),
+        way: None,
+        profile: None,
+        nodes: None,
+        cached: None,
+        verdict: Verdict::Error,
+        in_step: None,
+        reason: None,
+        hint: None,
+        moved_cards: Vec::new(),
+    }
+}
+
+impl ContainerStatus {
+    fn settle(&mut self, judgement: Judgement) {
+        self.verdict = judgement.verdict;
+        self.in_step = judgement.in_step;
+        self.reason = judgement.reason;
+        self.hint = judgement.hint;
+    }
+}
+
+impl Judgement {
+    pub(super) fn of(verdict: Verdict, in_step: Option<bool>) -> Self {
+        Self { verdict, in_step, reason: None, hint: None }
+    }
+
+    /// A container that could not be looked at is not known to be in step.
+    fn failed(error: &Error) -> Self {
+        Self {
+            verdict: Verdict::Error,
+            in_step: Some(false),
+            reason: Some(error.message().to_owned()),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! How containers are: what is wanted, on the host, installed and reported, and what follows. Changes nothing.
+
+mod judgement;
+mod look;
+mod schema;
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+
+use crate::config::Way;
+use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
+use crate::driver::placement::Profile;
+
+pub use schema::schema;
+
+/// Whether the drivers in running containers are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asking {
+    /// The verdict is made from files, device nodes and versions; nothing is run in a container.
+    Nobody,
+    /// `nvidia-smi` is run in every running container.
+    Drivers,
+}
+
+/// How one container is.
+#[derive(Debug, Clone, serde::Serialize, JsonSchema)]
+pub struct ContainerStatus {
+    /// The container's CTID.
+    #[schemars(with = "u64")]
+    pub id: ContainerId,
+    /// Its name; empty when its configuration cannot be read.
+    pub name: String,
+    /// `absent`, `stopped`, `running` or `frozen`; `unknown` when the hypervisor could not be asked.
+    pub state: &'static str,
+    /// The GPUs that are assigned to it.
+    pub gpus: Vec<String>,
+    /// The version that the configuration names; null when it asks for no driver.
+    #[schemars(with = "Option<String>")]
+    pub wanted: Option<DriverVersion>,
+    /// The version of the host's loaded kernel module.
+    #[schemars(with = "Option<String>")]
+    pub host: Option<DriverVersion>,
+    /// The version of the files in the container.
+    #[schemars(with = "Option<String>")]
+    pub installed: Option<DriverVersion>,
+    /// What `nvidia-smi` in the container reports, one entry per GPU; empty when it was not asked.
+    #[schemars(with = "Vec<String>")]
+    pub reported: Vec<DriverVersion>,
+    /// How the driver got there; null when somebody else installed it.
+    #[schemars(with = "Option<String>")]
+    pub way: Option<Way>,
+    /// Which part of the driver is there.
+    #[schemars(with = "Option<String>")]
+    pub profile: Option<Profile>,
+    /// Its device nodes; null when it does not run, has no GPUs, or the host has no NVIDIA kernel module.
+    pub nodes: Option<Nodes>,
+    /// Whether the run file is cached: `yes`, `unchecked`, `partly`, `no`; null when no driver is wanted.
+    pub cached: Option<&'static str>,
+    /// What follows, in a word or two.
+    pub verdict: Verdict,
+    /// Whether everything that was looked at agrees; null where no driver is wanted or the container is absent, and
+    /// where the host has no kernel module that could agree.
+    pub in_step: Option<bool>,
+    /// Why, where there is more to say.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Its GPUs that are other cards than when it was configured, one sentence each.
+    pub moved_cards: Vec<String>,
+}
+
+/// The NVIDIA device nodes in a running container.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, JsonSchema)]
+pub struct Nodes {
+    /// How many it must have.
+    pub wanted: usize,
+    /// Those that are missing or have other numbers than the host's.
+    #[schemars(with = "Vec<String>")]
+    pub missing: Vec<PathBuf>,
+}
+
+/// What follows for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, JsonSchema)]
+pub enum Verdict {
+    /// All four versions agree, and the driver answers for every GPU.
+    #[serde(rename = "verified")]
+    Verified,
+    /// Files, settings, device nodes and the host's module are as they should be; the driver was not asked.
+    #[serde(rename = "in step (not asked)")]
+    InStep,
+    /// The right files are there, and nobody can ask the driver.
+    #[serde(rename = "installed, not verified live")]
+    NotVerifiedLive,
+    /// Something disagrees; the reason says what.
+    #[serde(rename = "wrong")]
+    Wrong,
+    /// A driver is wanted and none is there.
+    #[serde(rename = "not installed")]
+    NotInstalled,
+    /// It is configured and does not exist.
+    #[serde(rename = "absent")]
+    Absent,
+    /// Its configuration asks for no driver.
+    #[serde(rename = "no driver wanted")]
+    NoDriverWanted,
+    /// It does not run, and its disk cannot be looked at without mounting it.
+    #[serde(rename = "unknown")]
+    Unknown,
+    /// It could not be looked at; the reason says why.
+    #[serde(rename = "error")]
+    Error,
+}
+
+impl Verdict {
+    /// The word or two for tables.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::InStep => "in step (not asked)",
+            Self::NotVerifiedLive => "installed, not verified live",
+            Self::Wrong => "wrong",
+            Self::NotInstalled => "not installed",
+            Self::Absent => "absent",
+            Self::NoDriverWanted => "no driver wanted",
+            Self::Unknown => "unknown",
+            Self::Error => "error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_and_json_have_the_same_words() {
+        let all = [
+            Verdict::Verified,
+            Verdict::InStep,
+            Verdict::NotVerifiedLive,
+            Verdict::Wrong,
+            Verdict::NotInstalled,
+            Verdict::Absent,
+            Verdict::NoDriverWanted,
+            Verdict::Error,
+        ];
+        for verdict in all {
+            assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.words());
+        }
+    }
+}
