@@ -3,7 +3,7 @@
 use crate::config::{Container, WantedDriver, Way};
 use crate::error::Result;
 use crate::hypervisor::Desired;
-use crate::install::{presence, runfile};
+use crate::install::{presence, receipt, runfile};
 use crate::store::Tree;
 
 use super::passthrough::passthrough;
@@ -30,8 +30,10 @@ impl Fleet<'_> {
     pub(super) fn bring_in(&self, container: &Container, driver: &WantedDriver) -> Result<bool> {
         let site = self.site(container.id);
         // A clone has brought its source's driver along, and `install` asks nobody before.
-        let presence = presence::observe(&site, &self.hypervisor.rootfs(container.id)?)?;
+        let rootfs = self.hypervisor.rootfs(container.id)?;
+        let presence = presence::observe(&site, &rootfs)?;
         if presence.satisfies(driver) {
+            receipt::restore(&site, &rootfs)?;
             self.listener.note(Some(container.id), format!("driver {} is there already", driver.version));
             return Ok(false);
         }

@@ -8,6 +8,8 @@ mod scratch;
 pub mod uninstall;
 pub mod verify;
 
+pub use scratch::leftovers;
+
 use crate::config::Layout;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};

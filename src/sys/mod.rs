@@ -4,6 +4,7 @@ pub mod atomic;
 pub mod cancel;
 pub mod command;
 pub mod device_node;
+pub mod held_locks;
 pub mod http;
 pub mod idmap;
 pub mod lock;
