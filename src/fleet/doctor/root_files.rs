@@ -62,12 +62,12 @@ fn several_versions(state: &RootState) -> Option<Finding> {
         "libraries of {} are in the container, and programs take whichever comes first",
         versions.join(" and ")
     );
-    let id = state.id;
-    Some(Finding::new(
-        Rule::SeveralVersions,
-        cause,
-        format!("phoenix-nvidia uninstall {id} && phoenix-nvidia install {id}"),
-    ))
+    let remedy = format!(
+        "phoenix-nvidia uninstall {id}; remove what `find / -xdev -name 'libcuda.so.*'` still shows in the container; \
+         phoenix-nvidia install {id}",
+        id = state.id
+    );
+    Some(Finding::new(Rule::SeveralVersions, cause, remedy))
 }
 
 /// The ways `runfile` and `installer` leave NVIDIA's list, the others never do.
@@ -126,7 +126,7 @@ fn left_over(state: &RootState) -> Option<Finding> {
         return None;
     }
     let cause = format!("an installation that was killed has left {} in the container", listed(&state.left));
-    Some(Finding::new(Rule::LeftOver, cause, format!("phoenix-nvidia install {}", state.id)))
+    Some(Finding::new(Rule::LeftOver, cause, format!("rm -r {} in the container", state.left.join(" "))))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod containers;
 mod docker;
 mod host;
+mod package;
 mod units;
 
 use serde_json::{Value, json};
