@@ -49,6 +49,14 @@ impl Fleet<'_> {
     }
 }
 
+/// A file of the container's, what is done with it in a phrase, and its new text; none where it says it already.
+type Merge = (&'static str, &'static str, fn(&str) -> Result<Option<String>, NotThat>);
+
+const MERGES: [Merge; 2] = [
+    (RUNTIME_CONFIG, "set no-cgroups", container_toolkit::without_cgroups),
+    (DAEMON_CONFIG, "add the runtime nvidia", container_toolkit::with_runtime),
+];
+
 fn changes(container: &Container, rootfs: &Rootfs) -> Result<Vec<Change>> {
     let id = container.id;
     if !is_toolkit_there(rootfs)? {
@@ -58,12 +66,8 @@ fn changes(container: &Container, rootfs: &Rootfs) -> Result<Vec<Change>> {
         )
         .hint("install the package `nvidia-container-toolkit` in the container, then run the same command again"));
     }
-    let files: [(&str, &str, fn(&str) -> Result<Option<String>, NotThat>); 2] = [
-        (RUNTIME_CONFIG, "set no-cgroups", container_toolkit::without_cgroups),
-        (DAEMON_CONFIG, "add the runtime nvidia", container_toolkit::with_runtime),
-    ];
     let mut changes = Vec::new();
-    for (path, phrase, change) in files {
+    for (path, phrase, change) in MERGES {
         let mode = mode_of(id, rootfs, path)?;
         let before = rootfs.read(path, LIMIT)?;
         let text = before.as_deref().map(std::str::from_utf8).transpose();

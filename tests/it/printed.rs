@@ -170,7 +170,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 26] = [
+    let verbs: [&[&str]; 28] = [
         &[],
         &["create"],
         &["install"],
@@ -194,6 +194,8 @@ fn help_of_everything() {
         &["store", "extract"],
         &["store", "verify"],
         &["store", "prune"],
+        &["doctor"],
+        &["docker"],
         &["lint"],
         &["completions"],
         &["man"],

@@ -8,6 +8,7 @@ use super::root_files::RootState;
 use super::versions::VersionsState;
 use crate::cache::Presence as Cached;
 use crate::config::Container;
+use crate::container_id::ContainerId;
 use crate::driver::container_toolkit::{DAEMON_CONFIG, RUNTIME, RUNTIME_CONFIG};
 use crate::driver::device::DeviceNode;
 use crate::driver::foreign_packages;
@@ -32,14 +33,17 @@ const CONFIG_LIMIT: u64 = 1 << 20;
 const RPM_DATABASES: [&str; 3] =
     ["/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages"];
 
-/// What was observed of a container that exists.
+/// What was observed of a container that exists; a part that could not be looked at does not hide the others.
 pub(super) struct ContainerState {
+    pub(super) id: ContainerId,
     pub(super) is_running: bool,
-    pub(super) versions: VersionsState,
-    pub(super) devices: DevicesState,
-    pub(super) root: RootState,
+    /// How many GPUs are assigned to it.
+    pub(super) gpus: usize,
+    pub(super) versions: Result<VersionsState>,
+    pub(super) devices: Result<DevicesState>,
+    pub(super) root: Result<RootState>,
     /// Nothing where it does not have the features `docker` and `nvidia`.
-    pub(super) docker: Option<DockerState>,
+    pub(super) docker: Option<Result<DockerState>>,
 }
 
 impl Fleet<'_> {
@@ -51,15 +55,16 @@ impl Fleet<'_> {
         }
         let is_running = matches!(state, State::Running { .. });
         let rootfs = self.hypervisor.rootfs(container.id)?;
-        let site = self.site(container.id);
-        let presence = presence::observe(&site, &rootfs)?;
+        let presence = presence::observe(&self.site(container.id), &rootfs);
         let is_docker = ["docker", "nvidia"].iter().all(|it| container.features.iter().any(|feature| feature == it));
         Ok(Some(ContainerState {
+            id: container.id,
             is_running,
-            devices: self.devices_state(container, &rootfs, is_running)?,
-            root: self.root_state(container, &rootfs, &presence)?,
-            versions: self.versions_state(container, presence, is_running)?,
-            docker: is_docker.then(|| docker_state(container, &rootfs)).transpose()?,
+            gpus: container.gpus.iter().count(),
+            devices: self.devices_state(container, &rootfs, is_running),
+            root: self.root_state(container, &rootfs, presence.as_ref().ok()),
+            versions: presence.and_then(|presence| self.versions_state(container, presence, is_running)),
+            docker: is_docker.then(|| docker_state(container, &rootfs)),
         }))
     }
 
@@ -98,7 +103,7 @@ impl Fleet<'_> {
         })
     }
 
-    fn root_state(&self, container: &Container, rootfs: &Rootfs, presence: &Presence) -> Result<RootState> {
+    fn root_state(&self, container: &Container, rootfs: &Rootfs, presence: Option<&Presence>) -> Result<RootState> {
         let site = self.site(container.id);
         let loader =
             if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
@@ -118,7 +123,7 @@ impl Fleet<'_> {
             glibc: rootfs.is_executable(loader)?,
             musl: rootfs.names("/lib", 10_000)?.iter().any(|name| name.starts_with("ld-musl-")),
             left: if is_worked_on { Vec::new() } else { leftovers(rootfs)? },
-            room: self.room(container, rootfs, presence)?,
+            room: presence.map(|presence| self.room(container, rootfs, presence)).transpose()?.flatten(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Rules about the device nodes in a container, its settings, and whether its GPUs are still the same cards.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::{Finding, Rule, listed};
 use crate::container_id::ContainerId;
@@ -94,7 +94,7 @@ fn is_or_are(names: &[String]) -> String {
     format!("{} {}", listed(names), if names.len() == 1 { "is" } else { "are" })
 }
 
-fn shown(path: &PathBuf) -> String {
+fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 

@@ -33,8 +33,9 @@ impl Fleet<'_> {
     pub fn examine(&self, id: ContainerId) -> Result<Vec<Finding>> {
         self.cancel.check()?;
         let observed = self.configuration.container(id).and_then(|container| self.container_state(container));
+        // What was interrupted is half an answer.
+        self.cancel.check()?;
         Ok(match observed {
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => vec![Finding::of_error(&error, Some(id))],
             Ok(None) => vec![absent().about(id)],
             Ok(Some(state)) => examine_container(&state).into_iter().map(|finding| finding.about(id)).collect(),
@@ -48,14 +49,21 @@ fn absent() -> Finding {
 }
 
 fn examine_container(state: &ContainerState) -> Vec<Finding> {
-    let mut findings = versions::examine(&state.versions);
-    findings.extend(devices::examine(&state.devices));
-    findings.extend(root_files::examine(&state.root));
-    findings.extend(state.docker.iter().flat_map(docker::examine));
-    if !state.is_running && state.versions.gpus > 0 {
+    let mut findings = told(&state.versions, versions::examine);
+    findings.extend(told(&state.devices, devices::examine));
+    findings.extend(told(&state.root, root_files::examine));
+    findings.extend(state.docker.iter().flat_map(|docker| told(docker, docker::examine)));
+    if !state.is_running && state.gpus > 0 {
         let cause = "the container does not run, so its devices and its driver were not tried";
-        let remedy = format!("phoenix-nvidia create {}", state.versions.id);
-        findings.push(Finding::new(Rule::NotRunning, cause, remedy));
+        findings.push(Finding::new(Rule::NotRunning, cause, format!("phoenix-nvidia create {}", state.id)));
     }
     findings
+}
+
+/// What the rules say, or why there is nothing that they could look at.
+fn told<State>(observed: &Result<State>, rules: fn(&State) -> Vec<Finding>) -> Vec<Finding> {
+    match observed {
+        Ok(state) => rules(state),
+        Err(error) => vec![Finding::of_error(error, None)],
+    }
 }
