@@ -7,23 +7,24 @@ use phoenix_nvidia::config::{Layout, Severity};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Kind, Result};
+use phoenix_nvidia::event::Listener;
 use phoenix_nvidia::fleet::doctor::{Finding, HostState, examine_host};
 use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::store::Store;
+use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::arguments::{Global, Output};
 use super::context::{Context, interruptible};
-use super::{Ended, context, log_file, progress, terminal};
+use super::{Ended, context, progress, terminal};
 
 /// The exit code of findings that want something done.
 const FINDINGS: u8 = 4;
 
 pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Result<Ended> {
-    log_file::open(None, global.verbose)?;
     let mut findings = Vec::new();
     match Context::new(global, true) {
         Ok(context) => {
-            findings.extend(host(global, &context.layout, &wanted(&context))?);
+            findings.extend(host(&context.layout, &wanted(&context), &*context.listener, &context.cancel)?);
             let asked = if all { configured(&context) } else { containers.to_vec() };
             if !asked.is_empty() {
                 findings.extend(inside(&context, &asked)?);
@@ -32,7 +33,8 @@ pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Res
         // The host can be looked at without a configuration, and containers cannot be named in one.
         Err(error) if error.kind() == Kind::Configuration && containers.is_empty() => {
             findings.push(Finding::of_error(&error, None));
-            findings.extend(host(global, &context::layout(global), &[])?);
+            let listener = progress::listener(global);
+            findings.extend(host(&context::layout(global), &[], &*listener, &*interruptible()?)?);
         }
         Err(error) => return Err(error),
     }
@@ -40,11 +42,10 @@ pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Res
     Ok(if findings.iter().any(Finding::matters) { Ended::With(FINDINGS) } else { Ended::Well })
 }
 
-fn host(global: &Global, layout: &Layout, wanted: &[DriverVersion]) -> Result<Vec<Finding>> {
-    let (listener, cancel) = (progress::listener(global), interruptible()?);
-    let cache = Cache::new(layout, Settings::default(), &*listener, &cancel);
-    let store = Store::new(layout, &*listener, &cancel);
-    Ok(examine_host(&HostState::observe(&NvidiaHost::read()?, layout, &cache, &store, wanted, &cancel)?))
+fn host(layout: &Layout, wanted: &[DriverVersion], listener: &dyn Listener, cancel: &Cancel) -> Result<Vec<Finding>> {
+    let cache = Cache::new(layout, Settings::default(), listener, cancel);
+    let store = Store::new(layout, listener, cancel);
+    Ok(examine_host(&HostState::observe(&NvidiaHost::read()?, layout, &cache, &store, wanted, cancel)?))
 }
 
 /// The versions that containers ask for; what one asks for that is at fault is told about that container.

@@ -87,6 +87,14 @@ fn is_toolkit_there(rootfs: &Rootfs) -> Result<bool> {
 
 /// The permission bits that the file has and keeps. A link is not replaced: what it leads to is meant by somebody.
 fn mode_of(id: ContainerId, rootfs: &Rootfs, path: &str) -> Result<u32> {
+    // Found out before anything is changed; writing would refuse a link on the way, too.
+    for (end, _) in path.match_indices('/').skip(1) {
+        let directory = &path[..end];
+        if !matches!(rootfs.look(directory)?, None | Some(Found::Directory)) {
+            return Err(Error::new(Kind::Verification, format!("container {id}: `{directory}` is not a directory"))
+                .hint("put a directory in its place from inside the container; links are not followed, on purpose"));
+        }
+    }
     match rootfs.look(path)? {
         None => Ok(0o644),
         Some(Found::File { mode, .. }) => Ok(mode & 0o777),
