@@ -1,6 +1,6 @@
 # What one does with the project: `make test` on any Debian 12 with Rust, as root, for the tests make containers.
 
-.PHONY: test demo lint bench
+.PHONY: test demo lint bench deb
 
 test:
 	sh tests/prepare.sh
@@ -21,3 +21,7 @@ bench:
 	sh tests/prepare.sh
 	cargo build --release --examples
 	cargo bench
+
+deb:
+	cargo build --release
+	sh packaging/deb.sh target/release/phoenix-nvidia target/deb

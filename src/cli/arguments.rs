@@ -154,6 +154,24 @@ pub(crate) enum Verb {
         #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
+    /// Show what is wrong or doubtful on this host and in containers, each with what mends it
+    Doctor {
+        /// Containers, beside the host
+        #[arg(value_name = "CTID")]
+        containers: Vec<ContainerId>,
+        /// Every container of the configuration
+        #[arg(long, conflicts_with = "containers")]
+        all: bool,
+    },
+    /// Let Docker inside containers use their GPUs; needs NVIDIA's container toolkit in them
+    Docker {
+        /// Containers
+        #[arg(value_name = "CTID", required = true)]
+        containers: Vec<ContainerId>,
+        /// Show what would be changed and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Show everything wrong or doubtful in the two configuration files
     Lint,
     /// Print the completions for a shell
@@ -189,8 +207,9 @@ impl Verb {
                 verb:
                     CacheVerb::Fetch { dry_run, .. } | CacheVerb::Import { dry_run, .. } | CacheVerb::Prune { dry_run },
             }
-            | Self::Host { verb: HostVerb::Prepare { dry_run } } => *dry_run,
-            Self::Plan(_) => true,
+            | Self::Host { verb: HostVerb::Prepare { dry_run } }
+            | Self::Docker { dry_run, .. } => *dry_run,
+            Self::Plan(_) | Self::Doctor { .. } => true,
             _ => false,
         }
     }

@@ -8,9 +8,12 @@ mod completions;
 mod context;
 mod create;
 mod destroy;
+mod docker;
+mod doctor;
 mod hook;
 mod host;
 mod install;
+mod journal;
 mod lint;
 mod log_file;
 mod man;
@@ -63,6 +66,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Lint => return lint::run(&arguments.global),
         Verb::Host { verb } => return host::run(&arguments.global, verb),
         Verb::Hook { words } => return hook::run(&arguments.global, words),
+        Verb::Doctor { containers, all } => return doctor::run(&arguments.global, containers, *all),
         _ => {}
     }
     let mut context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
@@ -80,8 +84,12 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Destroy(options) => destroy::run(&context, options),
         Verb::Cache { verb } => cache::run(&context, verb),
         Verb::Store { verb } => store::run(&context, verb),
-        Verb::Completions { .. } | Verb::Man { .. } | Verb::Lint | Verb::Host { .. } | Verb::Hook { .. } => {
-            Err(Error::new(Kind::Bug, "a subcommand was dispatched twice"))
-        }
+        Verb::Docker { containers, dry_run } => docker::run(&context, containers, *dry_run),
+        Verb::Completions { .. }
+        | Verb::Man { .. }
+        | Verb::Lint
+        | Verb::Host { .. }
+        | Verb::Hook { .. }
+        | Verb::Doctor { .. } => Err(Error::new(Kind::Bug, "a subcommand was dispatched twice")),
     }
 }

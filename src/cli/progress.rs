@@ -10,6 +10,7 @@ use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::event::{Activity, Event, Listener};
 
 use super::arguments::{Global, Progress};
+use super::journal::Priority;
 use super::terminal;
 
 /// The listener that the command line asks for.
@@ -69,7 +70,8 @@ impl Listener for Lines {
             _ => line(event),
         };
         if let Some(line) = line {
-            terminal::tell(&line);
+            let priority = if matches!(event, Event::Warning { .. }) { Priority::Warning } else { Priority::Info };
+            terminal::tell_as(priority, &line);
         }
     }
 }

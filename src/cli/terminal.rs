@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use phoenix_nvidia::error::{Error, Kind, Result};
 
+use super::journal::{self, Priority};
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
@@ -37,12 +39,18 @@ pub(crate) fn as_json(value: &impl serde::Serialize) -> Result<String> {
 
 /// Tells something on standard error; there is nobody to tell when that fails.
 pub(crate) fn tell(text: &str) {
+    tell_as(Priority::Info, text);
+}
+
+/// The same; the journal gets the priority, where it is what reads standard error.
+pub(crate) fn tell_as(priority: Priority, text: &str) {
+    let text = if journal::reads_standard_error() { journal::with_priority(priority, text) } else { text.to_owned() };
     let _ = writeln!(anstream::stderr().lock(), "{text}");
 }
 
 /// Tells a failure, and writes it to the log.
 pub(crate) fn error(error: &Error) {
-    tell(&styled(error));
+    tell_as(Priority::Error, &styled(error));
     tracing::error!("{}", one_line(error));
 }
 

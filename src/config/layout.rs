@@ -135,6 +135,11 @@ impl Layout {
         self.base.join(format!("lib/logs/{container}-nvidia-installer.log"))
     }
 
+    /// Where the locks lie.
+    pub fn locks(&self) -> PathBuf {
+        self.base.join("lib/locks")
+    }
+
     /// The lock that one container's work is done under.
     pub fn container_lock(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/locks/{container}.lock"))

@@ -2,16 +2,20 @@
 
 pub mod backup_log;
 mod compression;
+pub mod container_toolkit;
 pub mod device;
 pub mod device_nodes;
 pub mod elf;
+pub mod foreign_packages;
 pub mod installer;
+pub mod kernels;
 pub mod loader_cache;
 pub mod manifest;
 pub mod nvidia_smi;
 pub mod placement;
 pub mod proc_files;
 pub mod run_file;
+pub mod secure_boot;
 mod sha256;
 mod version;
 

@@ -122,7 +122,7 @@ impl Fleet<'_> {
         })
     }
 
-    fn each(
+    pub(super) fn each(
         &self,
         ids: &[ContainerId],
         work: impl Fn(&Container, &mut ContainerReport) -> Result<()>,

@@ -58,8 +58,10 @@ impl Fleet<'_> {
     pub(super) fn bring_in(&self, container: &Container, driver: &WantedDriver) -> Result<bool> {
         let site = self.site(container.id);
         // A clone has brought its source's driver along, and `install` asks nobody before.
-        let presence = presence::observe(&site, &self.hypervisor.rootfs(container.id)?)?;
+        let rootfs = self.hypervisor.rootfs(container.id)?;
+        let presence = presence::observe(&site, &rootfs)?;
         if presence.satisfies(driver) {
+            receipt::restore(&site, &rootfs)?;
             self.listener.note(Some(container.id), format!("driver {} is there already", driver.version));
             return Ok(false);
         }

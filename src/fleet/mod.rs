@@ -3,6 +3,8 @@
 pub mod apply;
 pub mod before_start;
 mod cards;
+pub mod docker;
+pub mod doctor;
 mod driver;
 pub mod in_step;
 mod lanes;

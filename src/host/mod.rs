@@ -1,5 +1,6 @@
 //! The NVIDIA driver of this host: the loaded kernel module, its GPUs and its device nodes, read from `/proc` and `/dev`.
 
+mod boot;
 mod prepare;
 mod survey;
 
@@ -15,6 +16,7 @@ use crate::sys::cancel::Cancel;
 use crate::sys::command::Command;
 use crate::sys::device_node::{self, Found};
 
+pub use boot::{Boot, Card};
 pub use prepare::{Change, Prepared, modules_to_load, prepare, rehearse};
 pub use survey::{Node, directory};
 

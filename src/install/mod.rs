@@ -14,6 +14,8 @@ mod target;
 pub mod uninstall;
 pub mod verify;
 
+pub use scratch::leftovers;
+
 use crate::config::Layout;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};

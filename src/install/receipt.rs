@@ -151,6 +151,8 @@ impl Receipt {
 
 /// The receipt of a container: the host's, or else the one that the container itself keeps (a clone brings it along).
 ///
+/// One of the host's that is damaged or of a later release counts as none; whoever writes the next keeps it aside.
+///
 /// # Errors
 /// The host's file is there and cannot be read.
 pub fn load(site: &Site<'_>, rootfs: &Rootfs) -> Result<Option<Receipt>> {
@@ -166,11 +168,7 @@ pub fn load(site: &Site<'_>, rootfs: &Rootfs) -> Result<Option<Receipt>> {
 /// # Errors
 /// The file is there and cannot be read.
 pub fn of_host(layout: &Layout, id: ContainerId) -> Result<Option<Receipt>> {
-    match fs_err::read(layout.receipt(id)) {
-        Ok(bytes) => Ok(Receipt::parse(&bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(read_if_there(layout, id)?.as_deref().and_then(Receipt::parse))
 }
 
 /// The host's receipts of all containers.
@@ -206,7 +204,43 @@ pub fn save(site: &Site<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()> {
         .map_err(|error| Error::new(Kind::Bug, "a receipt could not be written as JSON").caused_by(error))?;
     rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
     rootfs.write(&in_container(), &json, 0o644)?;
+    keep_aside_if_unreadable(site)?;
     atomic::write(&site.layout.receipt(site.id), &json, 0o644)
+}
+
+/// Makes the host's copy good again for a driver that is wholly there: one that cannot be read is kept aside, and the
+/// container's own copy takes its place when everything that it lists is there. A copy that can be read stays.
+///
+/// # Errors
+/// A file of the host cannot be read or written, or the container's files cannot be looked at.
+pub fn restore(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+    let is_readable = read_if_there(site.layout, site.id)?.is_some_and(|bytes| Receipt::parse(&bytes).is_some());
+    let Some(own) = load(site, rootfs)?.filter(|_| !is_readable) else { return Ok(()) };
+    if own.missing_in(rootfs)?.is_empty() { save(site, rootfs, &own) } else { Ok(()) }
+}
+
+/// Gives a receipt of the host's that cannot be read another name, `901.json.unreadable-20261123T100000.000Z`: it may be
+/// of a later release, and somebody may want to know what it said.
+fn keep_aside_if_unreadable(site: &Site<'_>) -> Result<()> {
+    if read_if_there(site.layout, site.id)?.is_none_or(|bytes| Receipt::parse(&bytes).is_some()) {
+        return Ok(());
+    }
+    let path = site.layout.receipt(site.id);
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
+    let aside = path.with_extension(format!("json.unreadable-{now}"));
+    atomic::rename_synced(&path, &aside)?;
+    let text = format!("the receipt could not be read and is kept as `{}`", aside.display());
+    site.listener.warn(Some(site.id), text);
+    Ok(())
+}
+
+/// The bytes of the host's copy.
+fn read_if_there(layout: &Layout, id: ContainerId) -> Result<Option<Vec<u8>>> {
+    match fs_err::read(layout.receipt(id)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Removes both copies: whatever happens from here on, nobody takes the driver for complete.
@@ -214,6 +248,7 @@ pub fn save(site: &Site<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()> {
 /// # Errors
 /// One of them cannot be removed.
 pub fn remove(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+    keep_aside_if_unreadable(site)?;
     atomic::remove_if_there(&site.layout.receipt(site.id))?;
     rootfs.remove(&in_container())
 }

@@ -82,17 +82,27 @@ pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: u32) -> Re
     if killed > 0 {
         site.listener.warn(Some(site.id), "an installation that had lost its parent was still running and was ended");
     }
+    for path in leftovers(rootfs)? {
+        remove(rootfs, init, &path)?;
+        site.listener.note(Some(site.id), format!("removed `{path}`, which an interrupted run had left"));
+    }
+    Ok(())
+}
+
+/// The directories that installations have made for themselves in a container, and not removed yet.
+///
+/// # Errors
+/// The container's files cannot be looked at.
+pub fn leftovers(rootfs: &Rootfs) -> Result<Vec<String>> {
+    let mut left = Vec::new();
     for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
         if rootfs.look(directory)? != Some(Found::Directory) {
             continue;
         }
-        for name in rootfs.names(directory, 100_000)?.iter().filter(|name| is_ours(name)) {
-            remove(rootfs, init, &format!("{directory}/{name}"))?;
-            site.listener
-                .note(Some(site.id), format!("removed `{directory}/{name}`, which an interrupted run had left"));
-        }
+        let names = rootfs.names(directory, 100_000)?;
+        left.extend(names.iter().filter(|name| is_ours(name)).map(|name| format!("{directory}/{name}")));
     }
-    Ok(())
+    Ok(left)
 }
 
 /// Whether it is a name that [`Scratch::make`] gives; a container can make others that only begin like it.

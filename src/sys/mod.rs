@@ -5,6 +5,7 @@ pub mod cancel;
 pub mod command;
 pub mod device_node;
 pub mod directory;
+pub mod held_locks;
 pub mod http;
 pub mod idmap;
 pub mod lock;

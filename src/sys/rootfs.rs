@@ -125,6 +125,17 @@ impl Rootfs {
         }
     }
 
+    /// The permission bits and the owner and group, as the host numbers them, of what lies at `path`; a symbolic link at
+    /// its end is not followed. `None` when nothing lies there.
+    ///
+    /// # Errors
+    /// The path cannot be looked up.
+    pub fn access(&self, path: &str) -> Result<Option<(u32, u32, u32)>> {
+        let Some(handle) = self.missing_is_none(path, self.root.resolve_nofollow(path))? else { return Ok(None) };
+        let stat = self.stat(path, &handle)?;
+        Ok(Some((stat.st_mode & 0o7777, stat.st_uid, stat.st_gid)))
+    }
+
     /// Whether a regular file that may be executed lies at `path`; symbolic links are followed inside the root.
     ///
     /// # Errors

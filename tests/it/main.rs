@@ -30,6 +30,7 @@ mod architecture;
 mod bad_input;
 mod cache;
 mod conformance;
+mod doctor;
 mod host;
 mod hostile;
 mod job;

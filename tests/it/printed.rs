@@ -171,7 +171,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 26] = [
+    let verbs: [&[&str]; 28] = [
         &[],
         &["create"],
         &["install"],
@@ -195,6 +195,8 @@ fn help_of_everything() {
         &["store", "extract"],
         &["store", "verify"],
         &["store", "prune"],
+        &["doctor"],
+        &["docker"],
         &["lint"],
         &["completions"],
         &["man"],

@@ -1,0 +1,93 @@
+//! `doctor`: what is wrong or doubtful on this host and in containers, each with what mends it; changes nothing.
+
+use std::collections::BTreeSet;
+
+use phoenix_nvidia::cache::{Cache, Settings};
+use phoenix_nvidia::config::{Layout, Severity};
+use phoenix_nvidia::container_id::ContainerId;
+use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::error::{Kind, Result};
+use phoenix_nvidia::event::Listener;
+use phoenix_nvidia::fleet::doctor::{Finding, HostState, examine_host};
+use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::store::Store;
+use phoenix_nvidia::sys::cancel::Cancel;
+
+use super::arguments::{Global, Output};
+use super::context::{Context, interruptible};
+use super::{Ended, context, progress, terminal};
+
+/// The exit code of findings that want something done.
+const FINDINGS: u8 = 4;
+
+pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Result<Ended> {
+    let mut findings = Vec::new();
+    match Context::new(global, true) {
+        Ok(context) => {
+            findings.extend(host(&context.layout, &wanted(&context), &*context.listener, &context.cancel)?);
+            let asked = if all { configured(&context) } else { containers.to_vec() };
+            if !asked.is_empty() {
+                findings.extend(inside(&context, &asked)?);
+            }
+        }
+        // The host can be looked at without a configuration, and containers cannot be named in one.
+        Err(error) if error.kind() == Kind::Configuration && containers.is_empty() => {
+            findings.push(Finding::of_error(&error, None));
+            let listener = progress::listener(global);
+            findings.extend(host(&context::layout(global), &[], &*listener, &*interruptible()?)?);
+        }
+        Err(error) => return Err(error),
+    }
+    show(global, &findings)?;
+    Ok(if findings.iter().any(Finding::matters) { Ended::With(FINDINGS) } else { Ended::Well })
+}
+
+fn host(layout: &Layout, wanted: &[DriverVersion], listener: &dyn Listener, cancel: &Cancel) -> Result<Vec<Finding>> {
+    let cache = Cache::new(layout, Settings::default(), listener, cancel);
+    let store = Store::new(layout, listener, cancel);
+    Ok(examine_host(&HostState::observe(&NvidiaHost::read()?, layout, &cache, &store, wanted, cancel)?))
+}
+
+/// The versions that containers ask for; what one asks for that is at fault is told about that container.
+fn wanted(context: &Context<'_>) -> Vec<DriverVersion> {
+    let drivers = context.configuration.containers().filter_map(|(_, container)| container.ok()?.driver.as_ref());
+    drivers.map(|driver| driver.version.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+fn configured(context: &Context<'_>) -> Vec<ContainerId> {
+    context.configuration.containers().map(|(id, _)| id).collect()
+}
+
+fn inside(context: &Context<'_>, containers: &[ContainerId]) -> Result<Vec<Finding>> {
+    context.with_fleet_as_root(|fleet| {
+        let mut findings = Vec::new();
+        for id in containers {
+            findings.extend(fleet.examine(*id)?);
+        }
+        Ok(findings)
+    })
+}
+
+fn show(global: &Global, findings: &[Finding]) -> Result<()> {
+    if global.output == Output::Json {
+        return terminal::json(&findings);
+    }
+    let text: String = findings.iter().map(as_text).collect();
+    let count = |severity: Severity, word: &str| {
+        let count = findings.iter().filter(|finding| finding.severity == severity).count();
+        format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+    };
+    let (errors, warnings) = (count(Severity::Error, "error"), count(Severity::Warning, "warning"));
+    terminal::data(&format!("{text}{errors}, {warnings}, {}\n", count(Severity::Note, "note")))
+}
+
+fn as_text(finding: &Finding) -> String {
+    let whom = finding.container.map_or_else(|| "host".to_owned(), |id| id.to_string());
+    let severity = match finding.severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        Severity::Note => "note",
+    };
+    let (cause, remedy) = (terminal::one_printable_line(&finding.cause), terminal::one_printable_line(&finding.remedy));
+    format!("{whom}: {severity}: {cause} [{}]\n  mend: {remedy}\n", finding.rule.name())
+}

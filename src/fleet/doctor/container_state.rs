@@ -1,0 +1,174 @@
+//! Observing one container for the doctor: its versions, devices and files, read and nothing changed.
+
+use std::time::Duration;
+
+use super::devices::{DevicesState, NodeInside};
+use super::docker::DockerState;
+use super::root_files::RootState;
+use super::versions::VersionsState;
+use crate::cache::Presence as Cached;
+use crate::config::{Container, WantedDriver, Way};
+use crate::container_id::ContainerId;
+use crate::driver::container_toolkit::{DAEMON_CONFIG, RUNTIME, RUNTIME_CONFIG};
+use crate::driver::device::DeviceNode;
+use crate::driver::foreign_packages;
+use crate::driver::nvidia_smi::{self, Answer};
+use crate::error::Result;
+use crate::fleet::passthrough::passthrough;
+use crate::fleet::{Fleet, cards, request};
+use crate::hypervisor::{Exec, State};
+use crate::install::preflight::Needs;
+use crate::install::presence::{self, Presence};
+use crate::install::{leftovers, receipt};
+use crate::sys::held_locks;
+use crate::sys::rootfs::Rootfs;
+
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+// The database of a container with 3,000 packages has about 4 MB; it may be anything.
+const DPKG_STATUS: &str = "/var/lib/dpkg/status";
+const DPKG_STATUS_LIMIT: u64 = 32 << 20;
+// Written by hand or by one program: a few hundred bytes.
+const CONFIG_LIMIT: u64 = 1 << 20;
+/// Where rpm keeps its database: Fedora and RHEL 8 and later, and before.
+const RPM_DATABASES: [&str; 3] =
+    ["/usr/lib/sysimage/rpm/rpmdb.sqlite", "/var/lib/rpm/rpmdb.sqlite", "/var/lib/rpm/Packages"];
+
+/// What was observed of a container that exists; a part that could not be looked at does not hide the others.
+pub(super) struct ContainerState {
+    pub(super) id: ContainerId,
+    pub(super) is_running: bool,
+    /// How many GPUs are assigned to it.
+    pub(super) gpus: usize,
+    pub(super) versions: Result<VersionsState>,
+    pub(super) devices: Result<DevicesState>,
+    pub(super) root: Result<RootState>,
+    /// Nothing where it does not have the features `docker` and `nvidia`.
+    pub(super) docker: Option<Result<DockerState>>,
+}
+
+impl Fleet<'_> {
+    /// Observes a container; `None` where it does not exist.
+    pub(super) fn container_state(&self, container: &Container) -> Result<Option<ContainerState>> {
+        let state = self.hypervisor.state(container.id)?;
+        if state == State::Absent {
+            return Ok(None);
+        }
+        let is_running = matches!(state, State::Running { .. });
+        let rootfs = self.hypervisor.rootfs(container.id)?;
+        let presence = presence::observe(&self.site(container.id), &rootfs);
+        let is_docker = ["docker", "nvidia"].iter().all(|it| container.features.iter().any(|feature| feature == it));
+        Ok(Some(ContainerState {
+            id: container.id,
+            is_running,
+            gpus: container.gpus.iter().count(),
+            devices: self.devices_state(container, &rootfs, is_running),
+            root: self.root_state(container, &rootfs, presence.as_ref().ok()),
+            versions: presence.and_then(|presence| self.versions_state(container, presence, is_running)),
+            docker: is_docker.then(|| docker_state(container, &rootfs)),
+        }))
+    }
+
+    fn versions_state(&self, container: &Container, presence: Presence, is_running: bool) -> Result<VersionsState> {
+        let gpus = container.gpus.iter().count();
+        let host = self.host.loaded.clone();
+        // One that was never to use a GPU, or has no driver, need not answer.
+        let is_asked = is_running && gpus > 0 && host.is_some() && presence != Presence::Absent;
+        Ok(VersionsState {
+            id: container.id,
+            wanted: container.driver.as_ref().map(|driver| driver.version.clone()),
+            on_disk: if host.is_some() { self.host.on_disk(self.cancel) } else { None },
+            host,
+            presence,
+            answer: if is_asked { Some(self.ask_nvidia_smi(container)?) } else { None },
+            gpus,
+        })
+    }
+
+    fn ask_nvidia_smi(&self, container: &Container) -> Result<(i32, Answer)> {
+        let mut exec = Exec::new(nvidia_smi::QUERY).env("LC_ALL", "C");
+        exec.deadline = ANSWER_DEADLINE;
+        let output = self.hypervisor.exec(container.id, &exec, &mut |_| {})?;
+        Ok((output.code, nvidia_smi::answer(output.code, &output.stdout_text())))
+    }
+
+    fn devices_state(&self, container: &Container, rootfs: &Rootfs, is_running: bool) -> Result<DevicesState> {
+        let wanted = if is_running { passthrough(container, self.host)?.devices } else { Vec::new() };
+        let drift = self.hypervisor.drift(&self.desired(container)?)?;
+        Ok(DevicesState {
+            id: container.id,
+            nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
+            drift: drift.changes,
+            restart: drift.restart,
+            moved: cards::moved_since(self.layout, container, self.host)?,
+        })
+    }
+
+    fn root_state(&self, container: &Container, rootfs: &Rootfs, presence: Option<&Presence>) -> Result<RootState> {
+        let site = self.site(container.id);
+        let loader =
+            if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
+        let dpkg = rootfs.read(DPKG_STATUS, DPKG_STATUS_LIMIT).ok().flatten().unwrap_or_default();
+        let is_worked_on = {
+            let lock = self.layout.container_lock(container.id);
+            held_locks::held_in(&self.layout.locks())?.iter().any(|held| held.path == lock)
+        };
+        Ok(RootState {
+            id: container.id,
+            wants_driver: container.driver.is_some(),
+            libraries: presence::library_versions(rootfs)?,
+            way: receipt::load(&site, rootfs)?.map(|receipt| receipt.way),
+            installer_log: presence::backup_log(rootfs).ok().flatten().map(|log| log.version),
+            packages: foreign_packages::in_dpkg_status(&String::from_utf8_lossy(&dpkg)),
+            rpm: is_any_there(rootfs, &RPM_DATABASES)?,
+            glibc: rootfs.is_executable(loader)?,
+            musl: rootfs.names("/lib", 10_000)?.iter().any(|name| name.starts_with("ld-musl-")),
+            left: if is_worked_on { Vec::new() } else { leftovers(rootfs)? },
+            room: presence.map(|presence| self.room(container, rootfs, presence)).transpose()?.flatten(),
+        })
+    }
+
+    /// Free and needed bytes below `/usr`, where a driver is to come whose run file is here and says how large it is.
+    fn room(&self, container: &Container, rootfs: &Rootfs, presence: &Presence) -> Result<Option<(u64, u64)>> {
+        // The way `shared` puts links there and no files.
+        let puts_files = |driver: &&WantedDriver| driver.way() != Way::Shared && !presence.satisfies(driver);
+        let Some(driver) = container.driver.as_ref().filter(puts_files) else {
+            return Ok(None);
+        };
+        Ok(match self.cache.look(&request(driver))? {
+            Cached::Trusted { bytes, .. } | Cached::Unchecked { bytes, .. } => {
+                Some((rootfs.space("/usr")?.available, Needs::of_run_file(bytes, None).installed))
+            }
+            Cached::Partial { .. } | Cached::Absent => None,
+        })
+    }
+}
+
+fn inside(wanted: DeviceNode, rootfs: &Rootfs) -> Result<NodeInside> {
+    let path = wanted.path.to_string_lossy().into_owned();
+    let (mode, user, _) = rootfs.access(&path)?.unwrap_or_default();
+    let users = rootfs.idmap().users();
+    let owned = users.iter().any(|range| user.checked_sub(range.outside).is_some_and(|offset| offset < range.count));
+    Ok(NodeInside { found: rootfs.look(&path)?, wanted, mode, owned })
+}
+
+fn docker_state(container: &Container, rootfs: &Rootfs) -> Result<DockerState> {
+    let read = |path: &str| match rootfs.read(path, CONFIG_LIMIT) {
+        Ok(bytes) => Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) => Err(error.message().to_owned()),
+    };
+    let runtime = ["/usr/bin", "/usr/local/bin"].map(|directory| format!("{directory}/{RUNTIME}"));
+    let mut toolkit = false;
+    for path in &runtime {
+        toolkit |= rootfs.is_executable(path)?;
+    }
+    Ok(DockerState { id: container.id, toolkit, config: read(RUNTIME_CONFIG), daemon: read(DAEMON_CONFIG) })
+}
+
+fn is_any_there(rootfs: &Rootfs, paths: &[&str]) -> Result<bool> {
+    for path in paths {
+        if rootfs.look(path)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,149 @@
+//! Rules about the device nodes in a container, its settings, and whether its GPUs are still the same cards.
+
+use std::path::Path;
+
+use super::{Finding, Rule, listed};
+use crate::container_id::ContainerId;
+use crate::driver::device::DeviceNode;
+use crate::sys::rootfs::Found;
+
+/// What is known of a container's devices.
+#[derive(Debug, Clone)]
+pub(super) struct DevicesState {
+    pub(super) id: ContainerId,
+    /// The nodes that it must have, each with what lies there; nothing while it does not run.
+    pub(super) nodes: Vec<NodeInside>,
+    /// What separates its settings from those of the configuration, a phrase each.
+    pub(super) drift: Vec<String>,
+    /// Only a restart brings its settings in.
+    pub(super) restart: bool,
+    /// Its GPUs that are other cards now, a sentence each.
+    pub(super) moved: Vec<String>,
+}
+
+/// A device node in a container.
+#[derive(Debug, Clone)]
+pub(super) struct NodeInside {
+    /// As it must be.
+    pub(super) wanted: DeviceNode,
+    /// What lies there.
+    pub(super) found: Option<Found>,
+    /// Its permission bits.
+    pub(super) mode: u32,
+    /// It belongs to somebody whom the container's idmap knows.
+    pub(super) owned: bool,
+}
+
+/// Every rule of this subject.
+pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
+    let create = format!("phoenix-nvidia create {}, which restarts the container where it must", state.id);
+    let mut findings = Vec::new();
+    let of = |choose: &dyn Fn(&NodeInside) -> bool| -> Vec<String> {
+        state.nodes.iter().filter(|node| choose(node)).map(|node| shown(&node.wanted.path)).collect()
+    };
+    let missing = of(&|node| node.found.is_none());
+    if !missing.is_empty() {
+        let cause = format!("{} not in the container", is_or_are(&missing));
+        findings.push(Finding::new(Rule::ContainerNodeMissing, cause, &create));
+    }
+    let wrong = of(&|node| node.found.is_some() && !is_right(node));
+    if !wrong.is_empty() {
+        let cause = format!("{} not the device that the host's driver answers at", is_or_are(&wrong));
+        findings.push(Finding::new(Rule::ContainerNodeWrong, cause, &create));
+    }
+    findings.extend(closed(state));
+    if !state.drift.is_empty() || state.restart {
+        findings.push(drift(state, create));
+    }
+    findings.extend(state.moved.iter().map(|sentence| {
+        let remedy = format!(
+            "name the GPU by its UUID in `lxc_configs.{id}.gpu_assignment`, then `phoenix-nvidia create {id}`",
+            id = state.id
+        );
+        Finding::new(Rule::CardMoved, sentence, remedy)
+    }));
+    findings
+}
+
+fn drift(state: &DevicesState, remedy: String) -> Finding {
+    let cause = match state.drift.is_empty() {
+        true => "the container runs with other settings than its configuration file has".to_owned(),
+        false => format!("the container's settings are not those of the configuration: {}", state.drift.join(", ")),
+    };
+    Finding::new(Rule::SettingsDrift, cause, remedy)
+}
+
+/// Nodes that programs which do not run as root cannot open; in an unprivileged container, often root cannot either.
+fn closed(state: &DevicesState) -> Option<Finding> {
+    let closed: Vec<&NodeInside> =
+        state.nodes.iter().filter(|node| is_right(node) && node.mode & 0o006 != 0o006).collect();
+    let first = closed.first()?;
+    let who = if first.owned { "only its root and group may open them" } else { "nobody in it may open them" };
+    let names: Vec<String> = closed.iter().map(|node| shown(&node.wanted.path)).collect();
+    let cause = format!("{} of mode {:04o} in the container: {who}", is_or_are(&names), first.mode);
+    let remedy = "set `options nvidia NVreg_DeviceFileMode=0666` in /etc/modprobe.d, load the module again, then \
+                  `phoenix-nvidia host prepare`";
+    Some(Finding::new(Rule::ContainerNodeAccess, cause, remedy))
+}
+
+fn is_right(node: &NodeInside) -> bool {
+    node.found == Some(Found::CharacterDevice { major: node.wanted.major, minor: node.wanted.minor })
+}
+
+fn is_or_are(names: &[String]) -> String {
+    format!("{} {}", listed(names), if names.len() == 1 { "is" } else { "are" })
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules_of;
+    use super::*;
+
+    const RIGHT: Found = Found::CharacterDevice { major: 195, minor: 0 };
+
+    fn state(found: Option<Found>, mode: u32, owned: bool) -> DevicesState {
+        let wanted = DeviceNode { path: "/dev/nvidia0".into(), major: 195, minor: 0, mode: 0o666 };
+        DevicesState {
+            id: "901".parse().unwrap(),
+            nodes: vec![NodeInside { wanted, found, mode, owned }],
+            drift: Vec::new(),
+            restart: false,
+            moved: Vec::new(),
+        }
+    }
+
+    fn found(state: &DevicesState) -> Vec<&'static str> {
+        rules_of(&examine(state))
+    }
+
+    #[test]
+    fn a_node_is_missing_wrong_or_right() {
+        assert_eq!(found(&state(Some(RIGHT), 0o666, false)), Vec::<&str>::new());
+        assert_eq!(found(&state(None, 0, false)), ["container-node-missing"]);
+        // What a bind mount onto nothing leaves: an empty file that nobody may open.
+        assert_eq!(found(&state(Some(Found::File { size: 0, mode: 0 }), 0, false)), ["container-node-wrong"]);
+        let stale = Found::CharacterDevice { major: 511, minor: 0 };
+        assert_eq!(found(&state(Some(stale), 0o666, true)), ["container-node-wrong"]);
+    }
+
+    #[test]
+    fn a_closed_node_says_whom_it_is_closed_to() {
+        let open_to_nobody = examine(&state(Some(RIGHT), 0o660, false));
+        assert_eq!(rules_of(&open_to_nobody), ["container-node-access"]);
+        assert!(open_to_nobody[0].cause.ends_with("mode 0660 in the container: nobody in it may open them"));
+        let open_to_root = examine(&state(Some(RIGHT), 0o660, true));
+        assert!(open_to_root[0].cause.ends_with("only its root and group may open them"));
+    }
+
+    #[test]
+    fn settings_and_cards_are_told_beside_the_nodes() {
+        let mut state = state(Some(RIGHT), 0o666, true);
+        state.drift = vec!["memory 512 MiB".to_owned()];
+        state.moved = vec!["GPU 0 was 0000:07:00.0 and is 0000:81:00.0 now".to_owned()];
+        assert_eq!(found(&state), ["settings-drift", "card-moved"]);
+    }
+}

@@ -1,0 +1,69 @@
+//! The doctor's two questions: what is wrong with the host, what is wrong with a container.
+
+use super::container_state::ContainerState;
+use super::{Finding, HostState, Rule, devices, docker, files, kernel, nodes, root_files, units, versions};
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::Fleet;
+
+/// Everything that is wrong or doubtful on a host, by what was observed.
+pub fn examine_host(state: &HostState) -> Vec<Finding> {
+    let mut findings = kernel::examine(&state.kernel);
+    findings.extend(nodes::examine(&state.nodes));
+    findings.extend(units::examine(&state.units));
+    findings.extend(files::examine(&state.files));
+    findings
+}
+
+impl Finding {
+    /// A failure of an examination as a finding: one of the configuration, or of the looking itself.
+    pub fn of_error(error: &Error, container: Option<ContainerId>) -> Self {
+        let rule = if error.kind() == Kind::Configuration { Rule::Configuration } else { Rule::NotExamined };
+        let parts: Vec<String> = std::iter::once(error.message().to_owned()).chain(error.causes()).collect();
+        let remedy = error.hint_text().unwrap_or("look at what the cause names, then run the same command again");
+        Self { container, ..Self::new(rule, parts.join(": "), remedy) }
+    }
+}
+
+impl Fleet<'_> {
+    /// Everything that is wrong or doubtful in a container. What keeps it from being looked at is a finding, too.
+    ///
+    /// # Errors
+    /// [`Kind::Interrupted`] alone.
+    pub fn examine(&self, id: ContainerId) -> Result<Vec<Finding>> {
+        self.cancel.check()?;
+        let observed = self.configuration.container(id).and_then(|container| self.container_state(container));
+        // What was interrupted is half an answer.
+        self.cancel.check()?;
+        Ok(match observed {
+            Err(error) => vec![Finding::of_error(&error, Some(id))],
+            Ok(None) => vec![absent().about(id)],
+            Ok(Some(state)) => examine_container(&state).into_iter().map(|finding| finding.about(id)).collect(),
+        })
+    }
+}
+
+fn absent() -> Finding {
+    let remedy = "create it with `phoenix-nvidia create`, or take it out of the configuration";
+    Finding::new(Rule::Absent, "the container is configured and does not exist", remedy)
+}
+
+fn examine_container(state: &ContainerState) -> Vec<Finding> {
+    let mut findings = told(&state.versions, versions::examine);
+    findings.extend(told(&state.devices, devices::examine));
+    findings.extend(told(&state.root, root_files::examine));
+    findings.extend(state.docker.iter().flat_map(|docker| told(docker, docker::examine)));
+    if !state.is_running && state.gpus > 0 {
+        let cause = "the container does not run, so its devices and its driver were not tried";
+        findings.push(Finding::new(Rule::NotRunning, cause, format!("phoenix-nvidia create {}", state.id)));
+    }
+    findings
+}
+
+/// What the rules say, or why there is nothing that they could look at.
+fn told<State>(observed: &Result<State>, rules: fn(&State) -> Vec<Finding>) -> Vec<Finding> {
+    match observed {
+        Ok(state) => rules(state),
+        Err(error) => vec![Finding::of_error(error, None)],
+    }
+}

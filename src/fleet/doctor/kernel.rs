@@ -1,0 +1,225 @@
+//! Rules about the kernel module: loaded, on disk, of the next boot; Secure Boot and nouveau.
+
+use super::{Finding, Rule, listed};
+use crate::driver::DriverVersion;
+use crate::host::Boot;
+
+/// What is known of the kernel module.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KernelState {
+    /// The version of the loaded module.
+    pub(super) loaded: Option<DriverVersion>,
+    /// The version of the module on disk, for the running kernel.
+    pub(super) on_disk: Option<DriverVersion>,
+    /// Modules that are not loaded and must be.
+    pub(super) to_load: Vec<&'static str>,
+    /// The kernels and what hinders the module.
+    pub(super) boot: Boot,
+}
+
+/// Every rule of this subject.
+pub(super) fn examine(state: &KernelState) -> Vec<Finding> {
+    [nouveau, secure_boot_refused, not_loaded, no_uvm, reboot_pending, next_kernel, unsigned]
+        .iter()
+        .filter_map(|rule| rule(state))
+        .collect()
+}
+
+fn nouveau(state: &KernelState) -> Option<Finding> {
+    let cards = cards_of(state, "nouveau");
+    let cause = match cards.is_empty() {
+        false => format!("`nouveau` has {}, so NVIDIA's module cannot", listed(&cards)),
+        true if state.boot.nouveau && state.loaded.is_none() => "the kernel module `nouveau` is loaded".to_owned(),
+        true => return None,
+    };
+    let remedy = "printf 'blacklist nouveau\\noptions nouveau modeset=0\\n' > /etc/modprobe.d/no-nouveau.conf && \
+                  update-initramfs -u, and reboot";
+    Some(Finding::new(Rule::Nouveau, cause, remedy))
+}
+
+fn secure_boot_refused(state: &KernelState) -> Option<Finding> {
+    let refusal = state.boot.refusal.as_ref().filter(|_| state.loaded.is_none() && state.boot.secure_boot)?;
+    let cause = format!("Secure Boot is on and the kernel refused a module: {refusal}");
+    Some(Finding::new(Rule::SecureBootRefused, cause, ENROL))
+}
+
+const ENROL: &str = "mokutil --import /var/lib/dkms/mok.pub, reboot, and enrol the key; or switch Secure Boot off";
+
+fn not_loaded(state: &KernelState) -> Option<Finding> {
+    let ours: Vec<String> = state.boot.cards.iter().filter(|card| card.driver.is_none()).map(address).collect();
+    if state.loaded.is_some() || ours.is_empty() {
+        return None;
+    }
+    let (cause, remedy) = match &state.on_disk {
+        Some(version) => (format!("the kernel module `nvidia` ({version}) is not loaded"), PREPARE),
+        None => (
+            format!("this kernel ({}) has no module `nvidia`", state.boot.running),
+            "install NVIDIA's driver on the host, with the headers of its kernel, and reboot",
+        ),
+    };
+    Some(Finding::new(Rule::ModuleNotLoaded, format!("{cause}, and nobody drives {}", listed(&ours)), remedy))
+}
+
+const PREPARE: &str = "phoenix-nvidia host prepare";
+
+fn no_uvm(state: &KernelState) -> Option<Finding> {
+    let is_needed = state.loaded.is_some() && state.to_load.contains(&"nvidia-uvm");
+    let cause = "`nvidia-uvm` is not in `/proc/devices`: `nvidia-smi` works without it, CUDA does not";
+    is_needed.then(|| Finding::new(Rule::NoUvm, cause, PREPARE))
+}
+
+fn reboot_pending(state: &KernelState) -> Option<Finding> {
+    let (loaded, on_disk) = (state.loaded.as_ref()?, state.on_disk.as_ref()?);
+    let cause = format!("the loaded kernel module is {loaded}, and {on_disk} is on disk: a reboot is pending");
+    let remedy = "reboot, then `phoenix-nvidia apply --gpu --target host`";
+    (loaded != on_disk).then(|| Finding::new(Rule::RebootPending, cause, remedy))
+}
+
+/// Only a host that has the module now must have it after the next boot.
+fn next_kernel(state: &KernelState) -> Option<Finding> {
+    let boot = &state.boot;
+    let next = boot.next.as_ref().filter(|next| **next != boot.running)?;
+    let loaded = state.loaded.as_ref()?;
+    let Some(driver) = &boot.next_driver else {
+        let cause = match &boot.next_dkms {
+            Some(word) => format!("the next boot takes kernel {next}, for which DKMS has NVIDIA's module only {word}"),
+            None => format!("the next boot takes kernel {next}, which has no NVIDIA module"),
+        };
+        let remedy = match boot.dkms {
+            true => format!("install the headers of that kernel, then `dkms autoinstall -k {next}`"),
+            false => format!("install the driver for kernel {next}, or with DKMS, before the reboot"),
+        };
+        return Some(Finding::new(Rule::NextKernelWithoutModule, cause, remedy));
+    };
+    // What is on disk for both kernels alike is told as a pending reboot.
+    if driver == loaded || state.on_disk.as_ref() == Some(driver) {
+        return None;
+    }
+    let cause =
+        format!("the next boot takes kernel {next}, whose NVIDIA module is {driver}, and {loaded} is loaded now");
+    let remedy = "after the reboot: `phoenix-nvidia apply --gpu --target host`";
+    Some(Finding::new(Rule::NextKernelOtherDriver, cause, remedy))
+}
+
+fn unsigned(state: &KernelState) -> Option<Finding> {
+    let boot = &state.boot;
+    let driver = boot.next_driver.as_ref().filter(|_| boot.secure_boot && boot.next_signer.is_none())?;
+    let kernel = boot.next.as_ref().unwrap_or(&boot.running);
+    // What has been loaded here will be again, whoever vouched for it.
+    if state.loaded.as_ref() == Some(driver) && *kernel == boot.running {
+        return None;
+    }
+    let cause = format!("Secure Boot is on, and the module {driver} for kernel {kernel} is not signed");
+    let remedy = format!("dkms install nvidia/{driver} -k {kernel} --force, which signs it; then {ENROL}");
+    Some(Finding::new(Rule::SecureBootUnsigned, cause, remedy))
+}
+
+fn cards_of(state: &KernelState, driver: &str) -> Vec<String> {
+    state.boot.cards.iter().filter(|card| card.driver.as_deref() == Some(driver)).map(address).collect()
+}
+
+fn address(card: &crate::host::Card) -> String {
+    card.pci_address.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules_of;
+    use super::*;
+    use crate::host::Card;
+
+    fn version(text: &str) -> Option<DriverVersion> {
+        Some(text.parse().unwrap())
+    }
+
+    fn card(driver: Option<&str>) -> Vec<Card> {
+        vec![Card { pci_address: "0000:01:00.0".to_owned(), driver: driver.map(str::to_owned) }]
+    }
+
+    fn sound() -> KernelState {
+        let kernel = "6.8.12-9-pve".to_owned();
+        let boot = Boot {
+            running: kernel.clone(),
+            next: Some(kernel),
+            next_driver: version("580.76.05"),
+            next_signer: Some("DKMS module signing key".to_owned()),
+            dkms: true,
+            cards: card(Some("nvidia")),
+            ..Boot::default()
+        };
+        KernelState { loaded: version("580.76.05"), on_disk: version("580.76.05"), to_load: Vec::new(), boot }
+    }
+
+    fn found(state: &KernelState) -> Vec<&'static str> {
+        rules_of(&examine(state))
+    }
+
+    #[test]
+    fn a_sound_host_and_a_host_without_nvidia_are_clean() {
+        assert_eq!(found(&sound()), Vec::<&str>::new());
+        let none = KernelState { to_load: vec!["nvidia", "nvidia-uvm"], ..KernelState::default() };
+        assert_eq!(found(&none), Vec::<&str>::new());
+        let mut given_away = none;
+        given_away.boot.cards = card(Some("vfio-pci"));
+        assert_eq!(found(&given_away), Vec::<&str>::new(), "a card that a virtual machine has is nobody's fault");
+    }
+
+    #[test]
+    fn another_module_on_disk_means_a_reboot() {
+        let mut state = sound();
+        state.on_disk = version("580.95.05");
+        state.boot.next_driver = version("580.95.05");
+        let findings = examine(&state);
+        assert_eq!(rules_of(&findings), ["reboot-pending"]);
+        assert!(findings[0].cause.contains("580.76.05, and 580.95.05"), "{}", findings[0].cause);
+    }
+
+    #[test]
+    fn the_next_kernel_without_a_module_is_said_before_the_reboot() {
+        let mut state = sound();
+        state.boot.next = Some("6.8.12-10-pve".to_owned());
+        state.boot.next_driver = None;
+        let findings = examine(&state);
+        assert_eq!(rules_of(&findings), ["next-kernel-without-module"]);
+        assert!(findings[0].remedy.contains("dkms autoinstall -k 6.8.12-10-pve"), "{}", findings[0].remedy);
+        state.boot.next_dkms = Some("added".to_owned());
+        assert!(examine(&state)[0].cause.contains("only added"));
+        state.boot.next_driver = version("570.133.20");
+        assert_eq!(found(&state), ["next-kernel-other-driver"]);
+    }
+
+    #[test]
+    fn secure_boot_matters_only_while_it_is_on() {
+        let mut state = sound();
+        state.boot.next_signer = None;
+        assert_eq!(found(&state), Vec::<&str>::new());
+        state.boot.secure_boot = true;
+        assert_eq!(found(&state), Vec::<&str>::new(), "it is loaded, so it may be");
+        state.boot.next = Some("6.8.12-10-pve".to_owned());
+        assert_eq!(found(&state), ["secure-boot-unsigned"]);
+        state.loaded = None;
+        state.boot.refusal = Some("[ 4.2] Loading of module with unavailable key is rejected".to_owned());
+        state.boot.cards = card(None);
+        assert_eq!(found(&state), ["secure-boot-refused", "module-not-loaded", "secure-boot-unsigned"]);
+    }
+
+    #[test]
+    fn nouveau_is_named_with_the_cards_that_it_has() {
+        let mut state = sound();
+        state.loaded = None;
+        state.boot.cards = card(Some("nouveau"));
+        let findings = examine(&state);
+        assert_eq!(rules_of(&findings), ["nouveau"]);
+        assert!(findings[0].cause.contains("`0000:01:00.0`"));
+        state.boot.cards.clear();
+        state.boot.nouveau = true;
+        assert_eq!(found(&state), ["nouveau"]);
+    }
+
+    #[test]
+    fn cuda_needs_uvm() {
+        let mut state = sound();
+        state.to_load = vec!["nvidia-uvm"];
+        assert_eq!(found(&state), ["no-uvm"]);
+    }
+}

@@ -1,0 +1,197 @@
+//! Rules about the files in a container: several versions, several ways, foreign packages, the C library, room.
+
+use std::collections::BTreeSet;
+
+use super::{Finding, Rule, listed};
+use crate::config::Way;
+use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
+
+/// What is known of a container's files.
+#[derive(Debug, Clone)]
+pub(super) struct RootState {
+    pub(super) id: ContainerId,
+    /// The container asks for a driver.
+    pub(super) wants_driver: bool,
+    /// The versions of the libraries.
+    pub(super) libraries: BTreeSet<DriverVersion>,
+    /// How the driver got there, according to its receipt.
+    pub(super) way: Option<Way>,
+    /// The version in the list that NVIDIA's installer keeps.
+    pub(super) installer_log: Option<String>,
+    /// Packages of the distribution that bring a driver, by dpkg's database.
+    pub(super) packages: Vec<String>,
+    /// There is a database of rpm.
+    pub(super) rpm: bool,
+    /// The loader of glibc is there.
+    pub(super) glibc: bool,
+    /// The loader of musl is there.
+    pub(super) musl: bool,
+    /// Directories that an installation made for itself, while nobody works on the container.
+    pub(super) left: Vec<String>,
+    /// Bytes that are free below `/usr`, and bytes that the driver needs there; nothing where none is to come.
+    pub(super) room: Option<(u64, u64)>,
+}
+
+/// Every rule of this subject.
+pub(super) fn examine(state: &RootState) -> Vec<Finding> {
+    [no_glibc, several_versions, mixed_ways, foreign_packages, foreign_rpm, no_space, left_over]
+        .iter()
+        .filter_map(|rule| rule(state))
+        .collect()
+}
+
+fn no_glibc(state: &RootState) -> Option<Finding> {
+    if state.glibc || !state.wants_driver {
+        return None;
+    }
+    let cause = match state.musl {
+        true => "the container's C library is musl (Alpine), and NVIDIA's driver needs glibc",
+        false => "there is no glibc in the container, and NVIDIA's driver needs it",
+    };
+    let remedy = "use a template of Debian, Ubuntu, Fedora or the like, then `phoenix-nvidia create` it anew";
+    Some(Finding::new(Rule::NoGlibc, cause, remedy))
+}
+
+fn several_versions(state: &RootState) -> Option<Finding> {
+    if state.libraries.len() < 2 {
+        return None;
+    }
+    let versions: Vec<String> = state.libraries.iter().map(ToString::to_string).collect();
+    let cause = format!(
+        "libraries of {} are in the container, and programs take whichever comes first",
+        versions.join(" and ")
+    );
+    let remedy = format!(
+        "phoenix-nvidia uninstall {id}; remove what `find / -xdev -name 'libcuda.so.*'` still shows in the container; \
+         phoenix-nvidia install {id}",
+        id = state.id
+    );
+    Some(Finding::new(Rule::SeveralVersions, cause, remedy))
+}
+
+/// The ways `runfile` and `installer` leave NVIDIA's list, the others never do.
+fn mixed_ways(state: &RootState) -> Option<Finding> {
+    let (way, log) = (state.way?, state.installer_log.as_ref()?);
+    if matches!(way, Way::Runfile | Way::Installer) {
+        return None;
+    }
+    let cause = format!(
+        "the driver was brought in by the way `{}`, and NVIDIA's installer has put {log} there as well",
+        way.word()
+    );
+    let id = state.id;
+    Some(Finding::new(Rule::MixedWays, cause, format!("phoenix-nvidia uninstall {id} && phoenix-nvidia install {id}")))
+}
+
+fn foreign_packages(state: &RootState) -> Option<Finding> {
+    if state.packages.is_empty() {
+        return None;
+    }
+    let cause = format!("packages in the container bring a driver of their own: {}", listed(&state.packages));
+    let names: Vec<&str> = state.packages.iter().filter_map(|package| package.split(' ').next()).collect();
+    let remedy =
+        format!("apt-get purge {} in the container, then `phoenix-nvidia install {}`", names.join(" "), state.id);
+    Some(Finding::new(Rule::ForeignDriver, cause, remedy))
+}
+
+/// Which packages rpm has is not read; a driver that neither we nor NVIDIA's installer put there came from one.
+fn foreign_rpm(state: &RootState) -> Option<Finding> {
+    if !state.rpm || state.libraries.is_empty() || state.way.is_some() || state.installer_log.is_some() {
+        return None;
+    }
+    let cause =
+        "the libraries of a driver are there that neither this program nor NVIDIA's installer brought, and rpm is";
+    let remedy = format!(
+        "dnf remove '*nvidia-driver*' '*nvidia*-libs' in the container, then `phoenix-nvidia install {}`",
+        state.id
+    );
+    Some(Finding::new(Rule::ForeignDriver, cause, remedy))
+}
+
+fn no_space(state: &RootState) -> Option<Finding> {
+    let (free, needed) = state.room?;
+    let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
+    let cause = format!(
+        "`/usr` in the container has {} MB free, and the driver needs {} MB",
+        free / 1_000_000,
+        megabytes(needed)
+    );
+    let remedy = "make the container's disk larger, or free some space in it: `df -h /usr`";
+    (free < needed).then(|| Finding::new(Rule::NoSpace, cause, remedy))
+}
+
+fn left_over(state: &RootState) -> Option<Finding> {
+    if state.left.is_empty() {
+        return None;
+    }
+    let cause = format!("an installation that was killed has left {} in the container", listed(&state.left));
+    Some(Finding::new(Rule::LeftOver, cause, format!("rm -r {} in the container", state.left.join(" "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rules_of;
+    use super::*;
+
+    fn sound() -> RootState {
+        RootState {
+            id: "901".parse().unwrap(),
+            wants_driver: true,
+            libraries: ["580.76.05".parse().unwrap()].into(),
+            way: Some(Way::Runfile),
+            installer_log: Some("580.76.05".to_owned()),
+            packages: Vec::new(),
+            rpm: false,
+            glibc: true,
+            musl: false,
+            left: Vec::new(),
+            room: None,
+        }
+    }
+
+    #[track_caller]
+    fn assert_found(state: &RootState, rules: &[&str]) {
+        assert_eq!(rules_of(&examine(state)), rules);
+    }
+
+    #[test]
+    fn a_driver_of_one_version_by_one_way_is_clean() {
+        assert_found(&sound(), &[]);
+        assert_found(&RootState { room: Some((2, 1)), ..sound() }, &[]);
+        assert_found(&RootState { rpm: true, ..sound() }, &[]);
+    }
+
+    #[test]
+    fn musl_is_named_where_a_driver_is_wanted() {
+        let alpine = RootState { glibc: false, musl: true, ..sound() };
+        assert!(examine(&alpine)[0].cause.contains("musl"));
+        assert_found(&alpine, &["no-glibc"]);
+        assert_found(&RootState { wants_driver: false, ..alpine }, &[]);
+    }
+
+    #[test]
+    fn what_was_brought_twice_is_told() {
+        let mut state = sound();
+        state.libraries.insert("570.133.20".parse().unwrap());
+        assert_found(&state, &["several-versions"]);
+        assert_found(&RootState { way: Some(Way::Native), ..sound() }, &["mixed-ways"]);
+        assert_found(&RootState { way: Some(Way::Native), installer_log: None, ..sound() }, &[]);
+    }
+
+    #[test]
+    fn packages_that_fight_with_ours_are_named_for_pasting() {
+        let packages = vec!["libcuda1 535.183.01-1".to_owned(), "nvidia-smi 535.183.01-1".to_owned()];
+        let findings = examine(&RootState { packages, ..sound() });
+        assert_eq!(rules_of(&findings), ["foreign-driver"]);
+        assert!(findings[0].remedy.starts_with("apt-get purge libcuda1 nvidia-smi in"));
+        assert_found(&RootState { rpm: true, way: None, installer_log: None, ..sound() }, &["foreign-driver"]);
+    }
+
+    #[test]
+    fn room_and_leftovers_have_their_rules() {
+        assert_found(&RootState { room: Some((1, 2)), ..sound() }, &["no-space"]);
+        let left = vec!["/tmp/phoenix-nvidia-run-0123456789abcdef".to_owned()];
+        assert_found(&RootState { left, ..sound() }, &["left-over"]);
+    }
+}

@@ -1,0 +1,85 @@
+//! What the doctor finds on a host: the driver, nodes, the next kernel, and our own files.
+
+use super::{OTHER, VERSION, found, world};
+use crate::gpu_host::PretendedGpuHost;
+use crate::shown::assert_shown;
+use crate::test_driver::TestDriver;
+use crate::world::World;
+
+/// A host whose links in `/dev/char` are made.
+fn host() -> PretendedGpuHost {
+    let host = PretendedGpuHost::with_one_gpu(VERSION);
+    World::new().run_on(&host, &["host", "prepare"]).ok();
+    host
+}
+
+#[test]
+fn a_sound_host_has_no_findings_and_one_that_was_neglected_has_all_of_them() {
+    let (world, sound) = (world(), host());
+    world.run(&["cache", "verify"]).ok();
+    assert_shown("doctor_of_a_sound_host", &world, &["doctor"], &world.run_on(&sound, &["doctor"]));
+    let neglected = PretendedGpuHost::with_module(VERSION)
+        .gpu("0000:01:00.0", 0)
+        .on_disk(OTHER)
+        .without_node("nvidia-uvm")
+        .without_node("nvidia-uvm-tools")
+        .start();
+    neglected.sh("rm /dev/nvidiactl; : > /dev/nvidiactl; chmod 600 /dev/nvidia0").ok();
+    let run_file = world.cache().join(TestDriver::new(OTHER).file_name());
+    let beside = |ending: &str| run_file.with_extension(format!("run.{ending}"));
+    fs_err::write(beside("partial"), "beginning").unwrap();
+    fs_err::write(beside("wrong"), "wrong").unwrap();
+    fs_err::create_dir_all(world.base().join("lib/nvidia/.phoenix-nvidia-570.133.20-x")).unwrap();
+    fs_err::create_dir_all(world.base().join("lib/receipts")).unwrap();
+    fs_err::write(world.base().join("lib/receipts/901.json"), "{").unwrap();
+    fs_err::write(world.base().join("lib/receipts/901.json.unreadable-20261123"), "{").unwrap();
+    let before = (crate::tree::of(&world.base()), fs_err::read(world.log_file()).unwrap());
+    assert_shown("doctor_of_a_neglected_host", &world, &["doctor"], &world.run_on(&neglected, &["doctor"]));
+    let json = ["doctor", "--output", "json"];
+    assert_shown("doctor_of_a_neglected_host_as_json", &world, &json, &world.run_on(&neglected, &json));
+    assert_eq!(crate::tree::differences(&before.0, &crate::tree::of(&world.base())), "", "nothing is changed");
+    assert_eq!(fs_err::read(world.log_file()).unwrap(), before.1, "nor logged");
+}
+
+#[test]
+fn the_next_kernel_is_examined_before_it_is_booted() {
+    let (world, host) = (world(), host());
+    // Kernels beside those of this machine, seen by the pretended host alone.
+    let modules = world.scratch("usr-lib");
+    for kernel in ["6.8.12-9-pve", "999.8.12-10-pve"] {
+        fs_err::create_dir_all(modules.join("modules").join(kernel)).unwrap();
+        fs_err::write(modules.join("modules").join(kernel).join("vmlinuz"), "").unwrap();
+    }
+    let mounted = format!("mount -t overlay overlay -o lowerdir={}:/usr/lib /usr/lib", modules.display());
+    host.sh(&mounted).ok();
+    host.install_program("dkms", "echo 'nvidia/580.76.05, 6.8.12-9-pve, x86_64: installed'");
+    assert!(found(&world, &host, 4, &[]).contains(&"host next-kernel-without-module".to_owned()));
+    let modinfo = "case \"$*\" in \
+        '-k 999.8.12-10-pve -F version nvidia') echo 570.133.20;; '-F version nvidia') echo 580.76.05;; *) exit 1;; esac";
+    host.install_program("modinfo", modinfo);
+    let rules = found(&world, &host, 4, &[]);
+    assert!(rules.contains(&"host next-kernel-other-driver".to_owned()), "{rules:?}");
+    host.install_program("mokutil", "echo SecureBoot enabled");
+    let rules = found(&world, &host, 4, &[]);
+    assert!(rules.contains(&"host secure-boot-unsigned".to_owned()), "{rules:?}");
+}
+
+#[test]
+fn without_a_configuration_the_host_is_examined_all_the_same() {
+    let (world, host) = (World::new(), host());
+    assert_eq!(found(&world, &host, 4, &[]), ["host configuration"]);
+    world.run_on(&host, &["doctor", "901"]).exits(3);
+}
+
+#[test]
+fn lines_for_the_journal_carry_their_priority() {
+    let world = World::new();
+    let program = env!("CARGO_BIN_EXE_phoenix-nvidia");
+    let with_journal = format!("JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec {program} status");
+    let ran = crate::ran::Ran::of("sh", &["-c", &with_journal], &world.environment()).exits(3);
+    assert!(ran.stderr.starts_with("<3>error: "), "{}", ran.stderr);
+    assert!(ran.stderr.lines().all(|line| line.starts_with("<3>")), "{}", ran.stderr);
+    let elsewhere = format!("JOURNAL_STREAM=1:2 exec {program} status");
+    let ran = crate::ran::Ran::of("sh", &["-c", &elsewhere], &world.environment()).exits(3);
+    assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+}

@@ -1,0 +1,84 @@
+//! The Debian package: installed, used and purged in a real container; and that its program runs with the oldest glibc.
+
+use std::path::PathBuf;
+
+use crate::ran::Ran;
+use crate::tree::{self, Tree};
+use crate::world::{Privilege, World};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
+const CONTROL: &str = include_str!("../../../packaging/control");
+
+/// Builds the package of the program under test.
+fn package(world: &World) -> PathBuf {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/deb.sh");
+    let directory = world.scratch("deb");
+    let built = Ran::of("sh", &[script, PROGRAM, directory.to_str().unwrap()], &[("COMPRESSION", "none".into())]).ok();
+    PathBuf::from(built.stdout.trim())
+}
+
+/// The files of a container without what dpkg keeps for itself.
+fn files(world: &World, ctid: u32) -> Tree {
+    let mut files = tree::of(&world.rootfs(ctid));
+    let of_dpkg = ["var/lib/dpkg", "var/log", "var/cache", "dev", "run", "tmp"];
+    files.retain(|path, _| !of_dpkg.iter().any(|it| path.trim_start_matches(['.', '/']).starts_with(it)));
+    files
+}
+
+#[test]
+fn a_purge_leaves_nothing_but_what_the_operator_made() {
+    let world = World::new();
+    let package = package(&world);
+    let ctid = world.ctid();
+    world.create_by_hand(ctid, Privilege::Privileged, &[]);
+    world.lxc("lxc-start", ctid, &[]).ok();
+    // What an operator has made before and makes later.
+    let make = |path: &str| format!("mkdir -p \"$(dirname {path})\"; echo mine > {path}; ");
+    let own = ["/usr/local/phoenix_hypervisor/etc/phoenix_lxc_configs.json", "/etc/phoenix.json"];
+    world.inside(ctid, &own.map(make).concat()).ok();
+    world.inside(ctid, "mkdir -p /etc/systemd/system/multi-user.target.wants /root/before").ok();
+    let before = files(&world, ctid);
+
+    let inside = world.rootfs(ctid).join("root/before/phoenix-nvidia.deb");
+    fs_err::copy(&package, &inside).unwrap();
+    world.inside(ctid, "dpkg --install /root/before/phoenix-nvidia.deb && rm /root/before/phoenix-nvidia.deb").ok();
+    let version = world.inside(ctid, "phoenix-nvidia --version").ok().stdout;
+    assert_eq!(version, format!("phoenix-nvidia {}\n", env!("CARGO_PKG_VERSION")));
+    let enabled = "ls /etc/systemd/system/*.wants | grep phoenix";
+    world.inside(ctid, enabled).exits(1);
+    let unit =
+        world.inside(ctid, "cat /usr/lib/systemd/system/phoenix-nvidia-*.service | grep ^ExecStart=").ok().stdout;
+    assert!(unit.lines().all(|line| line.starts_with("ExecStart=/usr/bin/phoenix-nvidia ")), "{unit}");
+    for line in unit.lines() {
+        let words = line.strip_prefix("ExecStart=").unwrap();
+        world.inside(ctid, &format!("{words} --help")).ok();
+    }
+    world.inside(ctid, "cat /usr/local/phoenix_hypervisor/etc/phoenix_lxc_configs.json | grep -x mine").ok();
+    // As `systemctl enable` does it.
+    let enable =
+        "ln -s /usr/lib/systemd/system/phoenix-nvidia-host.service /etc/systemd/system/multi-user.target.wants/";
+    world.inside(ctid, enable).ok();
+
+    world.inside(ctid, "dpkg --purge phoenix-nvidia").ok();
+    assert_eq!(tree::differences(&before, &files(&world, ctid)), "");
+}
+
+#[test]
+fn the_program_needs_no_later_glibc_than_the_package_says() {
+    let symbols = Ran::of("objdump", &["-T", PROGRAM], &[]).ok().stdout;
+    let versions = symbols.split("GLIBC_").skip(1).filter_map(|rest| {
+        let version = rest.split([')', ' ', '\n']).next()?;
+        let mut numbers = version.split('.').map(|number| number.parse::<u32>());
+        Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+    });
+    let highest = versions.max().expect("it is linked with glibc");
+    assert!(highest <= (2, 34), "GLIBC_{}.{} is needed", highest.0, highest.1);
+    assert!(CONTROL.contains("libc6 (>= 2.34)"));
+}
+
+#[test]
+fn the_package_is_the_same_whenever_it_is_built() {
+    let world = World::new();
+    let bytes = || fs_err::read(package(&world)).unwrap();
+    assert!(bytes() == bytes(), "two packages of one program differ");
+}
