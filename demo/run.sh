@@ -96,6 +96,15 @@ say "again: there is nothing to do"
 show "$phoenix" create 901 902
 show "$phoenix" status
 
+say "the other three ways, side by side, in container 901"
+for way in installer native shared; do
+    began=$(date +%s%N)
+    show "$phoenix" install 901 --way $way
+    echo "($way: $((($(date +%s%N) - began) / 1000000)) ms)"
+    lxc-attach --lxcpath "$containers" --name 901 --clear-env -- nvidia-smi --help | head -n 1
+done
+show "$phoenix" store list
+
 say "the configuration asks for $older now: a mismatch, which verify must catch"
 configure "$older"
 code=0
@@ -103,8 +112,9 @@ show "$phoenix" verify 901 || code=$?
 [ $code = 7 ] || { echo "demo: verify ended with $code instead of 7" >&2; exit 1; }
 echo "exit code $code"
 
-say "create brings 901 in step"
-show "$phoenix" create 901
+say "one command brings both in step"
+show "$phoenix" plan --all
+show "$phoenix" apply --all
 show "$phoenix" status
 
 say "the driver out again, and the containers gone"

@@ -45,7 +45,7 @@ impl Tone {
     fn of(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Wrong | Verdict::NotInstalled | Verdict::Error => Self::Bad,
-            Verdict::NotVerifiedLive | Verdict::Unknown => Self::Doubtful,
+            Verdict::NotVerifiedLive | Verdict::SettingsDiffer | Verdict::Unknown => Self::Doubtful,
             Verdict::Verified | Verdict::InStep => Self::Good,
             Verdict::Absent | Verdict::NoDriverWanted => Self::Quiet,
         }
@@ -64,7 +64,7 @@ impl Tone {
     fn summary(self) -> &'static str {
         match self {
             Self::Bad => "not in step",
-            Self::Doubtful => "not verified live",
+            Self::Doubtful => "not verified live, or other settings",
             Self::Good => "in step",
             Self::Quiet => "no driver wanted, or absent",
         }

@@ -95,19 +95,20 @@ fn node_fault(seen: &Seen<'_>) -> Option<Judgement> {
     )
 }
 
+/// The driver may be right all the same: somebody else may have made the container.
 fn drift(seen: &Seen<'_>) -> Option<Judgement> {
     let id = seen.id;
+    let differ = |reason: &str, hint: String| {
+        let verdict = Judgement::of(Verdict::SettingsDiffer, Some(false));
+        Some(Judgement { reason: Some(reason.to_owned()), hint: Some(hint), ..verdict })
+    };
     if !seen.drift.changes.is_empty() {
-        return wrong(
-            "its settings are not those of the configuration",
-            format!("see which with `phoenix-nvidia plan {id}`"),
-        );
+        let hint = format!("see which with `phoenix-nvidia plan {id}`");
+        return differ("its settings are not those of the configuration", hint);
     }
     if seen.drift.restart {
-        return wrong(
-            "it runs with other settings than those that it has by now",
-            format!("restart it with `phoenix-nvidia apply --restart {id}`"),
-        );
+        let hint = format!("restart it with `phoenix-nvidia apply --restart {id}`");
+        return differ("it runs with other settings than those that it has by now", hint);
     }
     None
 }
@@ -175,7 +176,11 @@ mod tests {
     }
 
     fn is_wrong(judgement: &Judgement, reason: &str, hint: &str) {
-        assert_eq!((judgement.verdict, judgement.in_step), (Verdict::Wrong, Some(false)), "{judgement:?}");
+        is_fault(Verdict::Wrong, judgement, reason, hint);
+    }
+
+    fn is_fault(verdict: Verdict, judgement: &Judgement, reason: &str, hint: &str) {
+        assert_eq!((judgement.verdict, judgement.in_step), (verdict, Some(false)), "{judgement:?}");
         assert_eq!(judgement.reason.as_deref(), Some(reason));
         assert!(judgement.hint.as_ref().is_some_and(|it| it.contains(hint)), "{judgement:?}");
     }
@@ -233,14 +238,20 @@ mod tests {
     }
 
     #[test]
-    fn missing_nodes_and_other_settings_are_wrong() {
+    fn missing_nodes_are_wrong_and_other_settings_are_told() {
         let missing = vec!["/dev/nvidia-uvm".into(), "/dev/nvidiactl".into()];
         let nodes = judged(|case| case.nodes = Some(Nodes { wanted: 5, missing }));
         is_wrong(&nodes, "the device node `/dev/nvidia-uvm` is not in the container, or is another one", "create 901");
         let settings = judged(|case| case.drift.changes = vec!["+ lxc.uts.name = gpu".to_owned()]);
-        is_wrong(&settings, "its settings are not those of the configuration", "`phoenix-nvidia plan 901`");
+        is_fault(
+            Verdict::SettingsDiffer,
+            &settings,
+            "its settings are not those of the configuration",
+            "`phoenix-nvidia plan 901`",
+        );
         let restart = judged(|case| case.drift.restart = true);
-        is_wrong(
+        is_fault(
+            Verdict::SettingsDiffer,
             &restart,
             "it runs with other settings than those that it has by now",
             "`phoenix-nvidia apply --restart 901`",

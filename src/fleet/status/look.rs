@@ -76,6 +76,9 @@ impl Fleet<'_> {
     ) -> Result<()> {
         row.state = state.word();
         self.fill_wanted(container, row)?;
+        if state != State::Absent {
+            row.moved_cards = cards::moved_since(self.layout, container, self.host)?;
+        }
         let Some(wanted) = &container.driver else {
             row.settle(Judgement::of(Verdict::NoDriverWanted, None));
             return Ok(());
@@ -85,7 +88,6 @@ impl Fleet<'_> {
             row.settle(Judgement { hint: Some(create), ..Judgement::of(Verdict::Absent, None) });
             return Ok(());
         }
-        row.moved_cards = cards::moved_since(self.layout, container, self.host)?;
         let Some(rootfs) = self.hypervisor.rootfs_at_hand(container.id)? else {
             let reason = "the container does not run, and its disk is not mounted".to_owned();
             row.settle(Judgement { reason: Some(reason), ..Judgement::of(Verdict::Unknown, None) });

@@ -96,6 +96,9 @@ pub enum Verdict {
     /// Something disagrees; the reason says what.
     #[serde(rename = "wrong")]
     Wrong,
+    /// The right driver is there; the container's settings are not those of the configuration, or not in effect yet.
+    #[serde(rename = "settings differ")]
+    SettingsDiffer,
     /// A driver is wanted and none is there.
     #[serde(rename = "not installed")]
     NotInstalled,
@@ -121,6 +124,7 @@ impl Verdict {
             Self::InStep => "in step (not asked)",
             Self::NotVerifiedLive => "installed, not verified live",
             Self::Wrong => "wrong",
+            Self::SettingsDiffer => "settings differ",
             Self::NotInstalled => "not installed",
             Self::Absent => "absent",
             Self::NoDriverWanted => "no driver wanted",

@@ -209,7 +209,9 @@ impl Job {
     pub(super) fn assert_installed(&self, version: &str) {
         let status = self.status();
         assert_eq!(status["installed"], version, "{status:?}");
-        assert_eq!(status["verdict"], "installed, not verified live", "{status:?}");
+        // A container that a test has made by hand has settings of its own.
+        let there = ["installed, not verified live", "settings differ"];
+        assert!(there.iter().any(|verdict| status["verdict"] == *verdict), "{status:?}");
         let help = self.inside("nvidia-smi --help | head -n 1");
         assert_eq!(help, format!("NVIDIA System Management Interface -- v{version}\n"));
         assert!(self.receipt().exists(), "no receipt");

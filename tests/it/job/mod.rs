@@ -4,6 +4,7 @@ mod create;
 mod failures;
 mod fixture;
 mod fleet;
+mod fleet_mixed;
 mod installer;
 mod kills;
 mod lifecycle;

@@ -80,10 +80,10 @@ impl Process {
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     }
 
-    /// As an operator's last resort does, or the kernel when memory is short.
-    pub(super) fn kill(mut self) {
+    /// As an operator's last resort does, or the kernel when memory is short; says whether it had not come to its end.
+    pub(super) fn kill(mut self) -> bool {
         self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        !self.child.wait().unwrap().success()
     }
 
     /// Waits for its end.

@@ -53,7 +53,7 @@ fn nvidias_own_tools_take_the_driver_for_theirs() {
     job.inside("nvidia-uninstall --silent --skip-depmod");
     super::assert_same(&before, &job.plain_tree());
     // Our receipt names what is gone: nobody takes the driver for there.
-    assert_eq!(job.status()["verdict"], "wrong");
+    assert_eq!(job.status()["verdict"], "not installed");
     job.run("install").ok();
     job.assert_installed(VERSION);
 }
