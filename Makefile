@@ -6,6 +6,9 @@ test:
 	sh tests/prepare.sh
 	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test
 	cargo test --examples
+	if [ -e /dev/loop-control ]; then \
+		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it file_systems -- --ignored; \
+	fi
 	if command -v chromium > /dev/null; then \
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it status_page -- --ignored; \
 	fi

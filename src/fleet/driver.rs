@@ -2,6 +2,7 @@
 
 use crate::config::{Container, WantedDriver, Way};
 use crate::container_id::ContainerId;
+use crate::driver::placement::{Target, bytes_of, placements};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::Desired;
 use crate::install::receipt::{self, Choice, Receipt};
@@ -23,6 +24,19 @@ impl Fleet<'_> {
     /// Whether the driver can be installed without its run file: it is extracted, and the way asks for no more.
     pub(super) fn is_extracted(&self, driver: &WantedDriver) -> Result<bool> {
         Ok(driver.way() != Way::Runfile && self.stored(driver)?.is_some())
+    }
+
+    /// The bytes that the way `native` puts into a container, where the driver is extracted and says so.
+    pub(super) fn needed_bytes(&self, driver: &WantedDriver) -> Result<Option<u64>> {
+        if driver.way() != Way::Native {
+            return Ok(None);
+        }
+        let size_in = |tree: Tree| {
+            // The directories differ from container to container, and the sizes do not.
+            let placed = placements(tree.manifest(), &Target::new("/usr/lib"), driver.profile());
+            bytes_of(&placed, |source| tree.file(source).map(|facts| facts.size))
+        };
+        Ok(self.stored(driver)?.and_then(size_in))
     }
 
     /// Installs the driver; false when the right one was there already.

@@ -34,6 +34,8 @@ pub struct Observation {
     pub cached: Option<Cached>,
     /// Its driver is extracted, and the way to install it needs no more.
     pub extracted: bool,
+    /// The bytes that are placed in the container, where that is known before.
+    pub needed_bytes: Option<u64>,
     /// Its GPUs that are other cards than when it was configured, one sentence each.
     pub moved_cards: Vec<String>,
     /// What of its configuration the hypervisor leaves out.
@@ -58,10 +60,11 @@ impl Fleet<'_> {
             State::Absent => (Drift::default(), Some(Presence::Absent)),
             _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
         };
-        let (mut cached, mut extracted) = (None, false);
+        let (mut cached, mut extracted, mut needed_bytes) = (None, false, None);
         if let Some(driver) = &container.driver {
             cached = Some(self.cache.look(&super::request(driver))?);
             extracted = self.is_extracted(driver)?;
+            needed_bytes = self.needed_bytes(driver)?;
         }
         let wants_snapshots = container.lifecycle_snapshots || container.template_snapshot_name.is_some();
         let snapshots = if wants_snapshots { self.hypervisor.snapshots(container)? } else { None };
@@ -87,6 +90,7 @@ impl Fleet<'_> {
             snapshots,
             cached,
             extracted,
+            needed_bytes,
             moved_cards,
             left_out,
             features_done: record.features,

@@ -204,7 +204,10 @@ pub(super) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_
     if driver.way() != Way::Runfile && !observation.extracted && !is_copy && !observation.unseen {
         steps.push(Step::ExtractDriver { version: version.clone() });
     }
-    let why = reason(driver, observation, is_copy);
+    let mut why = reason(driver, observation, is_copy);
+    if let Some(bytes) = observation.needed_bytes {
+        why.push_str(&format!("; it takes {} MB", bytes.div_ceil(1_000_000)));
+    }
     steps.push(Step::InstallDriver { version, way: driver.way(), profile: driver.profile(), why });
     steps.push(verify);
     steps

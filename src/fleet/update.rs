@@ -110,6 +110,7 @@ mod tests {
             presence,
             cached: Some(Cached::Absent),
             extracted: true,
+            needed_bytes: Some(632_000_001),
             moved_cards: Vec::new(),
             unseen: false,
             growth: None,
@@ -154,6 +155,13 @@ mod tests {
             stopped("installer"),
             ["start", "install driver 580.76.05 by way `installer`", "verify driver 580.76.05", "stop again"]
         );
+    }
+
+    #[test]
+    fn what_it_will_take_is_told_before() {
+        let observation = observed(RUNNING, old(), Drift::default());
+        let plan = plan_update(&container("native"), &observation, Rules::default(), false);
+        assert_eq!(plan.steps[0].details(), ["replaces 570.133.20; it takes 633 MB"]);
     }
 
     #[test]

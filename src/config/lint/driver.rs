@@ -89,12 +89,12 @@ fn musl(subject: &Subject<'_, '_>, sources: &[&Subject<'_, '_>]) -> Option<Findi
 fn update_in_vain(subject: &Subject<'_, '_>) -> Option<Finding> {
     let container = &subject.container;
     let way = container.driver.as_ref().map(WantedDriver::way);
-    let can_update = matches!(way, Some(Way::Native | Way::Shared));
+    let can_update = way == Some(Way::Native);
     if container.on_mismatch != OnMismatch::Update || container.gpus.is_none() || can_update {
         return None;
     }
-    let message = "`update` needs a driver that is installed without a running container";
-    let hint = "set `nvidia_install_method` to \"native\" or \"shared\", or `nvidia_on_mismatch` to \"refuse\"";
+    let message = "`update` needs a driver that is installed by the way `native`";
+    let hint = "set `nvidia_install_method` to \"native\", or `nvidia_on_mismatch` to \"refuse\"";
     Some(subject.place("nvidia_on_mismatch").finding(Severity::Warning, message).hint(hint))
 }
 

@@ -324,7 +324,7 @@ fn a_dependency_outside_the_file_is_worth_a_note() {
 #[test]
 fn an_update_that_no_start_can_wait_for_is_told() {
     let update = r#", "nvidia_on_mismatch": "update", "features": ["nvidia"], "nvidia_driver_version": "580.76.05""#;
-    let told = ["warning: `update` needs a driver that is installed without a running container"];
+    let told = ["warning: `update` needs a driver that is installed by the way `native`"];
     assert_eq!(doubts(&entry("901", &format!(r#"{update}, "gpu_assignment": "0""#))), told);
     let native = format!(r#"{update}, "gpu_assignment": "0", "nvidia_install_method": "native""#);
     assert_eq!(doubts(&entry("901", &native)), Vec::<String>::new());

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::gpu_host::PretendedGpuHost;
 use crate::ran::Ran;
 use crate::shown::assert_shown;
+use crate::test_driver::TestDriver;
 use crate::world::{Privilege, World};
 
 const VERSION: &str = "580.76.05";
@@ -200,4 +201,34 @@ fn liblxc_calls_it_in_both_of_its_ways_and_a_refused_container_does_not_run() {
         world.lxc("lxc-stop", ctid, &["--kill"]).ok();
         fs_err::remove_file(&log).unwrap();
     }
+}
+
+#[test]
+fn a_driver_placed_from_outside_is_brought_in_step_before_the_start() {
+    let (world, host) = (World::new(), host());
+    let ctid = world.ctid();
+    world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
+    world.write_containers(&json!({
+        "nvidia_driver_version": OLDER, "nvidia_install_method": "native", "nvidia_on_mismatch": "update",
+        "lxc_configs": { ctid.to_string(): {
+            "name": "gpu", "template": "/t.tar", "features": ["nvidia"], "gpu_assignment": "0",
+        } },
+    }));
+    let (base, log) = (world.base().display().to_string(), world.log_file().display().to_string());
+    let hook = format!(
+        "lxc.hook.pre-start = {PROGRAM} --base {base} --lxcpath {} --log-file {log} hook",
+        world.lxcpath().display()
+    );
+    world.create_by_hand(ctid, Privilege::Unprivileged, &[&hook]);
+    TestDriver::new(OLDER).write_into(&world.cache());
+    world.run(&["install", &ctid.to_string()]).ok();
+    // Nothing is downloaded or extracted while a container starts.
+    world.lxc_on(&host, "lxc-start", ctid, &["--daemon"]).exits(1);
+    let told = format!("container {ctid}: driver {VERSION} is not extracted on this host");
+    assert!(fs_err::read_to_string(world.log_file()).unwrap().contains(&told));
+    TestDriver::new(VERSION).write_into(&world.cache());
+    world.run(&["store", "extract", VERSION]).ok();
+    world.lxc_on(&host, "lxc-start", ctid, &["--daemon"]).ok();
+    let said = world.inside(ctid, "nvidia-smi --help").ok().stdout;
+    assert!(said.contains(&format!("v{VERSION}\n")), "{said}");
 }
