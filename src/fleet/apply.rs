@@ -9,6 +9,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::hypervisor::State;
+use crate::install::clear_away;
 use crate::install::uninstall::{self, Outcome};
 use crate::install::verify::{self, Expectation, Verdict, Verification};
 use crate::sys::atomic;
@@ -213,6 +214,7 @@ impl Fleet<'_> {
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::Snapshot { name } => return self.take_snapshot(container, name),
+            Step::ClearAway { .. } => clear_away(&self.site(id))?,
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
             Step::ExtractDriver { .. } => self.extracted(wanted_driver(container)?).map(|_| ())?,
             Step::InstallDriver { .. } => return self.install_driver(container),

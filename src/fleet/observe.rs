@@ -7,6 +7,7 @@ use crate::cache::Presence as Cached;
 use crate::config::Container;
 use crate::error::Result;
 use crate::hypervisor::{Drift, State};
+use crate::install::leftovers;
 use crate::install::presence::{self, Presence};
 
 use super::passthrough::{Passthrough, passthrough};
@@ -26,6 +27,8 @@ pub struct Observation {
     pub presence: Presence,
     /// Its root could not be looked at without changing something, so a driver may be there all the same.
     pub unseen: bool,
+    /// Directories in it that an interrupted run has left.
+    pub leftovers: Vec<String>,
     /// The size in GiB that its root has to be grown to.
     pub growth: Option<u64>,
     /// Its snapshots; nothing where it is to have none, or can have none.
@@ -86,6 +89,7 @@ impl Fleet<'_> {
             drift,
             unseen: presence.is_none(),
             presence: presence.unwrap_or(Presence::Absent),
+            leftovers: if state == State::Absent { Vec::new() } else { self.leftovers(container)? },
             growth: self.hypervisor.growth(container)?,
             snapshots,
             cached,
@@ -96,6 +100,13 @@ impl Fleet<'_> {
             features_done: record.features,
             feature_scripts,
         })
+    }
+
+    fn leftovers(&self, container: &Container) -> Result<Vec<String>> {
+        if container.driver.is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(self.hypervisor.rootfs_at_hand(container.id)?.as_ref().map(leftovers).transpose()?.unwrap_or_default())
     }
 
     pub(super) fn presence(&self, container: &Container) -> Result<Option<Presence>> {

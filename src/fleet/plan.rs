@@ -192,10 +192,16 @@ fn snapshot(name: &str, observation: &Observation) -> Option<Step> {
 pub(super) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_copy: bool) -> Vec<Step> {
     let version = driver.version.clone();
     let verify = Step::Verify { version: version.clone() };
-    if observation.presence.satisfies(driver) {
-        return vec![verify];
-    }
     let mut steps = Vec::new();
+    let is_there = observation.presence.satisfies(driver);
+    // An installation in a container that runs begins with that by itself.
+    if !observation.leftovers.is_empty() && (is_there || observation.state == State::Stopped) {
+        steps.push(Step::ClearAway { paths: observation.leftovers.clone() });
+    }
+    if is_there {
+        steps.push(verify);
+        return steps;
+    }
     let cached = matches!(observation.cached, Some(Cached::Trusted { .. } | Cached::Unchecked { .. }));
     // What is there or a copy brings along need not be fetched; the installation fetches what turns out to be missing.
     if !cached && !observation.extracted && !is_copy && !observation.unseen {

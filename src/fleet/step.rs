@@ -49,6 +49,11 @@ pub enum Step {
         /// The snapshot's name.
         name: String,
     },
+    /// Remove what an interrupted run has left in the container.
+    ClearAway {
+        /// The directories.
+        paths: Vec<String>,
+    },
     /// Get the run file into the cache.
     FetchRunFile {
         /// The version.
@@ -90,6 +95,7 @@ impl Step {
             Self::StopAgain => "stop again".to_owned(),
             Self::RunFeature { feature, .. } => format!("run the feature script of `{feature}`"),
             Self::Snapshot { name } => format!("take the snapshot `{name}`"),
+            Self::ClearAway { .. } => "remove what an interrupted run has left".to_owned(),
             Self::FetchRunFile { version } => format!("fetch run file {version}"),
             Self::ExtractDriver { version } => format!("extract driver {version}"),
             Self::InstallDriver { version, way: Way::Runfile, .. } => format!("install driver {version}"),
@@ -107,6 +113,7 @@ impl Step {
     pub fn details(&self) -> Vec<String> {
         match self {
             Self::Configure { changes } => changes.clone(),
+            Self::ClearAway { paths } => paths.clone(),
             Self::InstallDriver { why, .. } => vec![why.clone()],
             _ => Vec::new(),
         }

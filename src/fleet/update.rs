@@ -64,8 +64,9 @@ fn configuring(observation: &Observation) -> impl Iterator<Item = Step> {
 fn steps_while_stopped(driver: &WantedDriver, observation: &Observation) -> Vec<Step> {
     let mut steps = driver_steps(driver, observation, false);
     let Some(install) = steps.iter().position(|step| matches!(step, Step::InstallDriver { .. })) else {
-        // Nothing but the verification, which a container that does not run has no answer to.
-        return Vec::new();
+        // A container that does not run has no answer to a verification.
+        steps.retain(|step| !matches!(step, Step::Verify { .. }));
+        return steps;
     };
     if driver.way().needs_a_running_container() {
         steps.insert(install, Step::Start);
@@ -114,6 +115,7 @@ mod tests {
             moved_cards: Vec::new(),
             unseen: false,
             growth: None,
+            leftovers: Vec::new(),
             snapshots: None,
             left_out: Vec::new(),
             features_done: BTreeSet::new(),
@@ -162,6 +164,18 @@ mod tests {
         let observation = observed(RUNNING, old(), Drift::default());
         let plan = plan_update(&container("native"), &observation, Rules::default(), false);
         assert_eq!(plan.steps[0].details(), ["replaces 570.133.20; it takes 633 MB"]);
+    }
+
+    #[test]
+    fn what_an_interrupted_run_has_left_goes_though_the_driver_is_there() {
+        let right = Presence::Complete { version: "580.76.05".parse().unwrap(), way: None, profile: Profile::Full };
+        let paths = vec!["/var/tmp/phoenix-nvidia-run-0123456789abcdef".to_owned()];
+        for state in [RUNNING, State::Stopped] {
+            let mut observation = observed(state, right.clone(), Drift::default());
+            observation.leftovers.clone_from(&paths);
+            let plan = plan_update(&container("runfile"), &observation, Rules::default(), false);
+            assert_eq!(plan.steps[0], Step::ClearAway { paths: paths.clone() });
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod target;
 pub mod uninstall;
 pub mod verify;
 
-pub use scratch::leftovers;
+pub use scratch::{clear_away, leftovers};
 
 use crate::config::Layout;
 use crate::container_id::ContainerId;

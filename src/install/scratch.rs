@@ -4,6 +4,7 @@
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, Kind, Result};
+use crate::hypervisor::State;
 use crate::sys::mount::{self, DetachedMount};
 use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
@@ -87,6 +88,19 @@ pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: u32) -> Re
         site.listener.note(Some(site.id), format!("removed `{path}`, which an interrupted run had left"));
     }
     Ok(())
+}
+
+/// Removes what an interrupted run has left, where nothing else is to do in the container.
+///
+/// # Errors
+/// The container cannot be looked into, or something of it does not go away.
+pub fn clear_away(site: &Site<'_>) -> Result<()> {
+    let rootfs = site.hypervisor.rootfs(site.id)?;
+    match site.hypervisor.state(site.id)? {
+        State::Running { init } => clear_leftovers(site, &rootfs, init),
+        // Where nothing runs, nothing is mounted either.
+        _ => leftovers(&rootfs)?.iter().try_for_each(|path| rootfs.remove(path)),
+    }
 }
 
 /// The directories that installations have made for themselves in a container, and not removed yet.

@@ -116,7 +116,7 @@ impl Fleet<'_> {
             id: container.id,
             wants_driver: container.driver.is_some(),
             libraries: presence::library_versions(rootfs)?,
-            way: receipt::load(&site, rootfs)?.map(|receipt| receipt.way),
+            receipt: receipt::load(&site, rootfs)?.map(|receipt| (receipt.way, receipt.version)),
             installer_log: presence::backup_log(rootfs).ok().flatten().map(|log| log.version),
             packages: foreign_packages::in_dpkg_status(&String::from_utf8_lossy(&dpkg)),
             rpm: is_any_there(rootfs, &RPM_DATABASES)?,

@@ -15,9 +15,9 @@ pub(super) struct RootState {
     pub(super) wants_driver: bool,
     /// The versions of the libraries.
     pub(super) libraries: BTreeSet<DriverVersion>,
-    /// How the driver got there, according to its receipt.
-    pub(super) way: Option<Way>,
-    /// The version in the list that NVIDIA's installer keeps.
+    /// How the driver got there and its version, according to its receipt.
+    pub(super) receipt: Option<(Way, DriverVersion)>,
+    /// The version in the list that NVIDIA's installer keeps, and that every way of ours writes.
     pub(super) installer_log: Option<String>,
     /// Packages of the distribution that bring a driver, by dpkg's database.
     pub(super) packages: Vec<String>,
@@ -70,14 +70,14 @@ fn several_versions(state: &RootState) -> Option<Finding> {
     Some(Finding::new(Rule::SeveralVersions, cause, remedy))
 }
 
-/// The ways `runfile` and `installer` leave NVIDIA's list, the others never do.
+/// Somebody has run NVIDIA's installer after us: its list is not of our driver.
 fn mixed_ways(state: &RootState) -> Option<Finding> {
-    let (way, log) = (state.way?, state.installer_log.as_ref()?);
-    if matches!(way, Way::Runfile | Way::Installer) {
+    let ((way, version), log) = (state.receipt.as_ref()?, state.installer_log.as_ref()?);
+    if version.as_str() == log {
         return None;
     }
     let cause = format!(
-        "the driver was brought in by the way `{}`, and NVIDIA's installer has put {log} there as well",
+        "driver {version} was brought in by the way `{}`, and NVIDIA's installer has put {log} there since",
         way.word()
     );
     let id = state.id;
@@ -97,7 +97,7 @@ fn foreign_packages(state: &RootState) -> Option<Finding> {
 
 /// Which packages rpm has is not read; a driver that neither we nor NVIDIA's installer put there came from one.
 fn foreign_rpm(state: &RootState) -> Option<Finding> {
-    if !state.rpm || state.libraries.is_empty() || state.way.is_some() || state.installer_log.is_some() {
+    if !state.rpm || state.libraries.is_empty() || state.receipt.is_some() || state.installer_log.is_some() {
         return None;
     }
     let cause =
@@ -139,7 +139,7 @@ mod tests {
             id: "901".parse().unwrap(),
             wants_driver: true,
             libraries: ["580.76.05".parse().unwrap()].into(),
-            way: Some(Way::Runfile),
+            receipt: Some((Way::Runfile, "580.76.05".parse().unwrap())),
             installer_log: Some("580.76.05".to_owned()),
             packages: Vec::new(),
             rpm: false,
@@ -175,8 +175,12 @@ mod tests {
         let mut state = sound();
         state.libraries.insert("570.133.20".parse().unwrap());
         assert_found(&state, &["several-versions"]);
-        assert_found(&RootState { way: Some(Way::Native), ..sound() }, &["mixed-ways"]);
-        assert_found(&RootState { way: Some(Way::Native), installer_log: None, ..sound() }, &[]);
+        for way in Way::ALL {
+            let receipt = |version: &str| Some((way, version.parse().unwrap()));
+            assert_found(&RootState { receipt: receipt("580.76.05"), ..sound() }, &[]);
+            assert_found(&RootState { receipt: receipt("580.76.05"), installer_log: None, ..sound() }, &[]);
+            assert_found(&RootState { receipt: receipt("570.133.20"), ..sound() }, &["mixed-ways"]);
+        }
     }
 
     #[test]
@@ -185,7 +189,7 @@ mod tests {
         let findings = examine(&RootState { packages, ..sound() });
         assert_eq!(rules_of(&findings), ["foreign-driver"]);
         assert!(findings[0].remedy.starts_with("apt-get purge libcuda1 nvidia-smi in"));
-        assert_found(&RootState { rpm: true, way: None, installer_log: None, ..sound() }, &["foreign-driver"]);
+        assert_found(&RootState { rpm: true, receipt: None, installer_log: None, ..sound() }, &["foreign-driver"]);
     }
 
     #[test]

@@ -93,5 +93,9 @@ fn killed_at_any_moment_the_next_run_brings_all_in_step() {
         assert_eq!(installed, vec![Value::from(version); ids.len()], "round {round}");
     }
     assert!(killed > 0, "every run was faster than its killer");
+    let found = job.world.run(&["doctor", "--all"]).stdout;
+    for rule in ["mixed-ways", "several-versions", "left-over", "receipt-unreadable"] {
+        assert!(!found.contains(rule), "{found}");
+    }
     job.assert_nothing_is_left();
 }

@@ -120,3 +120,22 @@ fn killed_while_the_installer_runs_it_ends_that_and_begins_again() {
     let warning = "warning: an installation that had lost its parent was still running and was ended\n";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
 }
+
+#[test]
+fn killed_when_the_installer_has_done_its_work_the_run_file_does_not_stay() {
+    let job = Job::new();
+    job.run("create").ok();
+    // The installer has ended by itself after the program was killed: the driver is there, and so is the run file.
+    let left = "/var/lib/phoenix-nvidia/phoenix-nvidia-run-0123456789abcdef";
+    job.inside(&format!("mkdir {left}; echo run > {left}/NVIDIA.run"));
+    fs_err::remove_file(job.receipt()).unwrap();
+    let planned = job.run_with("plan", &["--exit-code"]).exits(4).stdout;
+    assert!(planned.contains(&format!("  remove what an interrupted run has left\n      {left}\n")), "{planned}");
+    job.run("create").ok();
+    job.assert_nothing_is_left();
+    job.world.lxc("lxc-stop", job.ctid, &["-k"]).ok();
+    fs_err::create_dir(job.rootfs(left)).unwrap();
+    job.world.run(&["apply", "--all"]).ok();
+    assert_eq!(job.status()["state"], "stopped");
+    job.assert_nothing_is_left();
+}
