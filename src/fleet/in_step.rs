@@ -41,14 +41,29 @@ impl Fleet<'_> {
             |_| Vec::new(),
             self.jobs,
             |id| {
-                self.configuration
-                    .container(id)
-                    .and_then(|it| Ok(plan_update(it, &self.observe(it)?, rules, !ids.contains(&id))))
+                let (container, dependency) = (self.configuration.container(id), !ids.contains(&id));
+                container
+                    .and_then(|container| self.plan_one(container, rules, dependency))
                     .unwrap_or_else(|error| unplanned(id, &error))
             },
         );
         self.cancel.check()?;
         Ok(Plan { containers: plans })
+    }
+
+    fn plan_one(&self, container: &Container, rules: Rules, dependency: bool) -> Result<ContainerPlan> {
+        match self.left_to_another(container.id, rules)? {
+            Some(note) => Ok(ContainerPlan { notes: vec![note], ..empty_plan(container.id, &container.name) }),
+            None => Ok(plan_update(container, &self.observe(container)?, rules, dependency)),
+        }
+    }
+
+    /// Why a container that nobody has named by its CTID is left alone: it is another node's.
+    fn left_to_another(&self, id: ContainerId, rules: Rules) -> Result<Option<String>> {
+        if rules.create {
+            return Ok(None);
+        }
+        Ok(self.hypervisor.elsewhere(id)?.map(|node| format!("it is on node `{node}`, and left to a run there")))
     }
 
     /// Brings these containers in step. One that fails stops none but those that depend on it.
@@ -95,6 +110,11 @@ impl Fleet<'_> {
     }
 
     fn bring_in_step(&self, container: &Container, manner: Manner, report: &mut ContainerReport) -> Result<()> {
+        if let Some(note) = self.left_to_another(container.id, manner.rules)? {
+            self.listener.note(Some(container.id), &note);
+            report.notes.push(note);
+            return Ok(());
+        }
         let _lock = self.lock(container.id)?;
         let observation = self.observe(container)?;
         let plan = plan_update(container, &observation, manner.rules, false);
@@ -188,8 +208,12 @@ impl Fleet<'_> {
 }
 
 fn unplanned(id: ContainerId, error: &Error) -> ContainerPlan {
-    let problem = Some(error.message().to_owned());
-    ContainerPlan { id, name: String::new(), dependency: false, steps: Vec::new(), notes: Vec::new(), problem }
+    ContainerPlan { problem: Some(error.message().to_owned()), ..empty_plan(id, "") }
+}
+
+fn empty_plan(id: ContainerId, name: &str) -> ContainerPlan {
+    let name = name.to_owned();
+    ContainerPlan { id, name, dependency: false, steps: Vec::new(), notes: Vec::new(), problem: None }
 }
 
 fn not_begun(id: ContainerId) -> Error {

@@ -126,6 +126,14 @@ pub trait Hypervisor: Sync {
         ids.iter().map(|id| self.state(*id)).collect()
     }
 
+    /// The other node of a cluster that has this container; `None` where it is this host's own, or nobody's.
+    ///
+    /// # Errors
+    /// The hypervisor cannot be asked.
+    fn elsewhere(&self, _id: ContainerId) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Finds out, without changing anything, whether a container could be created as desired.
     ///
     /// # Errors

@@ -41,6 +41,12 @@ impl GuestList {
         serde_json::from_str(text).map_err(|error| unreadable(".vmlist", error))
     }
 
+    /// The other node that has this container.
+    pub(super) fn elsewhere(&self, id: ContainerId, node: &str) -> Option<&str> {
+        let guest = self.ids.get(&id.to_string())?;
+        (guest.kind == "lxc" && guest.node != node).then_some(guest.node.as_str())
+    }
+
     /// Fails for a CTID that is not this node's to work on: a virtual machine's, or another node's.
     ///
     /// # Errors
@@ -113,6 +119,9 @@ mod tests {
         assert_eq!(refusal("903"), None);
         assert_eq!(refusal("904"), None);
         assert_eq!(refusal("105").unwrap(), "105 is a virtual machine, not a container");
+        let guests = GuestList::parse(GUESTS).unwrap();
+        let elsewhere = |ctid: &str| guests.elsewhere(ctid.parse().unwrap(), "vm");
+        assert_eq!((elsewhere("950"), elsewhere("903"), elsewhere("105")), (Some("pve2"), None, None));
         assert_eq!(refusal("950").unwrap(), "container 950 is on node `pve2` of this cluster, and this is `vm`");
     }
 

@@ -86,9 +86,16 @@ impl Proxmox<'_> {
         if let Some(text) = self.read(&format!("lxc/{id}.conf"))? {
             return Ok(Some(ConfigFile::new(text)));
         }
-        let guests = self.read(".vmlist")?.ok_or_else(|| self.no_cluster_file_system(".vmlist"))?;
-        GuestList::parse(&guests)?.require_ours(id, &self.members()?.nodename)?;
+        self.guests()?.require_ours(id, &self.members()?.nodename)?;
         Ok(None)
+    }
+
+    pub(super) fn node_of_another(&self, id: ContainerId) -> Result<Option<String>> {
+        Ok(self.guests()?.elsewhere(id, &self.members()?.nodename).map(str::to_owned))
+    }
+
+    fn guests(&self) -> Result<GuestList> {
+        GuestList::parse(&self.read(".vmlist")?.ok_or_else(|| self.no_cluster_file_system(".vmlist"))?)
     }
 
     /// The file of a container that must exist.

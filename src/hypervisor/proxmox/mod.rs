@@ -84,6 +84,10 @@ impl Hypervisor for Proxmox<'_> {
         self.current_state(id)
     }
 
+    fn elsewhere(&self, id: ContainerId) -> Result<Option<String>> {
+        self.node_of_another(id)
+    }
+
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
         self.check_desired(desired)
     }

@@ -46,6 +46,10 @@ fn a_ctid_of_another_node_or_of_a_machine_is_named_and_never_touched() {
         job.refusal(3),
         "container 901 is on node `pve2` of this cluster, and this is `vm` | run the same command on `pve2`"
     );
+    // Nobody has named it: a run for all leaves it to its own node.
+    let left = "note: it is on node `pve2`, and left to a run there\n";
+    assert!(job.run(&["plan", "--all"]).ok().stdout.contains(left));
+    assert!(job.run(&["apply", "--all"]).ok().stderr.contains(left));
     job.add(902, json!({ "name": "machine", "template": "local:vztmpl/debian-12.tar.zst" }));
     let said = job.run(&["destroy", "--yes", "902"]).exits(3).stderr;
     assert!(said.contains("error: 902 is a virtual machine, not a container\n"), "{said}");
