@@ -15,6 +15,7 @@ use super::{Ended, report};
 pub(crate) fn run(context: &mut Context<'_>, options: &Apply) -> Result<Ended> {
     let (purpose, saved) = match options.what.as_slice() {
         [ContainerOrPlan::Plan(file)] => {
+            require_nothing_else(&options.update)?;
             let saved = read(file)?;
             adopt(context, &saved.purpose)?;
             (saved.purpose.clone(), Some(saved))
@@ -30,6 +31,20 @@ pub(crate) fn run(context: &mut Context<'_>, options: &Apply) -> Result<Ended> {
         fleet.update(&purpose.containers, manner)
     })?;
     report::show(context, &reports)
+}
+
+/// A saved plan says itself what it is for.
+fn require_nothing_else(options: &Update) -> Result<()> {
+    let Update { all, gpu, choice, target, restart, jobs: _ } = options;
+    let chosen = choice.way.is_some() || choice.profile.is_some() || *target != Target::Config;
+    if *all || *gpu || *restart || chosen {
+        return Err(Error::new(
+            Kind::Usage,
+            "a saved plan says itself which containers, driver and restarts it is for",
+        )
+        .hint("give these options to `phoenix-nvidia plan … --save FILE`, and `apply` the file alone"));
+    }
+    Ok(())
 }
 
 /// What is asked for; the configuration then wants what the command line says.

@@ -28,11 +28,9 @@ pub(super) fn run<T: Send>(
     let moved = Condvar::new();
     let lane = || {
         while let Some(id) = take(&progress, &moved, order, &needs) {
+            let _done = Done { progress: &progress, moved: &moved, id };
             let result = work(id);
-            let mut progress = locked(&progress);
-            progress.done.insert(id);
-            progress.results.push((id, result));
-            moved.notify_all();
+            locked(&progress).results.push((id, result));
         }
     };
     std::thread::scope(|scope| {
@@ -44,6 +42,20 @@ pub(super) fn run<T: Send>(
     let mut results = progress.into_inner().unwrap_or_else(PoisonError::into_inner).results;
     results.sort_by_key(|(id, _)| order.iter().position(|other| other == id));
     results.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Lets those go on that wait for a container, also when the work on it has panicked.
+struct Done<'a, T> {
+    progress: &'a Mutex<Progress<T>>,
+    moved: &'a Condvar,
+    id: ContainerId,
+}
+
+impl<T> Drop for Done<'_, T> {
+    fn drop(&mut self) {
+        locked(self.progress).done.insert(self.id);
+        self.moved.notify_all();
+    }
 }
 
 /// The next container that can be worked on; waits for one, and gives none when all have been taken.
@@ -106,6 +118,14 @@ mod tests {
             done.lock().unwrap().push(it);
         });
         assert_eq!(done.into_inner().unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_panic_of_one_lane_leaves_no_other_waiting() {
+        let order = [id(101), id(102)];
+        let needs = |it| if it == id(102) { vec![id(101)] } else { Vec::new() };
+        let ended = std::panic::catch_unwind(|| run(&order, needs, lanes(2), |it| assert_ne!(it, id(101))));
+        assert!(ended.is_err());
     }
 
     #[test]

@@ -194,11 +194,11 @@ pub(super) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_
     let verify = Step::Verify { version: version.clone() };
     let mut steps = Vec::new();
     let is_there = observation.presence.satisfies(driver);
-    // An installation in a container that runs begins with that by itself.
-    if !observation.leftovers.is_empty() && (is_there || observation.state == State::Stopped) {
-        steps.push(Step::ClearAway { paths: observation.leftovers.clone() });
-    }
     if is_there {
+        // An installation begins with that by itself.
+        if !observation.leftovers.is_empty() {
+            steps.push(Step::ClearAway { paths: observation.leftovers.clone() });
+        }
         steps.push(verify);
         return steps;
     }

@@ -33,6 +33,14 @@ pub enum State {
 }
 
 impl State {
+    /// The process of its init, where it runs.
+    pub fn init(self) -> Option<u32> {
+        match self {
+            Self::Running { init } => Some(init),
+            Self::Absent | Self::Stopped | Self::Frozen => None,
+        }
+    }
+
     /// The word for tables.
     pub fn word(self) -> &'static str {
         match self {

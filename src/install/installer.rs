@@ -21,7 +21,7 @@ const ENTER: &str = "cd \"$0\" && exec ./nvidia-installer \"$@\"";
 pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree) -> Result<Attempt> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
-    scratch::clear_leftovers(site, &rootfs, init)?;
+    scratch::clear_leftovers(site, &rootfs, Some(init))?;
     let installed = install_into(site, &rootfs, init, store, tree);
     if !matches!(installed, Ok(Attempt::Installed(_))) {
         rootfs.remove_if_empty(OWN_DIRECTORY);

@@ -7,7 +7,6 @@ use crate::config::Way;
 use crate::driver::elf::SharedObject;
 use crate::driver::placement::{Content as Rendering, Kind as Placed, Placement, Profile, Target, placements};
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::State;
 use crate::store::Tree;
 
 use super::placed::{Change, Content, Installation, Item};
@@ -23,9 +22,8 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
     preflight::require_glibc(site, &rootfs)?;
     preflight::require_writable(site, &rootfs)?;
     let change = Change::begin(site, &rootfs)?;
-    if let State::Running { init } = site.hypervisor.state(site.id)? {
-        scratch::clear_leftovers(site, &rootfs, init)?;
-    }
+    let init = site.hypervisor.state(site.id)?.init();
+    scratch::clear_leftovers(site, &rootfs, init)?;
     let target = target::of(&rootfs, &change)?;
     let placements = placements(tree.manifest(), &target, profile);
     require_profile(site, tree, &target, profile, &placements)?;

@@ -26,7 +26,7 @@ const PIECE: usize = 256 << 10;
 pub fn install(site: &Site<'_>, run_file: &VerifiedRunFile) -> Result<Receipt> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
-    scratch::clear_leftovers(site, &rootfs, init)?;
+    scratch::clear_leftovers(site, &rootfs, Some(init))?;
     let installed = install_into(site, &rootfs, init, run_file);
     if installed.is_err() {
         rootfs.remove_if_empty(OWN_DIRECTORY);

@@ -4,7 +4,6 @@
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::State;
 use crate::sys::mount::{self, DetachedMount};
 use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
@@ -74,17 +73,21 @@ impl Drop for Scratch<'_> {
     }
 }
 
-/// Ends and removes what an earlier run, killed in the middle, has left in the container.
+/// Ends and removes what an earlier run, killed in the middle, has left in the container; `init` is a running one's.
 ///
 /// # Errors
 /// Something of it does not go away.
-pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: u32) -> Result<()> {
-    let killed = processes::kill_marked(init, PREFIX)?;
-    if killed > 0 {
+pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32>) -> Result<()> {
+    let killed = init.map(|init| processes::kill_marked(init, PREFIX)).transpose()?;
+    if killed.is_some_and(|killed| killed > 0) {
         site.listener.warn(Some(site.id), "an installation that had lost its parent was still running and was ended");
     }
     for path in leftovers(rootfs)? {
-        remove(rootfs, init, &path)?;
+        match init {
+            Some(init) => remove(rootfs, init, &path)?,
+            // Where nothing runs, nothing is mounted either.
+            None => rootfs.remove(&path)?,
+        }
         site.listener.note(Some(site.id), format!("removed `{path}`, which an interrupted run had left"));
     }
     Ok(())
@@ -95,12 +98,8 @@ pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: u32) -> Re
 /// # Errors
 /// The container cannot be looked into, or something of it does not go away.
 pub fn clear_away(site: &Site<'_>) -> Result<()> {
-    let rootfs = site.hypervisor.rootfs(site.id)?;
-    match site.hypervisor.state(site.id)? {
-        State::Running { init } => clear_leftovers(site, &rootfs, init),
-        // Where nothing runs, nothing is mounted either.
-        _ => leftovers(&rootfs)?.iter().try_for_each(|path| rootfs.remove(path)),
-    }
+    let init = site.hypervisor.state(site.id)?.init();
+    clear_leftovers(site, &site.hypervisor.rootfs(site.id)?, init)
 }
 
 /// The directories that installations have made for themselves in a container, and not removed yet.

@@ -18,7 +18,7 @@ use crate::driver::placement::Target;
 use crate::driver::placement::image::{image_libraries, image_links, loader_directories};
 use crate::driver::placement::{Kind as Placed, Placement, Profile};
 use crate::error::Result;
-use crate::hypervisor::{DriverMount, State};
+use crate::hypervisor::DriverMount;
 use crate::store::{Contents, Image, ImageName, Store, Tree};
 use crate::sys::mount;
 use crate::sys::rootfs::{Found, Rootfs};
@@ -64,7 +64,7 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
     let rootfs = site.hypervisor.rootfs(site.id)?;
     preflight::require_glibc(site, &rootfs)?;
     preflight::require_writable(site, &rootfs)?;
-    scratch::clear_leftovers(site, &rootfs, init)?;
+    scratch::clear_leftovers(site, &rootfs, Some(init))?;
     let image = match store.image(tree, Contents::Placed(profile)) {
         Ok(image) => image,
         Err(error) => return Attempt::not_mounted(error),
@@ -144,10 +144,7 @@ pub(super) fn unmount_all(rootfs: &Rootfs, init: u32) -> Result<()> {
 /// # Errors
 /// The kernel refused, or the container has stopped.
 pub fn settle(site: &Site<'_>, rootfs: &Rootfs, kept: Option<&ImageName>) -> Result<()> {
-    let init = match site.hypervisor.state(site.id)? {
-        State::Running { init } => Some(init),
-        _ => None,
-    };
+    let init = site.hypervisor.state(site.id)?.init();
     leave(site, rootfs, init, kept)
 }
 

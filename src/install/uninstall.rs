@@ -39,9 +39,7 @@ pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
         _ => Some(site.require_running()?),
     };
     let rootfs = site.hypervisor.rootfs(site.id)?;
-    if let Some(init) = init {
-        scratch::clear_leftovers(site, &rootfs, init)?;
-    }
+    scratch::clear_leftovers(site, &rootfs, init)?;
     if placed::is_placed(site, &rootfs)? {
         return take_out(site, &rootfs);
     }

@@ -114,7 +114,10 @@ fn a_saved_plan_is_carried_out_only_while_it_fits() {
     assert!(refused.contains(&told), "{refused}");
     assert_eq!(job.installed()[0], VERSION);
     job.world.run(&["plan", "--all", "--save", file]).ok();
-    job.apply(&[file]).ok();
+    for option in [&["--all"][..], &["--restart"], &["--way", "native"], &["--target", "host"]] {
+        job.apply(&[&[file], option].concat()).exits(2);
+    }
+    job.apply(&[file, "--jobs", "2"]).ok();
     assert_eq!(job.installed(), [OTHER_VERSION; 3]);
 }
 

@@ -74,6 +74,8 @@ fn a_stopped_container_is_uninstalled_without_being_started() {
     let job = Job::native(Privilege::Privileged);
     let before = job.plain_tree();
     job.run("install").ok();
+    let left = job.rootfs("var/lib/phoenix-nvidia/phoenix-nvidia-run-0123456789abcdef");
+    fs_err::create_dir_all(&left).unwrap();
     job.run("uninstall").ok();
     assert_eq!(job.status()["state"], "stopped");
     assert_same(&before, &job.plain_tree());
