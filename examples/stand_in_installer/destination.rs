@@ -147,8 +147,10 @@ impl Destinations {
             .map(|name| Path::new("/usr").join(name))
             .find(|path| path.is_dir())
             .unwrap_or_else(|| PathBuf::from("/usr/lib"));
-        let compat32 = ["lib/i386-linux-gnu", "lib32"].iter().map(|name| Path::new("/usr").join(name));
-        let compat32 = compat32.filter(|path| path.is_dir()).find(|_| !options.has("no-install-compat32-libs"));
+        let compat32 = ["lib/i386-linux-gnu", "lib32", "lib"].iter().map(|name| Path::new("/usr").join(name));
+        let compat32 = compat32
+            .filter(|path| path.is_dir() && !native.starts_with(path))
+            .find(|_| !options.has("no-install-compat32-libs"));
         // The packaged check of NVIDIA's takes any GLVND library for a whole GLVND.
         let has_glvnd = ["libGL.so.1", "libEGL.so.1"].iter().any(|name| native.join(name).exists());
         Self {

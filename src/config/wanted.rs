@@ -56,9 +56,7 @@ impl WantedDriver {
         let method = lookup
             .scalar("nvidia_install_method")
             .and_then(|node| node.parsed("`runfile`, `installer`, `native` or `shared`", findings));
-        let profile = lookup
-            .scalar("nvidia_driver_profile")
-            .and_then(|node| node.parsed("`compute`, `graphics` or `full`", findings));
+        let profile = lookup.scalar("nvidia_driver_profile").and_then(|node| node.parsed(Profile::WORDS, findings));
         let fallback = lookup.scalar("nvidia_allow_fallback").and_then(|node| node.boolean(findings));
         let allow_fallback = fallback.unwrap_or_default();
         let Some(version_node) = lookup.scalar("nvidia_driver_version") else {
@@ -82,11 +80,12 @@ impl WantedDriver {
         self.method.unwrap_or_default()
     }
 
-    /// Which part of it is installed; NVIDIA's installer installs everything.
+    /// Which part of it is installed; NVIDIA's installer leaves a choice of 32 bits alone.
     pub fn profile(&self) -> Profile {
+        let chosen = self.chosen_profile.unwrap_or_default();
         match self.way() {
-            Way::Runfile | Way::Installer => Profile::Full,
-            Way::Native | Way::Shared => self.chosen_profile.unwrap_or_default(),
+            Way::Runfile | Way::Installer => chosen.of_installer(),
+            Way::Native | Way::Shared => chosen,
         }
     }
 

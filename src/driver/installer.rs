@@ -35,7 +35,7 @@ pub const OPENED_BY_UNINSTALLER: [&str; 3] = [LOG, UNINSTALL_LOG, BACKUP_LOG];
 
 /// Options with the first release that knows them, read from the option tables of nvidia-installer's release tags.
 /// An option that a release does not know ends it with exit code 1, after the whole extraction.
-const OPTIONS: [(&str, &[u32]); 11] = [
+const OPTIONS: [(&str, &[u32]); 10] = [
     ("--silent", &[0]),
     // `--no-kernel-modules` exists only since 515.43.04; this one is accepted by every release.
     ("--no-kernel-module", &[0]),
@@ -43,17 +43,22 @@ const OPTIONS: [(&str, &[u32]); 11] = [
     ("--no-nouveau-check", &[71, 86, 15]),
     ("--no-nvidia-modprobe", &[319, 12]),
     ("--no-check-for-alternate-installs", &[325, 8]),
-    // An empty /usr/lib/i386-linux-gnu is enough to make the installer add 314 MB of 32-bit libraries.
-    ("--no-install-compat32-libs", &[346, 16]),
     ("--skip-depmod", &[418, 30]),
     ("--no-systemd", &[465, 19, 1]),
     ("--no-dkms", &[520, 56, 6]),
     ("--no-rebuild-initramfs", &[545, 23, 6]),
 ];
 
-/// The options for an installation of the user-space driver alone, that this version knows.
-pub fn install_options(version: &DriverVersion) -> Vec<&'static str> {
-    OPTIONS.iter().filter(|(_, since)| version.is_at_least(since)).map(|(option, _)| *option).collect()
+/// An empty `/usr/lib/i386-linux-gnu` is enough to make the installer add 314 MB of 32-bit libraries, unless it is told
+/// otherwise. Earlier releases only ask.
+const SINCE_COMPAT32: &[u32] = &[346, 16];
+
+/// The options for an installation of the user-space driver alone, that this version knows; with libraries of 32 bits or
+/// without them.
+pub fn install_options(version: &DriverVersion, compat32: bool) -> Vec<&'static str> {
+    let compat32 = if compat32 { "--install-compat32-libs" } else { "--no-install-compat32-libs" };
+    let known = OPTIONS.into_iter().chain([(compat32, SINCE_COMPAT32)]).filter(|(_, since)| version.is_at_least(since));
+    known.map(|(option, _)| option).collect()
 }
 
 /// The options for a removal that this version knows.
@@ -102,7 +107,7 @@ mod tests {
     use super::*;
 
     fn options(version: &str) -> Vec<&'static str> {
-        install_options(&version.parse().unwrap())
+        install_options(&version.parse().unwrap(), false)
     }
 
     #[test]
@@ -116,15 +121,18 @@ mod tests {
                 "--no-nouveau-check",
                 "--no-nvidia-modprobe",
                 "--no-check-for-alternate-installs",
-                "--no-install-compat32-libs",
                 "--skip-depmod",
                 "--no-systemd",
+                "--no-install-compat32-libs",
             ]
         );
         assert!(options("520.56.06").contains(&"--no-dkms"));
         assert!(!options("515.105.01").contains(&"--no-dkms"));
         assert!(options("580.76.05").contains(&"--no-rebuild-initramfs"));
         assert!(!options("390.157").contains(&"--skip-depmod"));
+        let with_compat32 = install_options(&"580.76.05".parse().unwrap(), true);
+        assert!(with_compat32.contains(&"--install-compat32-libs"));
+        assert!(!with_compat32.contains(&"--no-install-compat32-libs"));
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl Fleet<'_> {
         }
         let size_in = |tree: Tree| {
             // The directories differ from container to container, and the sizes do not.
-            let placed = placements(tree.manifest(), &Target::new("/usr/lib"), driver.profile());
+            let placed = placements(tree.manifest(), &Target::of_any_system(), driver.profile());
             bytes_of(&placed, |source| tree.file(source).map(|facts| facts.size))
         };
         Ok(self.stored(driver)?.and_then(size_in))
@@ -89,11 +89,12 @@ impl Fleet<'_> {
     }
 
     fn go_the_way(&self, driver: &WantedDriver, site: &Site<'_>) -> Result<()> {
+        let profile = driver.profile();
         let attempt = match driver.way() {
-            Way::Runfile => return runfile::install(site, &self.cache.ensure(&request(driver))?).map(drop),
-            Way::Native => return native::install(site, &self.extracted(driver)?, driver.profile()).map(drop),
-            Way::Installer => installer::install(site, self.store, &self.extracted(driver)?)?,
-            Way::Shared => shared::install(site, self.store, &self.extracted(driver)?, driver.profile())?,
+            Way::Runfile => return runfile::install(site, &self.cache.ensure(&request(driver))?, profile).map(drop),
+            Way::Native => return native::install(site, &self.extracted(driver)?, profile).map(drop),
+            Way::Installer => installer::install(site, self.store, &self.extracted(driver)?, profile)?,
+            Way::Shared => shared::install(site, self.store, &self.extracted(driver)?, profile)?,
         };
         match attempt {
             Attempt::Installed(_) => Ok(()),
@@ -101,8 +102,9 @@ impl Fleet<'_> {
                 let way = driver.way().word();
                 let warning = format!("the way `{way}` cannot be gone here, so the way `runfile` is: {error}");
                 self.listener.warn(Some(site.id), warning);
-                let mut receipt = runfile::install(site, &self.cache.ensure(&request(driver))?)?;
-                receipt.instead_of = Some(Choice { way: driver.way(), profile: driver.profile() });
+                let run_file = self.cache.ensure(&request(driver))?;
+                let mut receipt = runfile::install(site, &run_file, profile.of_installer())?;
+                receipt.instead_of = Some(Choice { way: driver.way(), profile });
                 receipt::save(site, &self.hypervisor.rootfs(site.id)?, &receipt)
             }
             Attempt::NotMounted(error) => Err(match error.hint_text() {

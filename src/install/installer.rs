@@ -2,6 +2,7 @@
 //! while it runs; nothing is copied in, and nothing is unpacked there.
 
 use crate::config::Way;
+use crate::driver::placement::Profile;
 use crate::error::Result;
 use crate::store::{Contents, Store, Tree};
 use crate::sys::rootfs::Rootfs;
@@ -18,19 +19,26 @@ const ENTER: &str = "cd \"$0\" && exec ./nvidia-installer \"$@\"";
 ///
 /// # Errors
 /// Something stands against it. Mount, directory and everything temporary are then gone from the container.
-pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree) -> Result<Attempt> {
+pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile) -> Result<Attempt> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
     scratch::clear_leftovers(site, &rootfs, Some(init))?;
-    let installed = install_into(site, &rootfs, init, store, tree);
+    let installed = install_into(site, &rootfs, init, store, tree, profile);
     if !matches!(installed, Ok(Attempt::Installed(_))) {
         rootfs.remove_if_empty(OWN_DIRECTORY);
     }
     installed
 }
 
-fn install_into(site: &Site<'_>, rootfs: &Rootfs, init: u32, store: &Store<'_>, tree: &Tree) -> Result<Attempt> {
-    let ready = preflight::check(site, rootfs, Needs::of_package(tree.bytes()))?;
+fn install_into(
+    site: &Site<'_>,
+    rootfs: &Rootfs,
+    init: u32,
+    store: &Store<'_>,
+    tree: &Tree,
+    profile: Profile,
+) -> Result<Attempt> {
+    let ready = preflight::check(site, rootfs, Needs::of_package(tree.bytes()), profile)?;
     let scratch = Scratch::make(rootfs, init, ready.workplace)?;
     let package = store.image(tree, Contents::Package).and_then(|image| store.detached(&image));
     let directory = match package.and_then(|package| scratch.mount(package)) {
@@ -41,6 +49,6 @@ fn install_into(site: &Site<'_>, rootfs: &Rootfs, init: u32, store: &Store<'_>, 
         }
     };
     let (version, run_file_sha256) = (tree.version(), tree.run_file_sha256());
-    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, way: Way::Installer };
+    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, way: Way::Installer, profile };
     run.install(scratch, &ready, &["sh", "-c", ENTER, &directory]).map(Attempt::Installed)
 }

@@ -35,6 +35,8 @@ pub(super) struct InstallerRun<'a> {
     pub(super) version: &'a DriverVersion,
     pub(super) run_file_sha256: Sha256,
     pub(super) way: Way,
+    /// Whether with libraries of 32 bits or without them.
+    pub(super) profile: Profile,
 }
 
 impl InstallerRun<'_> {
@@ -65,7 +67,7 @@ impl InstallerRun<'_> {
     }
 
     fn run(&self, scratch: &str, words: &[&str]) -> Result<Output> {
-        let options = installer::install_options(self.version);
+        let options = installer::install_options(self.version, self.profile.has_compat32());
         let programs = format!("{}:{scratch}/stand-ins", PROGRAM_DIRECTORIES.join(":"));
         let mut exec = Exec::new(words.iter().copied().chain(options))
             .env("TMPDIR", scratch)
@@ -147,7 +149,7 @@ impl InstallerRun<'_> {
                 (Entry::Link { .. } | Entry::BackedUp { .. }, _) => {}
             }
         }
-        Ok(Receipt::new(version.clone(), self.way, Profile::Full, self.run_file_sha256, files, links))
+        Ok(Receipt::new(version.clone(), self.way, self.profile, self.run_file_sha256, files, links))
     }
 
     fn lied(&self, what: &str) -> Error {

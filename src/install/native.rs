@@ -21,12 +21,12 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
     let rootfs = site.hypervisor.rootfs(site.id)?;
     preflight::require_glibc(site, &rootfs)?;
     preflight::require_writable(site, &rootfs)?;
+    preflight::require_profile(site, &rootfs, tree, profile)?;
     let change = Change::begin(site, &rootfs)?;
     let init = site.hypervisor.state(site.id)?.init();
     scratch::clear_leftovers(site, &rootfs, init)?;
     let target = target::of(&rootfs, &change)?;
     let placements = placements(tree.manifest(), &target, profile);
-    require_profile(site, tree, &target, profile, &placements)?;
     let mut items = placements.into_iter().map(|placement| item(tree, placement)).collect::<Result<Vec<_>>>()?;
     items.extend(loaders_links(tree, &target, &items));
     drop_links_to_nowhere(&change, &target, &mut items)?;
@@ -39,36 +39,6 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
         items,
         libraries: Vec::new(),
     })
-}
-
-/// That the package has what makes the profile what it is.
-fn require_profile(
-    site: &Site<'_>,
-    tree: &Tree,
-    target: &Target,
-    profile: Profile,
-    placements: &[Placement],
-) -> Result<()> {
-    // libGLX_nvidia came with GLVND in 361; before, the driver's own libGL did its work.
-    let drawing: &[&str] = &["libGLX_nvidia.so.", "libGL.so."];
-    let mut needed: Vec<&[&str]> = vec![&["libcuda.so."], &["libnvidia-ml.so."]];
-    if profile == Profile::Graphics {
-        needed.push(drawing);
-    }
-    let version = tree.version();
-    for stems in needed {
-        let path = |stem: &&str| format!("{}/{stem}{version}", target.library_directory);
-        let has = |path: String| placements.iter().any(|placement| placement.destination == path);
-        if !stems.iter().map(path).any(has) {
-            let (id, word, stem) = (site.id, profile.word(), stems.first().unwrap_or(&""));
-            return Err(Error::new(
-                Kind::Configuration,
-                format!("container {id}: driver {version} has no `{stem}{version}`, which the profile `{word}` needs"),
-            )
-            .hint("choose another profile or version, or the way `runfile`"));
-        }
-    }
-    Ok(())
 }
 
 fn item(tree: &Tree, placement: Placement) -> Result<Item> {
@@ -98,7 +68,7 @@ fn loaders_links(tree: &Tree, target: &Target, items: &[Item]) -> Vec<Item> {
     for item in items {
         let Content::Stored { source, .. } = &item.content else { continue };
         let Some((directory, name)) = item.destination.rsplit_once('/') else { continue };
-        if directory != target.library_directory || !name.starts_with("lib") || !name.contains(".so") {
+        if !target.has_libraries_in(directory) || !name.starts_with("lib") || !name.contains(".so") {
             continue;
         }
         let Some(soname) = soname_of(source).filter(|soname| soname != name) else { continue };
@@ -131,7 +101,7 @@ fn drop_links_to_nowhere(change: &Change<'_>, target: &Target, items: &mut Vec<I
         for item in items.iter() {
             let Content::Link { target: says, .. } = &item.content else { continue };
             let Some((directory, _)) = item.destination.rsplit_once('/') else { continue };
-            if directory != target.library_directory && directory != "/usr/lib" {
+            if !target.has_libraries_in(directory) && directory != "/usr/lib" {
                 continue;
             }
             let leads = if says.starts_with('/') { says.clone() } else { format!("{directory}/{says}") };

@@ -1,10 +1,12 @@
 //! What must be right in a container before 400 MB are copied into it; found out without running anything there.
 
 use crate::driver::installer::{INSTALLER_NEEDS, OPENED_BY_INSTALLER, STAND_INS, STUB_NEEDS};
+use crate::driver::placement::{Profile, Target, placements};
 use crate::error::{Error, Kind, Result};
+use crate::store::Tree;
 use crate::sys::rootfs::{Found, Rootfs, Space};
 
-use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site};
+use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, target};
 
 /// What a run of NVIDIA's installer needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,9 +48,10 @@ pub struct Ready {
 ///
 /// # Errors
 /// What the container lacks, with what to do about it.
-pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<Ready> {
+pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs, profile: Profile) -> Result<Ready> {
     require_regular_files(rootfs, &OPENED_BY_INSTALLER)?;
     require_glibc(site, rootfs)?;
+    require_compat32(site, rootfs, profile)?;
     require_programs(site, rootfs, needs)?;
     let mut stand_ins = Vec::new();
     for program in STAND_INS {
@@ -82,6 +85,60 @@ pub(super) fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
         format!("container {}: there is no glibc in it (`{loader}` is missing)", site.id),
     )
     .hint("NVIDIA's driver needs glibc: use a template of Debian, Ubuntu, Fedora or the like, not Alpine"))
+}
+
+/// That the package has what makes the profile what it is, and the container a place for it.
+///
+/// # Errors
+/// What is missing, on which side.
+pub(super) fn require_profile(site: &Site<'_>, rootfs: &Rootfs, tree: &Tree, profile: Profile) -> Result<()> {
+    let target = Target::of_any_system();
+    let native = target.library_directory.as_str();
+    let mut needed: Vec<(&str, &[&str])> = vec![(native, &["libcuda.so."]), (native, &["libnvidia-ml.so."])];
+    if matches!(profile, Profile::Graphics | Profile::GraphicsCompat32) {
+        // libGLX_nvidia came with GLVND in 361; before, the driver's own libGL did its work.
+        needed.push((native, &["libGLX_nvidia.so.", "libGL.so."]));
+    }
+    if let Some(directory) = target.compat32_directory.as_deref().filter(|_| profile.has_compat32()) {
+        needed.push((directory, &["libcuda.so."]));
+    }
+    let placed = placements(tree.manifest(), &target, profile);
+    for (directory, stems) in needed {
+        let path = |stem: &&str| format!("{directory}/{stem}{}", tree.version());
+        let has = |path: String| placed.iter().any(|placement| placement.destination == path);
+        if !stems.iter().map(path).any(has) {
+            let bits = if directory == native { "" } else { " of 32 bits" };
+            let (id, version, word, stem) = (site.id, tree.version(), profile.word(), stems.first().unwrap_or(&""));
+            return Err(Error::new(
+                Kind::Configuration,
+                format!(
+                    "container {id}: driver {version} has no `{stem}{version}`{bits}, which the profile `{word}` needs"
+                ),
+            )
+            .hint("choose another profile or version, or the way `runfile`"));
+        }
+    }
+    require_compat32(site, rootfs, profile)
+}
+
+/// That there is a place for libraries of 32 bits, where the profile has them. Without one NVIDIA's installer leaves them
+/// out and says that it succeeded.
+///
+/// # Errors
+/// There is none.
+fn require_compat32(site: &Site<'_>, rootfs: &Rootfs, profile: Profile) -> Result<()> {
+    if !profile.has_compat32() || target::has_compat32(rootfs)? {
+        return Ok(());
+    }
+    let word = profile.word();
+    let message = format!(
+        "container {}: it has no directory for libraries of 32 bits, which the profile `{word}` asks for",
+        site.id
+    );
+    Err(Error::new(Kind::Configuration, message).hint(
+        "let the container run programs of 32 bits (on Debian and Ubuntu: `dpkg --add-architecture i386`, \
+         `apt-get update`, `apt-get install libc6:i386`), or choose a profile without `+compat32`",
+    ))
 }
 
 fn require_programs(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<()> {

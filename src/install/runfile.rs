@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use crate::cache::VerifiedRunFile;
 use crate::config::Way;
 use crate::driver::Sha256;
+use crate::driver::placement::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event};
 use crate::sys::rootfs::Rootfs;
@@ -23,25 +24,31 @@ const PIECE: usize = 256 << 10;
 ///
 /// # Errors
 /// Something stands against it. The run file and everything temporary is then gone from the container.
-pub fn install(site: &Site<'_>, run_file: &VerifiedRunFile) -> Result<Receipt> {
+pub fn install(site: &Site<'_>, run_file: &VerifiedRunFile, profile: Profile) -> Result<Receipt> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
     scratch::clear_leftovers(site, &rootfs, Some(init))?;
-    let installed = install_into(site, &rootfs, init, run_file);
+    let installed = install_into(site, &rootfs, init, run_file, profile);
     if installed.is_err() {
         rootfs.remove_if_empty(OWN_DIRECTORY);
     }
     installed
 }
 
-fn install_into(site: &Site<'_>, rootfs: &Rootfs, init: u32, run_file: &VerifiedRunFile) -> Result<Receipt> {
+fn install_into(
+    site: &Site<'_>,
+    rootfs: &Rootfs,
+    init: u32,
+    run_file: &VerifiedRunFile,
+    profile: Profile,
+) -> Result<Receipt> {
     let unpacked = run_file.uncompressed_kib().map(|kib| kib.saturating_mul(1024));
-    let ready = preflight::check(site, rootfs, Needs::of_run_file(run_file.bytes(), unpacked))?;
+    let ready = preflight::check(site, rootfs, Needs::of_run_file(run_file.bytes(), unpacked), profile)?;
     let scratch = Scratch::make(rootfs, init, ready.workplace)?;
     let path = format!("{}/{}", scratch.path(), file_name(run_file));
     copy_in(site, rootfs, run_file, &path)?;
     let (version, run_file_sha256) = (run_file.version(), run_file.sha256());
-    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, way: Way::Runfile };
+    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, way: Way::Runfile, profile };
     run.install(scratch, &ready, &["sh", &path])
 }
 

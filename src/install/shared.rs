@@ -64,6 +64,7 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
     let rootfs = site.hypervisor.rootfs(site.id)?;
     preflight::require_glibc(site, &rootfs)?;
     preflight::require_writable(site, &rootfs)?;
+    preflight::require_profile(site, &rootfs, tree, profile)?;
     scratch::clear_leftovers(site, &rootfs, Some(init))?;
     let image = match store.image(tree, Contents::Placed(profile)) {
         Ok(image) => image,

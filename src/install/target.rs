@@ -1,8 +1,9 @@
 //! What sort of system a container is: where NVIDIA's installer would put libraries, and which parts it would leave out.
 //!
 //! The rules of nvidia-installer 590 (`get_default_prefixes_and_paths` in `files.c`, the check for GLVND), answered by
-//! looking at files. Two of its habits are left out: it guesses a directory for modules of an X server that is not
-//! there, and it finds 32-bit libraries a place wherever it can, which our options forbid it.
+//! looking at files. One of its habits is left out: it guesses a directory for modules of an X server that is not there.
+
+use std::path::Path;
 
 use crate::driver::loader_cache::LoaderCache;
 use crate::driver::placement::Target;
@@ -20,6 +21,9 @@ const LIBRARY_DIRECTORIES: [&str; 3] = [
     "/usr/lib",
 ];
 
+/// Of 32 bits, in the installer's order.
+const COMPAT32_DIRECTORIES: [&str; 3] = ["/usr/lib/i386-linux-gnu", "/usr/lib32", "/usr/lib"];
+
 /// One of them is enough: the installer's own check takes any of them for a whole GLVND (measured with 550.163.01).
 const GLVND: [&str; 3] = ["libGL.so.1", "libGLX.so.0", "libEGL.so.1"];
 
@@ -32,7 +36,8 @@ const X_CONFIGURATION: &str = "/usr/share/X11/xorg.conf.d";
 /// # Errors
 /// Its files cannot be looked at.
 pub(super) fn of(rootfs: &Rootfs, change: &Change<'_>) -> Result<Target> {
-    let library_directory = library_directory(rootfs)?;
+    let cache = loader_cache(rootfs);
+    let library_directory = library_directory(rootfs, &cache)?;
     let glvnd = !has_glvnd(rootfs, change, library_directory)?;
     let x_module_directory = first_directory(rootfs, &X_MODULES)?;
     let x_configuration =
@@ -41,20 +46,45 @@ pub(super) fn of(rootfs: &Rootfs, change: &Change<'_>) -> Result<Target> {
         x_module_directory: x_module_directory.map(str::to_owned),
         x_configuration_directory: x_configuration.map(str::to_owned),
         glvnd,
+        compat32_directory: compat32_directory(rootfs, &cache, library_directory)?.map(str::to_owned),
         ..Target::new(library_directory)
     })
 }
 
+/// Whether a container has a place for libraries of 32 bits.
+///
+/// # Errors
+/// Its files cannot be looked at.
+pub(super) fn has_compat32(rootfs: &Rootfs) -> Result<bool> {
+    let cache = loader_cache(rootfs);
+    let native = library_directory(rootfs, &cache)?;
+    Ok(compat32_directory(rootfs, &cache, native)?.is_some())
+}
+
+/// A cache that is no file, or far too large, says nothing.
+fn loader_cache(rootfs: &Rootfs) -> LoaderCache {
+    let bytes = rootfs.read(LOADER_CACHE, LoaderCache::LIMIT as u64).ok().flatten().unwrap_or_default();
+    LoaderCache::parse(&bytes).unwrap_or_default()
+}
+
+fn library_directory(rootfs: &Rootfs, cache: &LoaderCache) -> Result<&'static str> {
+    Ok(spoken_of_or_there(rootfs, cache, &LIBRARY_DIRECTORIES)?.unwrap_or("/usr/lib"))
+}
+
+/// None that is or holds the directory of native libraries.
+fn compat32_directory(rootfs: &Rootfs, cache: &LoaderCache, native: &str) -> Result<Option<&'static str>> {
+    let candidates: Vec<&str> =
+        COMPAT32_DIRECTORIES.into_iter().filter(|directory| !Path::new(native).starts_with(directory)).collect();
+    spoken_of_or_there(rootfs, cache, &candidates)
+}
+
 /// The first that the loader's cache speaks of, or else the first that is there and no link.
-fn library_directory(rootfs: &Rootfs) -> Result<&'static str> {
-    // A cache that is no file, or far too large, says nothing.
-    let cache = rootfs.read(LOADER_CACHE, LoaderCache::LIMIT as u64).ok().flatten().unwrap_or_default();
-    let cache = LoaderCache::parse(&cache).unwrap_or_default();
-    let speaks_of = |directory: &&str| cache.libraries().any(|library| library.path().starts_with(directory));
-    if let Some(directory) = LIBRARY_DIRECTORIES.into_iter().find(speaks_of) {
-        return Ok(directory);
+fn spoken_of_or_there<'d>(rootfs: &Rootfs, cache: &LoaderCache, directories: &[&'d str]) -> Result<Option<&'d str>> {
+    let speaks_of = |directory: &&&str| cache.libraries().any(|library| library.path().starts_with(directory));
+    match directories.iter().find(speaks_of) {
+        Some(directory) => Ok(Some(directory)),
+        None => first_directory(rootfs, directories),
     }
-    Ok(first_directory(rootfs, &LIBRARY_DIRECTORIES)?.unwrap_or("/usr/lib"))
 }
 
 fn has_glvnd(rootfs: &Rootfs, change: &Change<'_>, library_directory: &str) -> Result<bool> {
@@ -84,6 +114,10 @@ mod tests {
     use crate::sys::idmap::IdMap;
 
     fn chosen(directories: &[&str], links: &[(&str, &str)], cached: &str) -> &'static str {
+        both_chosen(directories, links, cached).0
+    }
+
+    fn both_chosen(directories: &[&str], links: &[(&str, &str)], cached: &str) -> (&'static str, Option<&'static str>) {
         let root = tempfile::tempdir().unwrap();
         fs_err::create_dir_all(root.path().join("etc")).unwrap();
         for directory in directories {
@@ -95,7 +129,9 @@ mod tests {
         let cache = LoaderCache::default().with("libc.so.6", cached, LibraryFlags::X86_64);
         fs_err::write(root.path().join("etc/ld.so.cache"), cache.to_bytes().unwrap()).unwrap();
         let rootfs = Rootfs::open(root.path(), IdMap::identity(), "container 901").unwrap();
-        library_directory(&rootfs).unwrap()
+        let cache = loader_cache(&rootfs);
+        let native = library_directory(&rootfs, &cache).unwrap();
+        (native, compat32_directory(&rootfs, &cache, native).unwrap())
     }
 
     #[test]
@@ -103,6 +139,21 @@ mod tests {
         let all = ["usr/lib/x86_64-linux-gnu", "usr/lib64"];
         assert_eq!(chosen(&all, &[], "/usr/lib64/libc.so.6"), "/usr/lib64");
         assert_eq!(chosen(&all, &[], "/lib/x86_64-linux-gnu/libc.so.6"), "/usr/lib/x86_64-linux-gnu");
+    }
+
+    #[test]
+    fn libraries_of_32_bits_never_share_the_native_ones_directory() {
+        let debian = ["usr/lib/x86_64-linux-gnu", "usr/lib64", "usr/lib/i386-linux-gnu"];
+        let native = "/usr/lib/x86_64-linux-gnu";
+        assert_eq!(both_chosen(&debian, &[], "/opt/libc.so.6"), (native, Some("/usr/lib/i386-linux-gnu")));
+        assert_eq!(both_chosen(&debian[..2], &[], "/opt/libc.so.6"), (native, None));
+        assert_eq!(
+            both_chosen(&["usr/lib", "usr/lib64"], &[], "/usr/lib64/libc.so.6"),
+            ("/usr/lib64", Some("/usr/lib"))
+        );
+        let arch = ["usr/lib", "usr/lib32"];
+        assert_eq!(both_chosen(&arch, &[], "/usr/lib/libc.so.6"), ("/usr/lib", Some("/usr/lib32")));
+        assert_eq!(both_chosen(&arch[..1], &[], "/usr/lib/libc.so.6"), ("/usr/lib", None));
     }
 
     #[test]

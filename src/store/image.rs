@@ -37,15 +37,20 @@ pub enum Contents {
 }
 
 impl Contents {
-    const ALL: [Self; 4] =
-        [Self::Package, Self::Placed(Profile::Compute), Self::Placed(Profile::Graphics), Self::Placed(Profile::Full)];
-
     /// Its name in the names of images.
     pub fn word(self) -> &'static str {
         match self {
             Self::Package => "package",
             Self::Placed(profile) => profile.word(),
         }
+    }
+}
+
+impl FromStr for Contents {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        if text == Self::Package.word() { Ok(Self::Package) } else { text.parse().map(Self::Placed) }
     }
 }
 
@@ -89,8 +94,7 @@ impl FromStr for ImageName {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (version, word) = text.rsplit_once('-').ok_or(())?;
-        let contents = Contents::ALL.into_iter().find(|contents| contents.word() == word).ok_or(())?;
-        Ok(Self { version: version.parse().map_err(|_| ())?, contents })
+        Ok(Self { version: version.parse().map_err(|_| ())?, contents: word.parse()? })
     }
 }
 
@@ -262,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_name_is_read_as_it_is_written_and_no_other() {
-        for text in ["580.76.05-package", "580.76.05-compute", "470.256.02-graphics", "390.157-full"] {
+        for text in ["580.76.05-package", "580.76.05-compute+compat32", "470.256.02-graphics", "390.157-full"] {
             assert_eq!(text.parse::<ImageName>().unwrap().to_string(), text);
         }
         for text in ["580.76.05", "580.76.05-", "580.76.05-all", "-full", "../x-full", "580.76.05-full/"] {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::driver::placement::image::{GLVND, LIBRARIES, image_placements};
+use crate::driver::placement::image::{OF_LIBRARIES, image_placements};
 use crate::driver::placement::{Content, Kind as Placed, Placement};
 use crate::error::{Error, Kind, Result};
 use crate::sys::command::Command;
@@ -36,7 +36,7 @@ impl Store<'_> {
 
     /// Makes the links that the loader's cache will name: a container cannot make them in what is read-only.
     fn add_sonames(&self, directory: &Path) -> Result<()> {
-        for directory in [LIBRARIES, GLVND].map(|name| directory.join(name)) {
+        for directory in OF_LIBRARIES.map(|name| directory.join(name)) {
             if directory.is_dir() {
                 // `-n`: these directories alone, and no cache.
                 Command::new("ldconfig").arg("-n").arg(directory).run_ok(self.cancel)?;

@@ -39,22 +39,27 @@ fn differences(placements: Vec<Placement>, expected: Vec<(String, Kind)>) -> Vec
 #[test]
 fn every_type_is_placed_as_the_table_says_in_every_layout() {
     for layout in Layout::ALL {
-        let placed = placements(&parsed(), &target(layout), Profile::Full);
+        let placed = placements(&parsed(), &target(layout), Profile::FullCompat32);
         assert_eq!(differences(placed, expected_of(layout, |_| true)), [""; 0], "{layout:?}");
     }
 }
 
 #[test]
-fn a_system_without_32_bits_gets_none_of_them() {
+fn a_system_without_32_bits_gets_none_of_them_and_neither_does_a_profile_without_them() {
     for layout in Layout::ALL {
-        let target = Target { compat32_directory: None, ..target(layout) };
+        let without = Target { compat32_directory: None, ..target(layout) };
         let mut expected = expected_of(layout, |line| !line.contains(" COMPAT32"));
         if layout == Layout::Rpm {
             // Nothing else claims `/usr/lib` then.
             let target = "/usr/lib64/libGL.so.1".to_owned();
             expected.push(("/usr/lib/libGL.so.1".to_owned(), Kind::Link { target }));
         }
-        assert_eq!(differences(placements(&parsed(), &target, Profile::Full), expected), [""; 0], "{layout:?}");
+        let none = [""; 0];
+        let placed = placements(&parsed(), &target(layout), Profile::Full);
+        assert_eq!(differences(placed, expected.clone()), none, "{layout:?}, by the profile");
+        // Such a system's installer would make the link of the ABI as well; asking for 32 bits there is refused before.
+        let placed = placements(&parsed(), &without, Profile::Full);
+        assert_eq!(differences(placed, expected), none, "{layout:?}, by the system");
     }
 }
 

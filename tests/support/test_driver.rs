@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use crate::run_file::{Compression, RunFile};
-use crate::shared_object::shared_object;
+use crate::shared_object::{shared_object, shared_object_of_32_bits};
 
 const NVIDIA_SMI: &str = include_str!("nvidia-smi.sh");
 const ZSTD: &str = "/usr/bin/zstd";
@@ -82,12 +82,13 @@ pub struct TestDriver {
     misbehaviour: Option<Misbehaviour>,
     padding: usize,
     compression: Option<Compression>,
+    compat32: bool,
 }
 
 impl TestDriver {
     /// The driver of this version, small and well-behaved.
     pub fn new(version: &str) -> Self {
-        Self { version: version.to_owned(), misbehaviour: None, padding: 4096, compression: None }
+        Self { version: version.to_owned(), misbehaviour: None, padding: 4096, compression: None, compat32: true }
     }
 
     /// Its installer goes wrong.
@@ -99,6 +100,12 @@ impl TestDriver {
     /// Each of its libraries has at least this many bytes.
     pub fn library_size(mut self, bytes: usize) -> Self {
         self.padding = bytes;
+        self
+    }
+
+    /// It has no libraries of 32 bits.
+    pub fn without_compat32(mut self) -> Self {
+        self.compat32 = false;
         self
     }
 
@@ -128,6 +135,9 @@ impl TestDriver {
             parts.add_library(library, self.padding);
         }
         parts.add_data();
+        if self.compat32 {
+            parts.add_compat32();
+        }
         let mut file = RunFile::new(&self.version).compression(compression);
         for (path, mode, bytes) in parts.members {
             file = file.member(&path, mode, bytes);
@@ -219,8 +229,21 @@ impl Parts {
             "nvidia-suspend.service",
             "SYSTEMD_UNIT_SYMLINK systemd-suspend.service.requires MODULE:powermanagement",
         );
-        let compat32 = format!("./32/libcuda.so.{version}");
-        self.add(&compat32, 0o755, "CUDA_LIB COMPAT32 / MODULE:gpgpu", "of 32 bits");
+    }
+
+    /// One that computes, one that draws, and one below the directory of libraries.
+    fn add_compat32(&mut self) {
+        let version = self.version.clone();
+        for (stem, soname, kind, path) in [
+            ("libcuda", "libcuda.so.1", "CUDA", " /"),
+            ("libGLX_nvidia", "libGLX_nvidia.so.0", "OPENGL", ""),
+            ("libvdpau_nvidia", "libvdpau_nvidia.so.1", "VDPAU", " vdpau/"),
+        ] {
+            let file = format!("{stem}.so.{version}");
+            let words = format!("{kind}_LIB COMPAT32{path} MODULE:gpgpu");
+            self.add(&format!("./32/{file}"), 0o755, &words, shared_object_of_32_bits(soname, 0));
+            self.add_link(soname, &format!("{kind}_SYMLINK COMPAT32{path} {file} MODULE:gpgpu"));
+        }
     }
 }
 

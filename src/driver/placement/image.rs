@@ -3,6 +3,7 @@
 //! ```text
 //! lib/      what the dynamic loader finds by `/etc/ld.so.conf.d`, and its directories `vdpau`, `gbm`, …
 //! glvnd/    the package's own GLVND, for a system that has none: a directory that the loader is told of, or not
+//! lib32/    as `lib`, of 32 bits, where the profile has them; and `glvnd32/`
 //! xorg/     the X server's modules, and `xorg.conf.d`
 //! usr/ etc/ everything else, below the path that it would have in a system
 //! ```
@@ -12,15 +13,21 @@
 use std::collections::BTreeSet;
 
 use super::{Kind, Placement, Profile, Target, placements};
-use crate::driver::manifest::{FileType, Manifest};
+use crate::driver::manifest::{Architecture, FileType, Manifest};
 
 /// The directory in the image of the libraries.
 pub const LIBRARIES: &str = "lib";
 /// The directory in the image of the package's own GLVND.
 pub const GLVND: &str = "glvnd";
+/// The same two of 32 bits.
+const COMPAT32_LIBRARIES: &str = "lib32";
+const COMPAT32_GLVND: &str = "glvnd32";
+/// All directories in which the loader may be told to look for libraries.
+pub const OF_LIBRARIES: [&str; 4] = [LIBRARIES, GLVND, COMPAT32_LIBRARIES, COMPAT32_GLVND];
 
 // Places that no manifest can name, so that what goes to each can be told apart.
 const LIBRARY_PLACE: &str = "/\u{1}/libraries";
+const COMPAT32_PLACE: &str = "/\u{1}/compat32";
 const MODULE_PLACE: &str = "/\u{1}/x-modules";
 const CONFIGURATION_PLACE: &str = "/\u{1}/x-configuration";
 
@@ -35,8 +42,8 @@ struct Part {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Area {
-    Libraries,
-    Glvnd,
+    Libraries(Architecture),
+    Glvnd(Architecture),
     XModules,
     XConfiguration,
     Elsewhere,
@@ -63,8 +70,14 @@ pub fn image_links(manifest: &Manifest, profile: Profile, target: &Target, image
 /// The directories in the directory `image` that the dynamic loader of a system is to look into.
 pub fn loader_directories(target: &Target, profile: Profile, image: &str) -> Vec<String> {
     let mut directories = vec![format!("{image}/{LIBRARIES}")];
-    if target.glvnd && profile != Profile::Compute {
+    if profile.has_compat32() {
+        directories.push(format!("{image}/{COMPAT32_LIBRARIES}"));
+    }
+    if target.glvnd && profile.draws() {
         directories.push(format!("{image}/{GLVND}"));
+        if profile.has_compat32() {
+            directories.push(format!("{image}/{COMPAT32_GLVND}"));
+        }
     }
     directories
 }
@@ -72,8 +85,8 @@ pub fn loader_directories(target: &Target, profile: Profile, image: &str) -> Vec
 /// The names of the libraries that the dynamic loader of a system finds in these directories.
 pub fn image_libraries(manifest: &Manifest, profile: Profile, target: &Target) -> Vec<String> {
     let is_found = |part: &Part| match part.area {
-        Area::Libraries => !part.rest.contains('/'),
-        Area::Glvnd => target.glvnd,
+        Area::Libraries(_) => !part.rest.contains('/'),
+        Area::Glvnd(_) => target.glvnd,
         Area::XModules | Area::XConfiguration | Area::Elsewhere => false,
     };
     parts(manifest, profile).into_iter().filter(is_found).map(|part| part.rest).collect()
@@ -82,8 +95,10 @@ pub fn image_libraries(manifest: &Manifest, profile: Profile, target: &Target) -
 impl Part {
     fn in_image(&self) -> String {
         let directory = match self.area {
-            Area::Libraries => LIBRARIES,
-            Area::Glvnd => GLVND,
+            Area::Libraries(Architecture::Native) => LIBRARIES,
+            Area::Libraries(Architecture::Compat32) => COMPAT32_LIBRARIES,
+            Area::Glvnd(Architecture::Native) => GLVND,
+            Area::Glvnd(Architecture::Compat32) => COMPAT32_GLVND,
             Area::XModules => "xorg/modules",
             Area::XConfiguration => "xorg/xorg.conf.d",
             Area::Elsewhere => return self.rest.clone(),
@@ -94,8 +109,11 @@ impl Part {
     /// Where a system looks for it; none when the loader finds it, or the system has no such place.
     fn in_system(&self, target: &Target) -> Option<String> {
         let directory = match self.area {
-            Area::Libraries if self.rest.contains('/') => target.library_directory.as_str(),
-            Area::Libraries | Area::Glvnd => return None,
+            Area::Libraries(Architecture::Native) if self.rest.contains('/') => target.library_directory.as_str(),
+            Area::Libraries(Architecture::Compat32) if self.rest.contains('/') => {
+                target.compat32_directory.as_deref()?
+            }
+            Area::Libraries(_) | Area::Glvnd(_) => return None,
             Area::XModules => target.x_module_directory.as_deref()?,
             Area::XConfiguration => target.x_configuration_directory.as_deref()?,
             Area::Elsewhere => "",
@@ -107,6 +125,7 @@ impl Part {
 fn parts(manifest: &Manifest, profile: Profile) -> Vec<Part> {
     let manifest = without_installer_and_firmware(manifest);
     let mut target = Target::new(LIBRARY_PLACE);
+    target.compat32_directory = Some(COMPAT32_PLACE.to_owned());
     target.x_module_directory = Some(MODULE_PLACE.to_owned());
     target.x_configuration_directory = Some(CONFIGURATION_PLACE.to_owned());
     let all = placements(&manifest, &target, profile);
@@ -117,8 +136,10 @@ fn parts(manifest: &Manifest, profile: Profile) -> Vec<Part> {
 }
 
 fn part(placement: &Placement, is_glvnd: bool) -> Option<Part> {
+    let of_libraries = if is_glvnd { Area::Glvnd } else { Area::Libraries };
     let places = [
-        (LIBRARY_PLACE, if is_glvnd { Area::Glvnd } else { Area::Libraries }),
+        (LIBRARY_PLACE, of_libraries(Architecture::Native)),
+        (COMPAT32_PLACE, of_libraries(Architecture::Compat32)),
         (MODULE_PLACE, Area::XModules),
         (CONFIGURATION_PLACE, Area::XConfiguration),
         ("", Area::Elsewhere),
@@ -132,9 +153,10 @@ fn part(placement: &Placement, is_glvnd: bool) -> Option<Part> {
 /// An absolute target among the libraries becomes a relative one; none for a link from outside of the image into it.
 fn kind_in_image(placement: &Placement, area: Area, rest: &str) -> Option<Kind> {
     let Kind::Link { target, keeps_existing } = &placement.kind else { return Some(placement.kind.clone()) };
-    let Some(library) = target.strip_prefix(LIBRARY_PLACE) else { return Some(placement.kind.clone()) };
+    let library = target.strip_prefix(LIBRARY_PLACE).or_else(|| target.strip_prefix(COMPAT32_PLACE));
+    let Some(library) = library else { return Some(placement.kind.clone()) };
     // The one such link that is not among the libraries is `/usr/lib/libGL.so.1`, which the loader does not need.
-    let up = matches!(area, Area::Libraries).then(|| "../".repeat(rest.matches('/').count()))?;
+    let up = matches!(area, Area::Libraries(_)).then(|| "../".repeat(rest.matches('/').count()))?;
     let target = up + library.trim_start_matches('/');
     Some(Kind::Link { target, keeps_existing: *keeps_existing })
 }
@@ -201,6 +223,45 @@ mod tests {
         ];
         assert_eq!(in_image(Profile::Full), expected);
         assert!(!in_image(Profile::Compute).iter().any(|path| path.contains("GL") || path.contains("xorg")));
+    }
+
+    #[test]
+    fn libraries_of_32_bits_have_directories_of_their_own() {
+        let native: Vec<String> =
+            MANIFEST.lines().skip(8).filter(|line| line.contains("NATIVE")).map(str::to_owned).collect();
+        let compat32 = native.join("\n").replace("NATIVE", "COMPAT32");
+        let manifest = Manifest::parse(format!("{MANIFEST}{compat32}\n").as_bytes()).unwrap();
+        let placed = |profile| -> Vec<String> {
+            image_placements(&manifest, profile).into_iter().map(|placement| placement.destination).collect()
+        };
+        assert_eq!(
+            placed(Profile::Full),
+            in_image(Profile::Full).iter().map(|it| it.split(" -> ").next().unwrap().to_owned()).collect::<Vec<_>>()
+        );
+        let of_32_bits: Vec<String> =
+            placed(Profile::FullCompat32).into_iter().filter(|path| path.contains("32/")).collect();
+        let expected = [
+            "lib32/libcuda.so.580.76.05",
+            "lib32/vdpau/libvdpau_nvidia.so.580.76.05",
+            "lib32/libnvidia-allocator.so.580.76.05",
+            "glvnd32/libGL.so.1.7.0",
+            "lib32/libcuda.so.1",
+            "lib32/gbm/nvidia-drm_gbm.so",
+        ];
+        assert_eq!(of_32_bits, expected);
+        let mut target = Target::new("/usr/lib64");
+        target.compat32_directory = Some("/usr/lib".to_owned());
+        let links = image_links(&manifest, Profile::ComputeCompat32, &target, "/image");
+        assert!(!links.iter().any(|link| link.destination.starts_with("/usr/lib/")), "{links:?}");
+        let links = image_links(&manifest, Profile::FullCompat32, &target, "/image");
+        let vdpau =
+            Kind::Link { target: "/image/lib32/vdpau/libvdpau_nvidia.so.580.76.05".to_owned(), keeps_existing: false };
+        let at = |link: &&Placement| link.destination == "/usr/lib/vdpau/libvdpau_nvidia.so.580.76.05";
+        assert_eq!(links.iter().find(at).unwrap().kind, vdpau);
+        assert_eq!(
+            loader_directories(&target, Profile::GraphicsCompat32, "/image"),
+            ["/image/lib", "/image/lib32", "/image/glvnd", "/image/glvnd32"]
+        );
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Target {
             nvidia_modprobe: false,
         }
     }
+
+    /// A system with places for all libraries; for questions to which its directories do not matter.
+    pub fn of_any_system() -> Self {
+        Self { compat32_directory: Some("/usr/lib32".to_owned()), ..Self::new("/usr/lib64") }
+    }
 }
 
 /// One file or link to be made.
@@ -130,6 +135,11 @@ pub fn bytes_of(placements: &[Placement], size_of: impl Fn(&str) -> Option<u64>)
 }
 
 impl Target {
+    /// Whether libraries that the loader finds by itself are placed right in this directory.
+    pub fn has_libraries_in(&self, directory: &str) -> bool {
+        directory == self.library_directory || self.compat32_directory.as_deref() == Some(directory)
+    }
+
     fn takes(&self, entry: &Entry) -> bool {
         use super::manifest::FileType as Type;
         if entry.architecture == Some(Architecture::Compat32) && self.compat32_directory.is_none() {
@@ -154,8 +164,9 @@ impl Target {
 /// The link that the Linux OpenGL ABI asks for; the installer makes it even where it installs no OpenGL. Where libraries
 /// of either size have that directory, it is the place of their own `libGL.so.1`.
 fn abi_link(target: &Target, profile: Profile) -> Option<Placement> {
-    let is_taken = target.library_directory == "/usr/lib" || target.compat32_directory.as_deref() == Some("/usr/lib");
-    let wanted = profile != Profile::Compute && !is_taken;
+    let is_compat32 = profile.has_compat32() && target.compat32_directory.as_deref() == Some("/usr/lib");
+    let is_taken = target.library_directory == "/usr/lib" || is_compat32;
+    let wanted = profile.draws() && !is_taken;
     wanted.then(|| Placement {
         destination: "/usr/lib/libGL.so.1".to_owned(),
         kind: Kind::Link { target: format!("{}/libGL.so.1", target.library_directory), keeps_existing: false },

@@ -1,8 +1,8 @@
-//! Which part of a driver a container gets: what computes, what also draws, or everything.
+//! Which part of a driver a container gets: what computes, what also draws, or everything; with or without 32 bits.
 
 use std::str::FromStr;
 
-use crate::driver::manifest::{Entry, FileType as Type};
+use crate::driver::manifest::{Architecture, Entry, FileType as Type};
 
 /// Which part of the driver a container gets, where the way to install it leaves a choice.
 #[derive(
@@ -25,9 +25,18 @@ pub enum Profile {
     Compute,
     /// That, and OpenGL, EGL, Vulkan, GLVND, VDPAU, GBM and the X server's modules.
     Graphics,
-    /// Everything that NVIDIA's installer would place.
+    /// Everything that NVIDIA's installer would place, but for libraries of 32 bits.
     #[default]
     Full,
+    /// `compute`, and the same for programs of 32 bits.
+    #[serde(rename = "compute+compat32")]
+    ComputeCompat32,
+    /// `graphics`, and the same for programs of 32 bits.
+    #[serde(rename = "graphics+compat32")]
+    GraphicsCompat32,
+    /// Everything that NVIDIA's installer would place in a system that runs programs of 32 bits, too.
+    #[serde(rename = "full+compat32")]
+    FullCompat32,
 }
 
 /// Libraries without a type of their own that computing needs: those that are opened by libcuda, libnvidia-opencl,
@@ -57,8 +66,12 @@ const COMPUTE_PROGRAMS: &[&str] =
 const SETTINGS_LIBRARIES: &[&str] = &["libnvidia-gtk2", "libnvidia-gtk3", "libnvidia-wayland-client"];
 
 impl Profile {
-    /// All of them, the smallest first.
-    pub const ALL: [Self; 3] = [Self::Compute, Self::Graphics, Self::Full];
+    /// All of them, the smallest first, and those with 32 bits last.
+    pub const ALL: [Self; 6] =
+        [Self::Compute, Self::Graphics, Self::Full, Self::ComputeCompat32, Self::GraphicsCompat32, Self::FullCompat32];
+
+    /// All their names, as a sentence has them.
+    pub const WORDS: &str = "`compute`, `graphics` or `full`, each also with `+compat32`";
 
     /// Its name in configuration files and on the command line.
     pub fn word(self) -> &'static str {
@@ -66,15 +79,37 @@ impl Profile {
             Self::Compute => "compute",
             Self::Graphics => "graphics",
             Self::Full => "full",
+            Self::ComputeCompat32 => "compute+compat32",
+            Self::GraphicsCompat32 => "graphics+compat32",
+            Self::FullCompat32 => "full+compat32",
         }
+    }
+
+    /// Whether libraries of 32 bits belong to it.
+    pub fn has_compat32(self) -> bool {
+        matches!(self, Self::ComputeCompat32 | Self::GraphicsCompat32 | Self::FullCompat32)
+    }
+
+    /// Whether what draws belongs to it.
+    pub fn draws(self) -> bool {
+        !matches!(self, Self::Compute | Self::ComputeCompat32)
+    }
+
+    /// What NVIDIA's installer, which installs everything, makes of it: it has a choice of 32 bits alone.
+    #[must_use]
+    pub fn of_installer(self) -> Self {
+        if self.has_compat32() { Self::FullCompat32 } else { Self::Full }
     }
 
     /// Whether an entry belongs to it.
     pub fn has(self, entry: &Entry) -> bool {
+        if entry.architecture == Some(Architecture::Compat32) && !self.has_compat32() {
+            return false;
+        }
         match self {
-            Self::Full => true,
-            Self::Compute => computes(entry),
-            Self::Graphics => computes(entry) || draws(entry),
+            Self::Full | Self::FullCompat32 => true,
+            Self::Compute | Self::ComputeCompat32 => computes(entry),
+            Self::Graphics | Self::GraphicsCompat32 => computes(entry) || draws(entry),
         }
     }
 }

@@ -33,7 +33,7 @@ fn listed(lines: &str, target: &Target, profile: Profile) -> Vec<String> {
 }
 
 fn placed(line: &str) -> String {
-    let mut listed = listed(line, &everything(), Profile::Full);
+    let mut listed = listed(line, &everything(), Profile::FullCompat32);
     assert_eq!(listed.pop().unwrap(), "/usr/lib/libGL.so.1 -> /usr/lib/x86_64-linux-gnu/libGL.so.1");
     listed.join(" ")
 }
@@ -197,6 +197,29 @@ fn profiles_take_what_computes_what_draws_and_everything() {
     assert_eq!(graphics.len(), compute.len() + more.len());
     // All but the sources of the kernel modules.
     assert_eq!(names(Profile::Full).len(), SOME_OF_A_DRIVER.lines().count() - 1);
+}
+
+#[test]
+fn each_profile_has_the_same_of_32_bits_where_that_is_asked_for() {
+    let lines = SOME_OF_A_DRIVER.lines().filter(|line| line.contains(" NATIVE"));
+    let of_32_bits: Vec<String> = lines.map(|line| format!("32/{}", line.replace(" NATIVE", " COMPAT32"))).collect();
+    let both = format!("{SOME_OF_A_DRIVER}\n{}", of_32_bits.join("\n"));
+    let placed = |profile| listed(&both, &everything(), profile);
+    for (without, with) in [
+        (Profile::Compute, Profile::ComputeCompat32),
+        (Profile::Graphics, Profile::GraphicsCompat32),
+        (Profile::Full, Profile::FullCompat32),
+    ] {
+        let native = |path: &String| path.contains("x86_64-linux-gnu/") && !path.starts_with("/usr/lib/libGL.so.1");
+        let expected: Vec<String> = placed(without)
+            .iter()
+            .filter(|path| native(path))
+            .map(|path| path.replace("x86_64-linux-gnu", "i386-linux-gnu"))
+            .collect();
+        let compat32 = |path: &&String| path.contains("i386-linux-gnu/");
+        assert_eq!(placed(with).iter().filter(compat32).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
+        assert_eq!(placed(without).iter().filter(compat32).count(), 0);
+    }
 }
 
 #[test]

@@ -21,11 +21,11 @@ fn lay_out(job: &Job, layout: Layout) {
              ln -sfn usr/lib lib64"
         ),
     };
-    let [_, _, x_modules] = layout.directories();
+    let [_, compat32, x_modules] = layout.directories();
     let rootfs = job.world.rootfs(job.ctid);
     let script = format!(
         "set -e; cd '{}'; rm -f etc/ld.so.cache; {script}; \
-         mkdir -p ./{x_modules} usr/share/X11/xorg.conf.d",
+         mkdir -p ./{x_modules} ./{compat32} usr/share/X11/xorg.conf.d",
         rootfs.display()
     );
     Ran::of("sh", &["-c", &script], &[]).ok();
@@ -46,9 +46,10 @@ fn package() -> RunFile {
     members().into_iter().fold(file, |file, (path, mode)| file.member(path, mode, contents(path)))
 }
 
-/// What our options leave out: 32 bits, systemd, nvidia-modprobe.
-fn is_taken(line: &str) -> bool {
-    !["COMPAT32", "SYSTEMD_", "NVIDIA_MODPROBE"].iter().any(|word| line.contains(word))
+/// Whether a profile has a line: ours leave out systemd and nvidia-modprobe, and 32 bits unless they are asked for.
+fn is_taken(profile: &str, line: &str) -> bool {
+    let left_out = ["SYSTEMD_", "NVIDIA_MODPROBE"].iter().any(|word| line.contains(word));
+    !left_out && (profile.ends_with("+compat32") || !line.contains("COMPAT32"))
 }
 
 /// What has come, as the table has it: permission bits of files, targets of links.
@@ -69,16 +70,17 @@ fn come(before: &Tree, after: &Tree) -> Vec<(String, Kind)> {
 
 #[test]
 fn every_type_goes_where_the_table_says_in_every_layout() {
-    for layout in Layout::ALL {
+    for (layout, profile) in Layout::ALL.into_iter().flat_map(|layout| ["full", "full+compat32"].map(|it| (layout, it)))
+    {
         let job = Job::without_driver();
         package().write_to(&job.world.cache().join(RunFile::new(VERSION).file_name())).unwrap();
-        job.want(VERSION, "native", "full");
+        job.want(VERSION, "native", profile);
         job.world.create_by_hand(job.ctid, Privilege::Privileged, &[ENDS_AT_ONCE]);
         lay_out(&job, layout);
         let before = job.plain_tree();
         job.run("install").ok();
         let come = come(&before, &job.plain_tree());
-        let mut expected = expected_of(layout, is_taken);
+        let mut expected = expected_of(layout, |line| is_taken(profile, line));
         expected.push((format!("{}/{NVML}", layout.directories()[0]), Kind::File { mode: 0o755 }));
         for (path, _) in &mut expected {
             // The installer writes through the link that `/lib` is.
@@ -93,13 +95,13 @@ fn every_type_goes_where_the_table_says_in_every_layout() {
             }
         };
         let missing: Vec<_> = expected.iter().filter(leads_somewhere).filter(|one| !come.contains(one)).collect();
-        assert!(missing.is_empty(), "{layout:?}: {missing:#?}");
+        assert!(missing.is_empty(), "{layout:?}, {profile}: {missing:#?}");
         let unexpected: Vec<_> = come.iter().filter(|one| !expected.contains(one)).collect();
         let abi = (
             "/usr/lib/libGL.so.1".to_owned(),
             Kind::Link { target: format!("{}/libGL.so.1", layout.directories()[0]) },
         );
-        assert!(unexpected.iter().all(|one| **one == abi), "{layout:?}: {unexpected:#?}");
+        assert!(unexpected.iter().all(|one| **one == abi), "{layout:?}, {profile}: {unexpected:#?}");
         job.run("uninstall").ok();
         assert_same(&before, &job.plain_tree());
     }
