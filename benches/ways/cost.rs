@@ -52,7 +52,7 @@ impl Cost {
     /// Its cells of the table, behind the names.
     pub(crate) fn row(&self, runfile: Option<&Self>, copy: Option<&Self>) -> String {
         let of = |value: f64, reference: Option<f64>| match reference {
-            Some(reference) if reference > 0.0 => format!("{:.2}", value / reference),
+            Some(reference) if reference > 0.0 => format!("{:.3}", value / reference),
             _ => String::new(),
         };
         let bytes = |value: u64, reference: Option<u64>| {
@@ -60,7 +60,7 @@ impl Cost {
             format!("{:.0} | {share}", as_megabytes(value))
         };
         format!(
-            "| {:.2} | {} | {} | {} | {} | {} |\n",
+            "| {:.3} | {} | {} | {} | {} | {} |\n",
             self.seconds,
             of(self.seconds, runfile.map(|cost| cost.seconds)),
             of(self.seconds, copy.map(|cost| cost.seconds)),

@@ -2,8 +2,9 @@
 //!
 //! `cargo bench --bench ways`, as root, after `sh tests/prepare.sh`, with xfsprogs and btrfs-progs. The driver is the
 //! one of full size that `demo/full-size-driver.sh` makes, or the run file that PHOENIX_NVIDIA_BENCH_RUN_FILE names; the
-//! container and the store lie together on a file system of their own in a loop file. The cache is warm and the driver
-//! is extracted before; that costs once a host what the first lines say.
+//! container and the store lie together on a file system of their own in a loop file. The cache is warm, the driver is
+//! extracted and another container sees its image already; that costs once a host what the first lines say. What is
+//! measured is what each further container costs. Nothing syncs the files: neither the ways, nor `cp`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, or has failed")]
 
 mod cost;
@@ -82,25 +83,32 @@ impl<'a> Bench<'a> {
         let name = file_name(run_file);
         let version = name.rsplit('-').next().unwrap().trim_end_matches(".run").to_owned();
         let world = World::new_in(disk.directory());
-        let ctid = world.ctid();
+        let (ctid, neighbour) = (world.ctid(), world.ctid());
+        let container = |name| json!({ "name": name, "template": world.template(), "features": ["nvidia"] });
         world.write_containers(&json!({
             "nvidia_driver_version": version,
-            "lxc_configs": { ctid.to_string(): {
-                "name": "bench", "template": world.template(), "features": ["nvidia"],
-            } },
+            "lxc_configs": { ctid.to_string(): container("bench"), neighbour.to_string(): container("neighbour") },
         }));
         world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
-        world.create_by_hand(ctid, Privilege::Privileged, &[]);
-        world.lxc("lxc-start", ctid, &[]).ok();
+        for ctid in [ctid, neighbour] {
+            world.create_by_hand(ctid, Privilege::Privileged, &[]);
+            world.lxc("lxc-start", ctid, &[]).ok();
+        }
         let bench = Self { world, disk, ctid, version };
-        bench.fill_cache_and_store(run_file);
+        bench.fill_cache_and_store(run_file, neighbour);
         bench
     }
 
-    fn fill_cache_and_store(&self, run_file: &Path) {
+    fn fill_cache_and_store(&self, run_file: &Path, neighbour: u32) {
         let import = self.phoenix(&["cache", "import", run_file.to_str().unwrap()]);
         let extract = self.phoenix(&["store", "extract", &self.version]);
-        for (what, arguments) in [("import into the cache", import), ("extraction into the store", extract)] {
+        let share = self.phoenix(&["install", &neighbour.to_string(), "--way", "shared", "--profile", PROFILE]);
+        let steps = [
+            ("import into the cache", import),
+            ("extraction into the store", extract),
+            ("the image, and the first container that sees it", share),
+        ];
+        for (what, arguments) in steps {
             let cost = Cost::of(self.disk, &arguments).unwrap();
             println!("{}: {what}: {:.2} s, {} MB memory", self.disk.kind(), cost.seconds, cost.memory / 1_000_000);
         }
@@ -188,7 +196,7 @@ impl Contestant {
     fn name(self) -> &'static str {
         match self {
             Self::Way(way) => way,
-            Self::PlainCopy => "`cp`, `ldconfig`, `sync`",
+            Self::PlainCopy => "`cp`, `ldconfig`",
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn script(base: &Path, version: &str, rootfs: &Path) -> String {
         writeln!(script, "mkdir -p '{directory}'; cp --reflink=auto{sources} '{directory}'").unwrap();
     }
     let rootfs = rootfs.display();
-    format!("{script}{links}ldconfig -r '{rootfs}'\nsync -f '{rootfs}'\n")
+    format!("{script}{links}ldconfig -r '{rootfs}'\n")
 }
 
 /// A shell script that takes it out again.

@@ -2,6 +2,7 @@
 
 pub mod installer;
 mod installer_run;
+mod loadable;
 pub mod native;
 pub mod placed;
 pub mod preflight;

@@ -1,14 +1,13 @@
 //! The way `native`: the host places the files of the extracted driver into the container, running or stopped.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use crate::config::Way;
-use crate::driver::elf::SharedObject;
 use crate::driver::placement::{Content as Rendering, Kind as Placed, Placement, Profile, Target, placements};
 use crate::error::{Error, Kind, Result};
 use crate::store::Tree;
 
+use super::loadable::{Libraries, Member, is_name_of_library};
 use super::placed::{Change, Content, Installation, Item};
 use super::receipt::Receipt;
 use super::{Site, preflight, scratch, target};
@@ -28,8 +27,10 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
     let target = target::of(&rootfs, &change)?;
     let placements = placements(tree.manifest(), &target, profile);
     let mut items = placements.into_iter().map(|placement| item(tree, placement)).collect::<Result<Vec<_>>>()?;
-    items.extend(loaders_links(tree, &target, &items));
+    let mut libraries = Libraries::default();
+    items.extend(loaders_links(tree, &target, &items, &mut libraries));
     drop_links_to_nowhere(&change, &target, &mut items)?;
+    let loadable = libraries.loadable(&members(&items), &target.loader_directories());
     change.put(Installation {
         version: tree.version(),
         way: Way::Native,
@@ -38,6 +39,7 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
         description: &tree.manifest().description,
         items,
         libraries: Vec::new(),
+        loadable,
     })
 }
 
@@ -62,16 +64,17 @@ fn item(tree: &Tree, placement: Placement) -> Result<Item> {
 }
 
 /// The links that `ldconfig` would make beside those of the manifest: from a library's SONAME to the library.
-fn loaders_links(tree: &Tree, target: &Target, items: &[Item]) -> Vec<Item> {
+fn loaders_links(tree: &Tree, target: &Target, items: &[Item], libraries: &mut Libraries) -> Vec<Item> {
     let there: BTreeSet<&str> = items.iter().map(|item| item.destination.as_str()).collect();
     let mut links = BTreeMap::new();
     for item in items {
         let Content::Stored { source, .. } = &item.content else { continue };
         let Some((directory, name)) = item.destination.rsplit_once('/') else { continue };
-        if !target.has_libraries_in(directory) || !name.starts_with("lib") || !name.contains(".so") {
+        if !target.has_libraries_in(directory) || !is_name_of_library(name) {
             continue;
         }
-        let Some(soname) = soname_of(source).filter(|soname| soname != name) else { continue };
+        let soname = libraries.of(source).and_then(|library| library.soname.clone());
+        let Some(soname) = soname.filter(|soname| soname != name) else { continue };
         let link = format!("{directory}/{soname}");
         if !there.contains(link.as_str()) {
             // Of two libraries with one SONAME the later in the alphabet wins, as `ldconfig` has it with versions.
@@ -86,10 +89,16 @@ fn loaders_links(tree: &Tree, target: &Target, items: &[Item]) -> Vec<Item> {
     links.into_iter().map(link).collect()
 }
 
-/// The SONAME of a library of the store; none of what is no library for this machine's loader.
-fn soname_of(library: &Path) -> Option<String> {
-    let mut file = fs_err::File::open(library).ok()?;
-    SharedObject::read(&mut file).ok()?.soname
+fn members(items: &[Item]) -> BTreeMap<String, Member> {
+    let member = |item: &Item| {
+        let member = match &item.content {
+            Content::Stored { source, .. } => Member::File(source.clone()),
+            Content::Link { target, .. } => Member::Link(target.clone()),
+            Content::Bytes { .. } => return None,
+        };
+        Some((item.destination.clone(), member))
+    };
+    items.iter().filter_map(member).collect()
 }
 
 /// Leaves out the links to libraries that would lead nowhere: `ldconfig` removes those, such as `libGL.so.1` where

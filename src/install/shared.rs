@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 
 use crate::config::{Layout, Way};
 use crate::driver::placement::Target;
-use crate::driver::placement::image::{image_libraries, image_links, loader_directories};
+use crate::driver::placement::image::{image_libraries, image_links, image_placements, loader_directories};
 use crate::driver::placement::{Kind as Placed, Placement, Profile};
 use crate::error::Result;
 use crate::hypervisor::DriverMount;
@@ -23,6 +23,7 @@ use crate::store::{Contents, Image, ImageName, Store, Tree};
 use crate::sys::mount;
 use crate::sys::rootfs::{Found, Rootfs};
 
+use super::loadable::{Libraries, Loadable, Member};
 use super::placed::{Change, Content, Installation, Item};
 use super::receipt::{self, Receipt};
 use super::{Attempt, SHARED_DIRECTORY, Site, preflight, scratch, target};
@@ -86,6 +87,7 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
         description: &tree.manifest().description,
         items: items(tree, profile, &target, image.name()),
         libraries: image_libraries(tree.manifest(), profile, &target),
+        loadable: loadable(tree, profile, &target),
     });
     match put {
         Ok(receipt) => Ok(Attempt::Installed(receipt)),
@@ -187,6 +189,22 @@ fn items(tree: &Tree, profile: Profile, target: &Target, image: &ImageName) -> V
     };
     items.extend(image_links(tree.manifest(), profile, target, &current).into_iter().filter_map(item));
     items
+}
+
+/// What the loader finds in the image, by the way over [`CURRENT`].
+fn loadable(tree: &Tree, profile: Profile, target: &Target) -> Vec<Loadable> {
+    let current = format!("{SHARED_DIRECTORY}/{CURRENT}");
+    let member = |placement: Placement| {
+        let member = match placement.kind {
+            Placed::File { source, .. } => Member::File(tree.path().join(source)),
+            Placed::Link { target, .. } => Member::Link(target),
+        };
+        (format!("{current}/{}", placement.destination), member)
+    };
+    let members = image_placements(tree.manifest(), profile).into_iter().map(member).collect();
+    let directories = loader_directories(target, profile, &current);
+    let directories: Vec<&str> = directories.iter().map(String::as_str).collect();
+    Libraries::default().loadable(&members, &directories)
 }
 
 fn link(target: String) -> Content {

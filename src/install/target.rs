@@ -10,6 +10,7 @@ use crate::driver::placement::Target;
 use crate::error::Result;
 use crate::sys::rootfs::{Found, Rootfs};
 
+use super::SHARED_DIRECTORY;
 use super::placed::Change;
 
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
@@ -61,10 +62,11 @@ pub(super) fn has_compat32(rootfs: &Rootfs) -> Result<bool> {
     Ok(compat32_directory(rootfs, &cache, native)?.is_some())
 }
 
-/// A cache that is no file, or far too large, says nothing.
+/// What the container's loader finds, but for the images of the way `shared`, which lie below `/usr/lib` everywhere. A
+/// cache that is no file, or far too large, says nothing.
 fn loader_cache(rootfs: &Rootfs) -> LoaderCache {
     let bytes = rootfs.read(LOADER_CACHE, LoaderCache::LIMIT as u64).ok().flatten().unwrap_or_default();
-    LoaderCache::parse(&bytes).unwrap_or_default()
+    LoaderCache::parse(&bytes).unwrap_or_default().without(|path| path.starts_with(SHARED_DIRECTORY))
 }
 
 fn library_directory(rootfs: &Rootfs, cache: &LoaderCache) -> Result<&'static str> {
@@ -139,6 +141,8 @@ mod tests {
         let all = ["usr/lib/x86_64-linux-gnu", "usr/lib64"];
         assert_eq!(chosen(&all, &[], "/usr/lib64/libc.so.6"), "/usr/lib64");
         assert_eq!(chosen(&all, &[], "/lib/x86_64-linux-gnu/libc.so.6"), "/usr/lib/x86_64-linux-gnu");
+        let of_an_image = "/usr/lib/phoenix-nvidia/current/lib/libcuda.so.1";
+        assert_eq!(chosen(&all, &[], of_an_image), "/usr/lib/x86_64-linux-gnu");
     }
 
     #[test]

@@ -135,9 +135,14 @@ pub fn bytes_of(placements: &[Placement], size_of: impl Fn(&str) -> Option<u64>)
 }
 
 impl Target {
-    /// Whether libraries that the loader finds by itself are placed right in this directory.
+    /// The directories in which the loader finds libraries by itself.
+    pub fn loader_directories(&self) -> Vec<&str> {
+        std::iter::once(self.library_directory.as_str()).chain(self.compat32_directory.as_deref()).collect()
+    }
+
+    /// Whether the loader finds by itself what is placed right in this directory.
     pub fn has_libraries_in(&self, directory: &str) -> bool {
-        directory == self.library_directory || self.compat32_directory.as_deref() == Some(directory)
+        self.loader_directories().contains(&directory)
     }
 
     fn takes(&self, entry: &Entry) -> bool {

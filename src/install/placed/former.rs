@@ -44,6 +44,11 @@ pub(super) struct Trace {
 }
 
 impl Former {
+    /// The paths of everything that it put there.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.traces.keys().map(String::as_str)
+    }
+
     pub(super) fn load(site: &Site<'_>, rootfs: &Rootfs, paths: &Paths<'_>) -> Result<Self> {
         let mut former = Self::default();
         if let Some(receipt) = receipt::load(site, rootfs)? {

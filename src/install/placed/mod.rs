@@ -5,6 +5,7 @@
 //! intent      the host notes what is about to change (intent.rs)
 //! stage       every new file under a temporary name in its own directory (stage.rs); takes long, changes nothing
 //! switch      originals aside, then one rename after the other, then what only the former driver had goes (switch.rs)
+//! loader      its cache is told (loader.rs)
 //! record      NVIDIA's own list, the receipt (record.rs); the intent goes
 //! ```
 //!
@@ -12,6 +13,7 @@
 
 mod former;
 mod intent;
+mod loader;
 mod obstacles;
 mod paths;
 mod record;
@@ -35,6 +37,7 @@ use self::intent::Intent;
 use self::obstacles::Obstacle;
 use self::paths::Paths;
 use self::stage::Staging;
+use super::loadable::Loadable;
 use super::receipt::{self, Receipt};
 use super::{OWN_DIRECTORY, Site};
 
@@ -61,6 +64,8 @@ pub struct Installation<'a> {
     pub items: Vec<Item>,
     /// The names of libraries that come by another road than as items; other versions of them are in their way, too.
     pub libraries: Vec<String>,
+    /// What the loader is to find, wherever it comes from.
+    pub(super) loadable: Vec<Loadable>,
 }
 
 /// One file or link to be made, owned by the container's root.
@@ -169,7 +174,9 @@ impl<'a> Change<'a> {
         switch::set_aside(&self, &obstacles)?;
         switch::bring_in(&self, &wanted, staged)?;
         let kept = switch::clear_away(&self, &wanted, &obstacles)?;
-        self.tell_the_loader()?;
+        let set_aside = obstacles.iter().map(|obstacle| obstacle.path.as_str());
+        let paths = wanted.items.iter().map(|item| item.destination.as_str()).chain(set_aside);
+        self.tell_the_loader(&wanted.loadable, loader::directories_of(paths.chain(self.former.paths())))?;
         let directories = self.directories_left(missing)?;
         let receipt = record::write(&self, &wanted, directories, kept)?;
         Intent::remove(&self.site)?;
@@ -186,7 +193,7 @@ impl<'a> Change<'a> {
         }
         Intent::of_removal(&self.former).save(&self.site)?;
         switch::clear_all(&self)?;
-        self.tell_the_loader()?;
+        self.tell_the_loader(&[], loader::directories_of(self.former.paths()))?;
         self.directories_left(Vec::new())?;
         record::remove(&self)?;
         receipt::remove(&self.site, self.rootfs)?;
@@ -245,12 +252,13 @@ impl<'a> Change<'a> {
         Ok(left)
     }
 
-    /// Lets the container's loader know, where it runs.
+    /// Lets the container's loader know: by writing its cache, or else by `ldconfig` where the container runs.
     ///
-    /// A stopped one needs nothing: the libraries lie in directories that glibc looks into without its cache, every
-    /// link by a SONAME is made, and what a cache names that is gone is passed over (glibc 2.36, `_dl_map_object`).
-    fn tell_the_loader(&self) -> Result<()> {
-        if !self.running {
+    /// A stopped one can do without: libraries that are its own lie in directories that glibc looks into without its
+    /// cache, every link by a SONAME is made, and what a cache names that is gone is passed over (glibc 2.36,
+    /// `_dl_map_object`).
+    fn tell_the_loader(&self, loadable: &[Loadable], touched: BTreeSet<String>) -> Result<()> {
+        if loader::bring_in_line(self, loadable, &touched)? || !self.running {
             return Ok(());
         }
         let output = self.site.exec(&crate::hypervisor::Exec::new(["ldconfig"]).env("LC_ALL", "C"))?;

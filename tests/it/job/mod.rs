@@ -9,6 +9,7 @@ mod fleet_mixed;
 mod installer;
 mod kills;
 mod lifecycle;
+mod loader;
 mod mistakes;
 mod native;
 mod parallel;
