@@ -245,6 +245,9 @@ pub(crate) struct Status {
     /// Containers; all that are configured when none is named
     #[arg(value_name = "CTID")]
     pub(crate) containers: Vec<ContainerId>,
+    /// Show the containers of all nodes of the cluster, as far as they are known from here
+    #[arg(long, conflicts_with = "containers")]
+    pub(crate) all_nodes: bool,
     /// Ask the driver in every running container with `nvidia-smi`
     #[arg(long)]
     pub(crate) live: bool,

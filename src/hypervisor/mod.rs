@@ -1,5 +1,6 @@
 //! What is asked of every hypervisor: a dozen verbs on containers, the same for plain LXC, Proxmox VE and Incus.
 
+pub mod cluster;
 mod liblxc;
 pub mod lxc;
 mod monitors;
@@ -14,6 +15,8 @@ use crate::driver::device::DeviceNode;
 use crate::error::{Error, Kind, Result};
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
+
+use cluster::Cluster;
 
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -139,6 +142,14 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The hypervisor cannot be asked.
     fn elsewhere(&self, _id: ContainerId) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// The cluster that this host is a node of, looked at without asking another node; `None` where there are no nodes.
+    ///
+    /// # Errors
+    /// What this node knows of it cannot be read.
+    fn cluster(&self) -> Result<Option<Cluster>> {
         Ok(None)
     }
 

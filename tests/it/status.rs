@@ -53,7 +53,7 @@ fn rows(ran: &Ran) -> Vec<Value> {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
 }
 
-fn assert_fits_the_schema(ran: &Ran) {
+pub(crate) fn assert_fits_the_schema(ran: &Ran) {
     let schema: Value = serde_json::from_str(include_str!("../../etc/schema/status.schema.json")).unwrap();
     let output: Value = serde_json::from_str(&ran.stdout).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();

@@ -94,7 +94,7 @@ impl Proxmox<'_> {
         Ok(self.guests()?.elsewhere(id, &self.members()?.nodename).map(str::to_owned))
     }
 
-    fn guests(&self) -> Result<GuestList> {
+    pub(super) fn guests(&self) -> Result<GuestList> {
         GuestList::parse(&self.read(".vmlist")?.ok_or_else(|| self.no_cluster_file_system(".vmlist"))?)
     }
 

@@ -13,6 +13,7 @@ mod failure;
 mod lifecycle;
 mod making;
 mod mounted;
+mod neighbours;
 mod pct;
 mod property;
 mod record;
@@ -29,6 +30,7 @@ use crate::config::{Container, Layout};
 use crate::container_id::ContainerId;
 use crate::error::Result;
 use crate::event::Listener;
+use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
@@ -86,6 +88,10 @@ impl Hypervisor for Proxmox<'_> {
 
     fn elsewhere(&self, id: ContainerId) -> Result<Option<String>> {
         self.node_of_another(id)
+    }
+
+    fn cluster(&self) -> Result<Option<Cluster>> {
+        self.whole_cluster().map(Some)
     }
 
     fn check(&self, desired: &Desired<'_>) -> Result<()> {

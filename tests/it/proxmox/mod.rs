@@ -1,6 +1,7 @@
 //! What is Proxmox VE's own: the calls of `pct`, sections of a container's file, locks, clusters, what a kill leaves.
 
 mod calls;
+mod cluster;
 mod interrupted;
 mod mistakes;
 mod refusals;
