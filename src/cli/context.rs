@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{self, Configuration, Layout};
-use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
@@ -100,21 +99,11 @@ impl<'a> Context<'a> {
         self.with_hypervisor(&*self.hypervisor()?, work)
     }
 
-    /// As [`Context::with_fleet`], called by liblxc just before it starts a container.
-    pub(crate) fn with_fleet_before_start<T>(
+    pub(crate) fn with_hypervisor<T>(
         &self,
-        id: ContainerId,
+        hypervisor: &dyn Hypervisor,
         work: impl FnOnce(&Fleet<'_>) -> Result<T>,
     ) -> Result<T> {
-        if self.backend() == Backend::Proxmox {
-            // The hookscript comes before Proxmox VE mounts the root (pve-container 6.1.10).
-            return Err(Error::new(Kind::Configuration, format!("container {id}: its root is not mounted yet"))
-                .hint("set `nvidia_on_mismatch` to \"warn\" or \"refuse\": Proxmox VE shows no root before a start"));
-        }
-        self.with_hypervisor(&Lxc::new(&self.global.lxcpath, &self.cancel).about_to_start(id), work)
-    }
-
-    fn with_hypervisor<T>(&self, hypervisor: &dyn Hypervisor, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         let (cache, store) = (self.cache(), self.store());
         work(&Fleet {
             configuration: &self.configuration,
@@ -143,13 +132,21 @@ impl<'a> Context<'a> {
         match self.backend() {
             Backend::Incus => Err(Error::new(Kind::Usage, "this release drives plain LXC and Proxmox VE alone")
                 .hint("use `--backend lxc` on a host whose containers are liblxc's own")),
-            Backend::Proxmox => Ok(Box::new(Proxmox::new(self.node(), &self.layout, &*self.listener, &self.cancel))),
-            Backend::Auto | Backend::Lxc if Lxc::is_installed() => {
-                Ok(Box::new(Lxc::new(&self.global.lxcpath, &self.cancel)))
-            }
+            Backend::Proxmox => Ok(Box::new(self.proxmox())),
+            Backend::Auto | Backend::Lxc if Lxc::is_installed() => Ok(Box::new(self.lxc())),
             Backend::Auto | Backend::Lxc => Err(Error::new(Kind::Host, "there is no LXC on this host")
                 .hint("install it: `apt-get install lxc uidmap rsync`")),
         }
+    }
+
+    /// The containers of plain LXC.
+    pub(crate) fn lxc(&self) -> Lxc<'_> {
+        Lxc::new(&self.global.lxcpath, &self.cancel)
+    }
+
+    /// The containers of this node of Proxmox VE.
+    pub(crate) fn proxmox(&self) -> Proxmox<'_> {
+        Proxmox::new(self.node(), &self.layout, &*self.listener, &self.cancel)
     }
 
     fn node(&self) -> Node {
@@ -161,7 +158,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn backend(&self) -> Backend {
+    pub(crate) fn backend(&self) -> Backend {
         match (self.global.backend, self.configuration.hypervisor().backend) {
             (Backend::Auto, Some(config::Backend::Lxc)) => Backend::Lxc,
             (Backend::Auto, Some(config::Backend::Proxmox)) => Backend::Proxmox,

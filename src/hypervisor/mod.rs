@@ -211,6 +211,11 @@ pub trait Hypervisor: Sync {
     /// The container does not run, or the command ran past one of its limits.
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output>;
 
+    /// Whether a container is just being started, so that commands cannot be run in it yet though its root is there.
+    fn is_being_started(&self, _id: ContainerId) -> bool {
+        false
+    }
+
     /// The in-root door of a container, running or stopped.
     ///
     /// # Errors

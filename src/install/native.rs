@@ -38,6 +38,7 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
         description: &tree.manifest().description,
         items,
         libraries: Vec::new(),
+        directories: Vec::new(),
     })
 }
 

@@ -23,7 +23,7 @@ use crate::store::{Contents, Image, ImageName, Store, Tree};
 use crate::sys::mount;
 use crate::sys::rootfs::{Found, Rootfs};
 
-use super::placed::{Change, Content, Installation, Item};
+use super::placed::{Change, Content, Installation, Item, LoaderDirectory};
 use super::receipt::{self, Receipt};
 use super::{Attempt, SHARED_DIRECTORY, Site, preflight, scratch, target};
 
@@ -85,6 +85,7 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
         description: &tree.manifest().description,
         items: items(tree, profile, &target, image.name()),
         libraries: image_libraries(tree.manifest(), profile, &target),
+        directories: directories(site.layout, profile, &target, image.name()),
     });
     match put {
         Ok(receipt) => Ok(Attempt::Installed(receipt)),
@@ -96,6 +97,15 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
             Err(error)
         }
     }
+}
+
+/// Makes and mounts on this host what [`install`] will show a container.
+///
+/// # Errors
+/// The image cannot be made or mounted.
+pub fn prepare(store: &Store<'_>, tree: &Tree, profile: Profile) -> Result<()> {
+    let image = store.image(tree, Contents::Placed(profile))?;
+    store.mount(&image).map(drop)
 }
 
 /// Mounts an image in a running container, unless it is there already.
@@ -167,6 +177,19 @@ fn leave(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32>, kept: Option<&Imag
     }
     rootfs.remove_if_empty(SHARED_DIRECTORY);
     Ok(())
+}
+
+/// Where the loader finds the libraries of an image.
+fn directories(layout: &Layout, profile: Profile, target: &Target, image: &ImageName) -> Vec<LoaderDirectory> {
+    let current = format!("{SHARED_DIRECTORY}/{CURRENT}");
+    let on_host = image.mounted_driver(layout);
+    let inside = loader_directories(target, profile, &current).into_iter();
+    inside
+        .filter_map(|inside| {
+            let within = inside.strip_prefix(&current)?.trim_start_matches('/');
+            Some(LoaderDirectory { on_host: on_host.join(within), inside })
+        })
+        .collect()
 }
 
 fn items(tree: &Tree, profile: Profile, target: &Target, image: &ImageName) -> Vec<Item> {

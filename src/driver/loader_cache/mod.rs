@@ -117,17 +117,29 @@ impl LoaderCache {
     /// written.
     #[must_use]
     pub fn with(mut self, soname: impl AsRef<OsStr>, path: impl Into<PathBuf>, flags: LibraryFlags) -> Self {
-        let soname = soname.as_ref().as_bytes().to_owned();
-        let path = path.into().into_os_string().into_vec();
-        let library = CachedLibrary { soname, path, flags, os_version: 0, hardware: Hardware::Bits(0) };
+        let library = CachedLibrary::new(soname.as_ref(), path.into(), flags);
         if !self.libraries.contains(&library) {
             self.libraries.push(library);
         }
         self
     }
+
+    /// As [`LoaderCache::with`], before the libraries that are there.
+    #[must_use]
+    pub fn with_first(mut self, soname: impl AsRef<OsStr>, path: impl Into<PathBuf>, flags: LibraryFlags) -> Self {
+        let library = CachedLibrary::new(soname.as_ref(), path.into(), flags);
+        self.libraries.retain(|other| *other != library);
+        self.libraries.insert(0, library);
+        self
+    }
 }
 
 impl CachedLibrary {
+    fn new(soname: &OsStr, path: PathBuf, flags: LibraryFlags) -> Self {
+        let (soname, path) = (soname.as_bytes().to_owned(), path.into_os_string().into_vec());
+        Self { soname, path, flags, os_version: 0, hardware: Hardware::Bits(0) }
+    }
+
     /// The name that programs and other libraries ask for.
     pub fn soname(&self) -> &OsStr {
         OsStr::from_bytes(&self.soname)

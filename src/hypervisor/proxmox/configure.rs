@@ -78,7 +78,8 @@ impl Proxmox<'_> {
             record.mounts.extend(given.mounts.iter().cloned());
             record.save(&self.record_path(id))?;
         }
-        if changes.needs_pct() {
+        // A `pct` that starts the container holds its lock and waits for this program: another would wait for both.
+        if changes.needs_pct() && self.starting.is_none() {
             self.set(desired, &record, &changes, &surroundings)?;
         }
         self.write_raw_lines(desired, &record, &surroundings)?;

@@ -19,6 +19,7 @@ mod property;
 mod record;
 mod settings;
 mod snapshots;
+mod starting;
 mod storage;
 mod version;
 
@@ -60,6 +61,8 @@ pub struct Proxmox<'a> {
     listener: &'a dyn Listener,
     cancel: &'a Cancel,
     version: OnceLock<Version>,
+    /// A container that is being started, by a `pct` that waits for this program, and its init.
+    starting: Option<(ContainerId, u32)>,
 }
 
 impl<'a> Proxmox<'a> {
@@ -68,7 +71,8 @@ impl<'a> Proxmox<'a> {
 
     /// The containers of a node.
     pub fn new(node: Node, layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
-        Self { monitors: Monitors::new(&node.lxcpath), node, layout, listener, cancel, version: OnceLock::new() }
+        let (monitors, version) = (Monitors::new(&node.lxcpath), OnceLock::new());
+        Self { monitors, node, layout, listener, cancel, version, starting: None }
     }
 
     /// Whether this host is a node of Proxmox VE.
@@ -132,6 +136,10 @@ impl Hypervisor for Proxmox<'_> {
 
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
         self.liblxc().attach(id, exec, watch, &format!("pct start {id}"))
+    }
+
+    fn is_being_started(&self, id: ContainerId) -> bool {
+        self.starting.is_some_and(|(starting, _)| starting == id)
     }
 
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {

@@ -12,11 +12,14 @@
 
 mod former;
 mod intent;
+mod loader;
 mod obstacles;
 mod paths;
 mod record;
 mod stage;
 mod switch;
+
+pub use loader::LoaderDirectory;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -61,6 +64,8 @@ pub struct Installation<'a> {
     pub items: Vec<Item>,
     /// The names of libraries that come by another road than as items; other versions of them are in their way, too.
     pub libraries: Vec<String>,
+    /// Directories of libraries that the loader does not look into by itself, in their order.
+    pub directories: Vec<LoaderDirectory>,
 }
 
 /// One file or link to be made, owned by the container's root.
@@ -169,7 +174,7 @@ impl<'a> Change<'a> {
         switch::set_aside(&self, &obstacles)?;
         switch::bring_in(&self, &wanted, staged)?;
         let kept = switch::clear_away(&self, &wanted, &obstacles)?;
-        self.tell_the_loader()?;
+        self.tell_the_loader(&wanted.directories)?;
         let directories = self.directories_left(missing)?;
         let receipt = record::write(&self, &wanted, directories, kept)?;
         Intent::remove(&self.site)?;
@@ -186,7 +191,7 @@ impl<'a> Change<'a> {
         }
         Intent::of_removal(&self.former).save(&self.site)?;
         switch::clear_all(&self)?;
-        self.tell_the_loader()?;
+        self.tell_the_loader(&[])?;
         self.directories_left(Vec::new())?;
         record::remove(&self)?;
         receipt::remove(&self.site, self.rootfs)?;
@@ -243,24 +248,6 @@ impl<'a> Change<'a> {
         }
         left.reverse();
         Ok(left)
-    }
-
-    /// Lets the container's loader know, where it runs.
-    ///
-    /// A stopped one needs nothing: the libraries lie in directories that glibc looks into without its cache, every
-    /// link by a SONAME is made, and what a cache names that is gone is passed over (glibc 2.36, `_dl_map_object`).
-    fn tell_the_loader(&self) -> Result<()> {
-        if !self.running {
-            return Ok(());
-        }
-        let output = self.site.exec(&crate::hypervisor::Exec::new(["ldconfig"]).env("LC_ALL", "C"))?;
-        if output.success() {
-            return Ok(());
-        }
-        let id = self.site.id;
-        Err(Error::new(Kind::Command, format!("container {id}: `ldconfig` failed with exit code {}", output.code))
-            .output(output.last_lines())
-            .hint("mend the container's glibc, then run the same command again"))
     }
 }
 
