@@ -30,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cancel: Arc<Cancel>,
     /// How many containers are worked on at the same time.
     pub(crate) jobs: NonZeroUsize,
+    /// How long a container that was started may take until its systemd and its network are up.
+    pub(crate) boot_patience: Duration,
     host: NvidiaHost,
 }
 
@@ -47,6 +49,7 @@ impl<'a> Context<'a> {
             listener: progress::listener(global),
             cancel,
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            boot_patience: Duration::from_secs(60),
             host: NvidiaHost::read()?,
         })
     }
@@ -116,6 +119,7 @@ impl<'a> Context<'a> {
             cancel: &self.cancel,
             jobs: self.jobs,
             lock_patience: Duration::from_secs(self.global.lock_timeout),
+            boot_patience: self.boot_patience,
         })
     }
 
