@@ -81,19 +81,21 @@ fn bring_in_step(global: &Global, id: ContainerId, host: &DriverVersion, moment:
     let is_proxmox = context.backend() == Backend::Proxmox;
     let install = |fleet: &Fleet<'_>| fleet.install_while_starting(id);
     match moment {
-        Moment::BeforePct => context.with_fleet(|fleet| fleet.prepare_while_starting(id)),
+        Moment::BeforePct if is_proxmox => context.with_fleet(|fleet| fleet.prepare_while_starting(id)),
         Moment::BeforeLiblxc | Moment::SetUp { .. } if is_proxmox => {
             // Its own hook mounts the root, and `pct` changes the file that raw lines stand in (pve-container 6.1.10).
             Err(Error::new(Kind::Configuration, format!("container {id}: it is updated by a hookscript alone"))
                 .hint("let Proxmox VE call this program as its `hookscript`, and remove its line from `lxc_options`"))
         }
-        Moment::BeforeLiblxc if is_shared(&context, id) => {
+        Moment::BeforePct | Moment::BeforeLiblxc if is_shared(&context, id) => {
             // The container's settings, with the mounts of its images, have been read already.
             require_second_hook(&context, id)?;
             context.with_fleet(|fleet| fleet.prepare_while_starting(id))
         }
-        Moment::BeforeLiblxc => context.with_hypervisor(&context.lxc().about_to_start(id), install),
+        Moment::BeforePct | Moment::BeforeLiblxc => context.with_hypervisor(&context.lxc().about_to_start(id), install),
         Moment::SetUp { init } => context.with_hypervisor(&context.lxc().set_up(id, init), install),
+        // Only `pct` starts containers so that this moment comes in time.
+        Moment::Started if !is_proxmox => Ok(()),
         Moment::Started => {
             let (proxmox, _still) = context.proxmox().just_started(id)?;
             context.with_hypervisor(&proxmox, install)

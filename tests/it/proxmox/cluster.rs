@@ -73,6 +73,10 @@ fn all_nodes_are_shown_from_this_ones_files_and_nothing_is_called_or_changed() {
     let metrics = status(&["--prometheus", "-"]).ok().stdout;
     assert!(metrics.contains("phoenix_nvidia_cluster_node_online{node=\"pve3\"} 0\n"), "{metrics}");
     assert!(!metrics.contains("phoenix_nvidia_container_in_step{ctid=\"950\""), "{metrics}");
+    let environment = [&job.world.environment()[..], &job.node.environment()].concat();
+    let words = ["--backend", "proxmox", "status", "--all-nodes"];
+    let started = crate::status::programs_started_in(&job.world, &host, &words, &environment);
+    assert_eq!(started, [env!("CARGO_BIN_EXE_phoenix-nvidia")]);
     assert_eq!(tree::differences(&before, &tree::with_times_of(&job.node.pve(""))), "");
     assert_eq!(job.node.calls(), Vec::<String>::new());
 }
