@@ -156,3 +156,18 @@ fn a_mismatch_is_refused_before_the_start_and_an_installer_cannot_update() {
     node.pct(&["start", "901"]).ok();
     node.assert_driver(OLDER);
 }
+
+#[test]
+fn a_container_that_a_killed_hook_has_left_frozen_goes_on_with_the_next_creation() {
+    let node = Node::new("native", "warn");
+    node.extract();
+    node.pct(&["start", "901"]).ok();
+    // As a hook leaves it that is killed before it has begun to change anything.
+    node.job.world.lxc("lxc-freeze", 901, &[]).ok();
+    assert!(node.run(&["status"]).ok().stdout.contains("frozen"));
+    node.job.containers.borrow_mut()["nvidia_driver_version"] = json!(VERSION);
+    node.job.set("nvidia_on_mismatch", "update");
+    let ran = node.run(&["create", "901"]);
+    assert_eq!(node.job.world.lxc("lxc-info", 901, &["-s", "-H"]).ok().stdout, "RUNNING\n", "{}", ran.stderr);
+    node.assert_driver(VERSION);
+}
