@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::Failure;
 use crate::file::{File, Section, first, property};
+use crate::hookscript;
 use crate::node::Node;
 use crate::options::Arguments;
 use crate::snapshot::root;
@@ -27,6 +28,9 @@ pub(crate) fn set(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
         let value = if key.starts_with("mp") { storage::allocate(node, id, value)? } else { completed(key, value) };
         if key.starts_with("dev") {
             require_device(first(&value))?;
+        }
+        if key == "hookscript" {
+            hookscript::check(node, &value)?;
         }
         forget_pending(&mut file, key);
         match init {
@@ -76,7 +80,8 @@ fn forget_pending(file: &mut File, key: &str) {
 }
 
 fn is_hot(key: &str, is_new: bool) -> bool {
-    ["hostname", "memory", "swap", "cores", "onboot", "startup", "description", "protection", "tags"].contains(&key)
+    ["hostname", "memory", "swap", "cores", "onboot", "startup", "description", "protection", "tags", "hookscript"]
+        .contains(&key)
         || key.starts_with("net")
         || (is_new && (key.starts_with("mp") || key.starts_with("dev")))
 }
@@ -144,10 +149,12 @@ pub(crate) fn start(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     fs_err::create_dir_all(node.lxc(id))?;
     fs_err::write(node.lxc(id).join("devices.conf"), devices(&file.main)?)?;
     fs_err::write(node.lxc(id).join("config"), config(node, id, &file))?;
+    hookscript::run(node, id, &file, "pre-start")?;
     node.tool("lxc-start", id, &["-d"]).map_err(|Failure { said, .. }| {
         println!("{said}");
         Failure::new(format!("startup for container '{id}' failed"))
     })?;
+    hookscript::tell(node, id, &file, "post-start");
     Ok(())
 }
 
@@ -166,6 +173,7 @@ fn config(node: &Node, id: &str, file: &File) -> String {
     lines.push(format!("lxc.uts.name = {}", key("hostname").unwrap_or("CT")));
     lines.push(format!("lxc.rootfs.path = dir:{}", root.display()));
     lines.push("lxc.apparmor.profile = unconfined".to_owned());
+    lines.push("lxc.monitor.unshare = 1".to_owned());
     lines.extend(limits(key("memory").unwrap_or("512"), key("cores")));
     lines.extend(network(key("net0")));
     if !root.join("sbin/init").exists() {
@@ -224,14 +232,18 @@ fn devices(section: &Section) -> Result<String, Failure> {
 
 pub(crate) fn shutdown(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     let id = arguments.id();
-    node.load_unlocked(id)?;
+    let file = node.load_unlocked(id)?;
     if node.init(id)?.is_none() {
         return Err(Failure::new(format!("CT {id} not running")));
     }
     if !arguments.is_on("forceStop") {
         return Err(Failure::new("stand-in: a shutdown without `--forceStop 1` may never end"));
     }
-    node.tool("lxc-stop", id, &["-t", arguments.option("timeout").unwrap_or("60")]).map(|_| ())
+    hookscript::tell(node, id, &file, "pre-stop");
+    node.tool("lxc-stop", id, &["-t", arguments.option("timeout").unwrap_or("60")])?;
+    // In the real one, a hook of liblxc's calls it, and whatever it does is ignored.
+    hookscript::tell(node, id, &file, "post-stop");
+    Ok(())
 }
 
 pub(crate) fn mount(node: &Node, arguments: &Arguments) -> Result<(), Failure> {

@@ -3,11 +3,12 @@
 //! recorded. None of its code.
 //!
 //! The directory in `STAND_IN_NODE` holds `pve/` (what is `/etc/pve`), `volumes/` (a directory a pool), `lxc/` (what is
-//! `/var/lib/lxc`) and `calls` (a line for each call).
+//! `/var/lib/lxc`), `locks/` (what is `/run/lock/lxc`) and `calls` (a line for each call).
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program whose output is part of what it plays")]
 
 mod container;
 mod file;
+mod hookscript;
 mod making;
 mod node;
 mod options;
@@ -61,6 +62,11 @@ fn play() -> Result<(), Failure> {
         return Err(Failure::new("stand-in: its arguments are decoded by the locale, and this one loses some"));
     }
     let arguments = Arguments::parse(&words[1..])?;
+    // Held to the end of the call, and so while hookscripts run.
+    let _lock = match arguments.verb.as_str() {
+        "create" | "clone" => None,
+        verb => Some(node.lock(arguments.id(), verb)?),
+    };
     match arguments.verb.as_str() {
         "create" => making::create(&node, &arguments),
         "clone" => making::clone(&node, &arguments),

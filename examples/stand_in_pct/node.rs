@@ -26,6 +26,25 @@ impl Node {
         Ok(file.write_all(format!("pct {}\n", words.join(" ")).as_bytes())?)
     }
 
+    /// Proxmox's own lock on a container's file, which a call waits ten seconds for.
+    pub(crate) fn lock(&self, id: &str, verb: &str) -> Result<fs_err::File, Failure> {
+        let directory = self.directory.join("locks");
+        fs_err::create_dir_all(&directory)?;
+        let path = directory.join(format!("pve-config-{id}.lock"));
+        let file = fs_err::File::create(&path)?;
+        let (waiting, locked) = (file.file().try_clone()?, std::sync::mpsc::channel());
+        std::thread::spawn(move || locked.0.send(waiting.lock()));
+        // The lock is that of the open file, whichever of its handles it was asked with.
+        match locked.1.recv_timeout(std::time::Duration::from_secs(10)) {
+            Ok(result) => result?,
+            Err(_) => {
+                let code = if ["set", "mount"].contains(&verb) { 4 } else { 255 };
+                return Err(Failure::with_code(code, format!("can't lock file '{}' - got timeout", path.display())));
+            }
+        }
+        Ok(file)
+    }
+
     pub(crate) fn pve(&self, name: &str) -> PathBuf {
         self.directory.join("pve").join(name)
     }

@@ -115,7 +115,7 @@ pub(crate) enum Progress {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Create containers with their driver, or bring them to where they should be
-    Create(Change),
+    Create(Create),
     /// Install the driver in containers that exist
     Install(Change),
     /// Compare the driver that a container reports with the one that is configured
@@ -191,7 +191,7 @@ impl Verb {
     /// What the command line decides about the driver of which containers.
     pub(crate) fn choice(&self) -> Option<(&[ContainerId], &Choice)> {
         match self {
-            Self::Create(change) | Self::Install(change) => Some((&change.containers, &change.choice)),
+            Self::Create(Create { change, .. }) | Self::Install(change) => Some((&change.containers, &change.choice)),
             _ => None,
         }
     }
@@ -199,7 +199,7 @@ impl Verb {
     /// Whether it only shows what it would do.
     pub(crate) fn is_rehearsal(&self) -> bool {
         match self {
-            Self::Create(Change { dry_run, .. })
+            Self::Create(Create { change: Change { dry_run, .. }, .. })
             | Self::Install(Change { dry_run, .. })
             | Self::Uninstall(Removal { dry_run, .. })
             | Self::Destroy(Destroy { dry_run, .. })
@@ -213,6 +213,15 @@ impl Verb {
             _ => false,
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    pub(crate) change: Change,
+    /// How long a container may take until its systemd and its network are up, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) boot_timeout: u64,
 }
 
 #[derive(Debug, Args)]
@@ -245,6 +254,9 @@ pub(crate) struct Status {
     /// Containers; all that are configured when none is named
     #[arg(value_name = "CTID")]
     pub(crate) containers: Vec<ContainerId>,
+    /// Show the containers of all nodes of the cluster, as far as they are known from here
+    #[arg(long, conflicts_with = "containers")]
+    pub(crate) all_nodes: bool,
     /// Ask the driver in every running container with `nvidia-smi`
     #[arg(long)]
     pub(crate) live: bool,

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{self, Configuration, Layout};
-use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
@@ -31,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) cancel: Arc<Cancel>,
     /// How many containers are worked on at the same time.
     pub(crate) jobs: NonZeroUsize,
+    /// How long a container that was started may take until its systemd and its network are up.
+    pub(crate) boot_patience: Duration,
     host: NvidiaHost,
 }
 
@@ -48,6 +49,7 @@ impl<'a> Context<'a> {
             listener: progress::listener(global),
             cancel,
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            boot_patience: Duration::from_secs(60),
             host: NvidiaHost::read()?,
         })
     }
@@ -100,21 +102,11 @@ impl<'a> Context<'a> {
         self.with_hypervisor(&*self.hypervisor()?, work)
     }
 
-    /// As [`Context::with_fleet`], called by liblxc just before it starts a container.
-    pub(crate) fn with_fleet_before_start<T>(
+    pub(crate) fn with_hypervisor<T>(
         &self,
-        id: ContainerId,
+        hypervisor: &dyn Hypervisor,
         work: impl FnOnce(&Fleet<'_>) -> Result<T>,
     ) -> Result<T> {
-        if self.backend() == Backend::Proxmox {
-            // The hookscript comes before Proxmox VE mounts the root (pve-container 6.1.10).
-            return Err(Error::new(Kind::Configuration, format!("container {id}: its root is not mounted yet"))
-                .hint("set `nvidia_on_mismatch` to \"warn\" or \"refuse\": Proxmox VE shows no root before a start"));
-        }
-        self.with_hypervisor(&Lxc::new(&self.global.lxcpath, &self.cancel).about_to_start(id), work)
-    }
-
-    fn with_hypervisor<T>(&self, hypervisor: &dyn Hypervisor, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         let (cache, store) = (self.cache(), self.store());
         work(&Fleet {
             configuration: &self.configuration,
@@ -127,6 +119,7 @@ impl<'a> Context<'a> {
             cancel: &self.cancel,
             jobs: self.jobs,
             lock_patience: Duration::from_secs(self.global.lock_timeout),
+            boot_patience: self.boot_patience,
         })
     }
 
@@ -143,13 +136,21 @@ impl<'a> Context<'a> {
         match self.backend() {
             Backend::Incus => Err(Error::new(Kind::Usage, "this release drives plain LXC and Proxmox VE alone")
                 .hint("use `--backend lxc` on a host whose containers are liblxc's own")),
-            Backend::Proxmox => Ok(Box::new(Proxmox::new(self.node(), &self.layout, &*self.listener, &self.cancel))),
-            Backend::Auto | Backend::Lxc if Lxc::is_installed() => {
-                Ok(Box::new(Lxc::new(&self.global.lxcpath, &self.cancel)))
-            }
+            Backend::Proxmox => Ok(Box::new(self.proxmox())),
+            Backend::Auto | Backend::Lxc if Lxc::is_installed() => Ok(Box::new(self.lxc())),
             Backend::Auto | Backend::Lxc => Err(Error::new(Kind::Host, "there is no LXC on this host")
                 .hint("install it: `apt-get install lxc uidmap rsync`")),
         }
+    }
+
+    /// The containers of plain LXC.
+    pub(crate) fn lxc(&self) -> Lxc<'_> {
+        Lxc::new(&self.global.lxcpath, &self.cancel)
+    }
+
+    /// The containers of this node of Proxmox VE.
+    pub(crate) fn proxmox(&self) -> Proxmox<'_> {
+        Proxmox::new(self.node(), &self.layout, &*self.listener, &self.cancel)
     }
 
     fn node(&self) -> Node {
@@ -161,7 +162,7 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn backend(&self) -> Backend {
+    pub(crate) fn backend(&self) -> Backend {
         match (self.global.backend, self.configuration.hypervisor().backend) {
             (Backend::Auto, Some(config::Backend::Lxc)) => Backend::Lxc,
             (Backend::Auto, Some(config::Backend::Proxmox)) => Backend::Proxmox,

@@ -1,12 +1,16 @@
 //! `create`: Creating containers with their driver, or bringing them to where they should be.
 
+use std::time::Duration;
+
 use phoenix_nvidia::error::Result;
 
-use super::arguments::Change;
+use super::arguments::Create;
 use super::context::Context;
 use super::{Ended, plan, report};
 
-pub(crate) fn run(context: &Context<'_>, options: &Change) -> Result<Ended> {
+pub(crate) fn run(context: &mut Context<'_>, options: &Create) -> Result<Ended> {
+    context.boot_patience = Duration::from_secs(options.boot_timeout);
+    let options = &options.change;
     if options.dry_run {
         return plan::show(context, |fleet| fleet.plan(&options.containers)).map(|_| Ended::Well);
     }

@@ -2,28 +2,45 @@
 
 use std::ffi::OsString;
 
-use phoenix_nvidia::config::Configuration;
+use phoenix_nvidia::config::{Configuration, Way};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
+use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::before_start::BeforeStart;
 use phoenix_nvidia::sys::cancel::Cancel;
 
-use super::arguments::Global;
+use super::arguments::{Backend, Global};
 use super::context::Context;
 use super::{Ended, context, log_file, progress, terminal};
 
-/// The moment that is checked; both callers call it so.
+/// The moment of the check; both callers call it so.
 const PRE_START: &str = "pre-start";
+/// The moment in which `pct` has just started a container's init.
+const POST_START: &str = "post-start";
+/// The moment in which liblxc has set up a container's root, and its init waits to be started.
+const START_HOST: &str = "start-host";
 /// The phases of a hookscript (pve-container 6.1.10).
-const PHASES: [&str; 4] = [PRE_START, "post-start", "pre-stop", "post-stop"];
+const PHASES: [&str; 4] = [PRE_START, POST_START, "pre-stop", "post-stop"];
+
+/// What happens to a container at this moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Moment {
+    /// `pct` is about to start it, and will call again when it has.
+    BeforePct,
+    /// liblxc is about to start it.
+    BeforeLiblxc,
+    /// liblxc has set up its root; this process becomes its init when the hook has ended.
+    SetUp { init: u32 },
+    /// `pct` has just started it.
+    Started,
+}
 
 pub(crate) fn run(global: &Global, words: &[OsString]) -> Result<Ended> {
     log_file::open(Some(&global.log_file), global.verbose)?;
     let words: Vec<_> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let variable = |name| std::env::var(name).ok();
-    match called(&words, variable("LXC_NAME"), variable("LXC_HOOK_TYPE")) {
-        Ok(Some(id)) => check(global, id),
+    match called(&words, |name| std::env::var(name).ok()) {
+        Ok(Some((id, moment))) => check(global, id, moment),
         Ok(None) => Ok(Ended::Well),
         // A word that nobody knows must not keep containers from stopping.
         Err(error) if words.get(1).is_some_and(|phase| phase != PRE_START) => {
@@ -34,12 +51,13 @@ pub(crate) fn run(global: &Global, words: &[OsString]) -> Result<Ended> {
     }
 }
 
-fn check(global: &Global, id: ContainerId) -> Result<Ended> {
+fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     let layout = context::layout(global);
     let (listener, cancel) = (progress::listener(global), Cancel::new()?);
+    let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
     match Configuration::load(&layout) {
         Ok(configuration) => {
-            let bring_in_step = |id, host: &DriverVersion| bring_in_step(global, id, host);
+            let bring_in_step = |id, host: &DriverVersion| bring_in_step(global, id, host, moment);
             let before_start = BeforeStart {
                 configuration: &configuration,
                 layout: &layout,
@@ -47,28 +65,75 @@ fn check(global: &Global, id: ContainerId) -> Result<Ended> {
                 cancel: &cancel,
                 bring_in_step: &bring_in_step,
             };
-            before_start.check(id)?;
+            if is_first { before_start.check(id)? } else { before_start.check_root(id)? }
         }
         // Nobody can say then that the container has to do with NVIDIA.
-        Err(error) => listener.warn(Some(id), format!("nothing was checked: {}", error.message())),
+        Err(error) if is_first => listener.warn(Some(id), format!("nothing was checked: {}", error.message())),
+        Err(_) => {}
     }
     Ok(Ended::Well)
 }
 
-fn bring_in_step(global: &Global, id: ContainerId, host: &DriverVersion) -> Result<()> {
+/// Brings a container in step now, where its root is there, or does what can be done before.
+fn bring_in_step(global: &Global, id: ContainerId, host: &DriverVersion, moment: Moment) -> Result<()> {
     let mut context = Context::new(global, false)?;
     context.configuration.follow(&[id], host);
-    context.with_fleet_before_start(id, |fleet| fleet.install_before_start(id))
+    let is_proxmox = context.backend() == Backend::Proxmox;
+    let install = |fleet: &Fleet<'_>| fleet.install_while_starting(id);
+    match moment {
+        Moment::BeforePct if is_proxmox => context.with_fleet(|fleet| fleet.prepare_while_starting(id)),
+        Moment::BeforeLiblxc | Moment::SetUp { .. } if is_proxmox => {
+            // Its own hook mounts the root, and `pct` changes the file that raw lines stand in (pve-container 6.1.10).
+            Err(Error::new(Kind::Configuration, format!("container {id}: it is updated by a hookscript alone"))
+                .hint("let Proxmox VE call this program as its `hookscript`, and remove its line from `lxc_options`"))
+        }
+        Moment::BeforePct | Moment::BeforeLiblxc if is_shared(&context, id) => {
+            // The container's settings, with the mounts of its images, have been read already.
+            require_second_hook(&context, id)?;
+            context.with_fleet(|fleet| fleet.prepare_while_starting(id))
+        }
+        Moment::BeforePct | Moment::BeforeLiblxc => context.with_hypervisor(&context.lxc().about_to_start(id), install),
+        Moment::SetUp { init } => context.with_hypervisor(&context.lxc().set_up(id, init), install),
+        // Only `pct` starts containers so that this moment comes in time.
+        Moment::Started if !is_proxmox => Ok(()),
+        Moment::Started => {
+            let (proxmox, _still) = context.proxmox().just_started(id)?;
+            context.with_hypervisor(&proxmox, install)
+        }
+    }
 }
 
-/// The container that is about to start; `None` at any other moment, and for one that has no CTID.
+fn is_shared(context: &Context<'_>, id: ContainerId) -> bool {
+    let driver = context.configuration.container(id).ok().and_then(|container| container.driver.as_ref());
+    driver.is_some_and(|driver| driver.way() == Way::Shared)
+}
+
+fn require_second_hook(context: &Context<'_>, id: ContainerId) -> Result<()> {
+    if context.lxc().has_hook_when_set_up(id) {
+        return Ok(());
+    }
+    let message =
+        format!("container {id}: a driver of the way `shared` can be brought in only when its root is set up");
+    Err(Error::new(Kind::Configuration, message).hint(
+        "add \"lxc.hook.start-host = /usr/local/bin/phoenix-nvidia hook\" to its `lxc_options`, then run `phoenix-nvidia create`",
+    ))
+}
+
+/// The container that is being started, and the moment; `None` at any other moment, and for one that has no CTID.
 ///
 /// Proxmox VE calls `VMID PHASE`. liblxc (5.0.2) appends `NAME lxc HOOK`, or with `lxc.hook.version = 1` nothing, and
-/// then says it in `LXC_NAME` and `LXC_HOOK_TYPE`.
-fn called(words: &[String], name: Option<String>, hook: Option<String>) -> Result<Option<ContainerId>> {
-    let by_lxc = |name: &str, hook: &str| if hook == PRE_START { name.parse().ok() } else { None };
+/// then says it in `LXC_NAME` and `LXC_HOOK_TYPE`. What becomes a container's init is in `LXC_PID`.
+fn called(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Option<(ContainerId, Moment)>> {
+    let by_lxc = |name: &str, hook: &str| {
+        let id = name.parse().ok()?;
+        match hook {
+            PRE_START => Some((id, Moment::BeforeLiblxc)),
+            START_HOST => Some((id, Moment::SetUp { init: variable("LXC_PID")?.parse().ok()? })),
+            _ => None,
+        }
+    };
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => match (name, hook) {
+        [] => match (variable("LXC_NAME"), variable("LXC_HOOK_TYPE")) {
             (Some(name), Some(hook)) => Ok(by_lxc(&name, &hook)),
             _ => Err(misused("`hook` is called by Proxmox VE and liblxc, and here by neither")),
         },
@@ -76,7 +141,12 @@ fn called(words: &[String], name: Option<String>, hook: Option<String>) -> Resul
         [_, "net", ..] => Ok(None),
         [id, phase] if PHASES.contains(phase) => {
             let id = id.parse::<ContainerId>()?;
-            Ok((*phase == PRE_START).then_some(id))
+            let moment = match *phase {
+                PRE_START => Some(Moment::BeforePct),
+                POST_START => Some(Moment::Started),
+                _ => None,
+            };
+            Ok(moment.map(|moment| (id, moment)))
         }
         [_, phase] => Err(misused(&format!("`{phase}` is no phase of a hookscript"))),
         _ => Err(misused("`hook` takes a VMID and a phase")),
@@ -91,29 +161,39 @@ fn misused(message: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn called_with(words: &[&str], environment: Option<(&str, &str)>) -> Option<Option<String>> {
+    /// What is understood: the container and the moment, or that it is none of ours; `None` for what is refused.
+    fn called_with(words: &[&str], environment: &[(&str, &str)]) -> Option<Option<(u32, Moment)>> {
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-        let (name, hook) = environment.map(|(name, hook)| (name.to_owned(), hook.to_owned())).unzip();
-        called(&words, name, hook).ok().map(|id| id.map(|id| id.to_string()))
+        let variable = |name: &str| {
+            let found = environment.iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        called(&words, variable).ok().map(|found| found.map(|(id, moment)| (id.number(), moment)))
     }
 
     #[test]
     fn both_callers_are_understood() {
-        let about_to_start = Some(Some("901".to_owned()));
-        assert_eq!(called_with(&["901", "pre-start"], None), about_to_start);
-        assert_eq!(called_with(&["901", "lxc", "pre-start"], Some(("901", "pre-start"))), about_to_start);
-        assert_eq!(called_with(&[], Some(("901", "pre-start"))), about_to_start);
+        let by_liblxc = |hook| [("LXC_NAME", "901"), ("LXC_HOOK_TYPE", hook), ("LXC_PID", "77")];
+        let about = |moment| Some(Some((901, moment)));
+        assert_eq!(called_with(&["901", "pre-start"], &[]), about(Moment::BeforePct));
+        assert_eq!(called_with(&["901", "post-start"], &[]), about(Moment::Started));
+        assert_eq!(called_with(&["901", "lxc", "pre-start"], &by_liblxc("pre-start")), about(Moment::BeforeLiblxc));
+        assert_eq!(called_with(&[], &by_liblxc("pre-start")), about(Moment::BeforeLiblxc));
+        let set_up = about(Moment::SetUp { init: 77 });
+        assert_eq!(called_with(&["901", "lxc", "start-host"], &by_liblxc("start-host")), set_up);
+        assert_eq!(called_with(&[], &by_liblxc("start-host")), set_up);
         // liblxc's variables are there when Proxmox VE calls after the end, too.
-        assert_eq!(called_with(&["901", "post-stop"], Some(("901", "pre-start"))), Some(None));
-        assert_eq!(called_with(&["web", "lxc", "pre-start"], None), Some(None), "a name is no CTID");
-        assert_eq!(called_with(&["901", "lxc", "mount"], None), Some(None));
-        assert_eq!(called_with(&["901", "net", "up", "veth", "eth0"], None), Some(None));
+        assert_eq!(called_with(&["901", "post-stop"], &by_liblxc("pre-start")), Some(None));
+        assert_eq!(called_with(&["web", "lxc", "pre-start"], &[]), Some(None), "a name is no CTID");
+        assert_eq!(called_with(&["901", "lxc", "mount"], &[]), Some(None));
+        assert_eq!(called_with(&["901", "lxc", "start-host"], &[]), Some(None), "nobody says which process it is");
+        assert_eq!(called_with(&["901", "net", "up", "veth", "eth0"], &[]), Some(None));
     }
 
     #[test]
     fn what_neither_would_call_is_refused() {
         for words in [&["901"][..], &["web", "pre-start"], &["901", "prestart"], &["901", "pre-start", "x"], &[]] {
-            assert_eq!(called_with(words, None), None, "{words:?}");
+            assert_eq!(called_with(words, &[]), None, "{words:?}");
         }
     }
 }

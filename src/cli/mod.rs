@@ -74,7 +74,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         context.configuration.choose(containers, choice.way, choice.profile);
     }
     match &arguments.verb {
-        Verb::Create(options) => create::run(&context, options),
+        Verb::Create(options) => create::run(&mut context, options),
         Verb::Install(options) => install::run(&context, options),
         Verb::Verify(options) => verify::run(&context, options),
         Verb::Status(options) => status::run(&mut context, options),

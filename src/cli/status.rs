@@ -75,7 +75,10 @@ fn look(context: &Context<'_>, options: &Status) -> Result<Vec<ContainerStatus>>
     let all: Vec<ContainerId> = context.configuration.containers().map(|(id, _)| id).collect();
     let asked = if options.containers.is_empty() { &all } else { &options.containers };
     let asking = if options.live { Asking::Drivers } else { Asking::Nobody };
-    context.with_fleet_as_root(|fleet| fleet.status(asked, asking))
+    context.with_fleet_as_root(|fleet| match options.all_nodes {
+        true => fleet.status_of_all_nodes(asked, asking),
+        false => fleet.status(asked, asking),
+    })
 }
 
 fn as_data(context: &Context<'_>, rows: &[ContainerStatus]) -> Result<String> {

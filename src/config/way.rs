@@ -28,6 +28,11 @@ impl Way {
         self != Self::Native
     }
 
+    /// Whether NVIDIA's installer has to run in the container for it.
+    pub fn needs_processes(self) -> bool {
+        matches!(self, Self::Runfile | Self::Installer)
+    }
+
     /// Its name in configuration files and on the command line.
     pub fn word(self) -> &'static str {
         match self {

@@ -164,8 +164,11 @@ impl Fleet<'_> {
                 Step::Verify { .. } => self.verify_into(container, require_live, report)?,
                 step => self.step(container, step, report)?,
             }
+            if matches!(step, Step::Start | Step::Restart) {
+                self.wait_for_systemd(container.id)?;
+            }
         }
-        Ok(())
+        self.require_network(container)
     }
 
     pub(super) fn step(&self, container: &Container, step: &Step, report: &mut ContainerReport) -> Result<()> {
@@ -207,10 +210,11 @@ impl Fleet<'_> {
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
             Step::Grow { .. } => return self.grow(container),
             Step::Restart => {
+                // What stands against its start is found while it still runs.
                 self.mount_images(id)?;
-                self.hypervisor.stop(id).and_then(|()| self.hypervisor.start(id))?;
+                self.hypervisor.stop(id).and_then(|()| self.start(id))?;
             }
-            Step::Start => self.mount_images(id).and_then(|()| self.hypervisor.start(id))?,
+            Step::Start => self.start(id)?,
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::Snapshot { name } => return self.take_snapshot(container, name),

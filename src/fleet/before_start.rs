@@ -1,4 +1,5 @@
-//! The check in the moment before a container starts: are its device nodes there, and is its driver the host's?
+//! The check in the moment before a container starts: are its device nodes there, and is its driver the host's? And the
+//! second look when its root is there, where only then its driver can be brought in step.
 //!
 //! It runs under the hypervisor's own lock of the container, so it asks no hypervisor and uses no network; what it needs
 //! lies in the configuration, in `/proc` and `/dev`, and in the host's receipt. It starts no process, except to mount the
@@ -31,7 +32,7 @@ pub struct BeforeStart<'a> {
     pub listener: &'a dyn Listener,
     /// Whether to stop.
     pub cancel: &'a Cancel,
-    /// Brings a container's driver to the version of the host's module: [`super::Fleet::install_before_start`].
+    /// Brings a container's driver to the version of the host's module: [`super::Fleet::install_while_starting`].
     pub bring_in_step: &'a dyn Fn(ContainerId, &DriverVersion) -> Result<()>,
 }
 
@@ -60,6 +61,22 @@ impl BeforeStart<'_> {
         }
         match (&host.loaded, self.installed(id)) {
             (Some(host), Some(installed)) if installed != *host => self.mismatch(container, &installed, host),
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks again when the root of a container that is being started can be reached: brings its driver in step where
+    /// that is wanted, and does nothing else.
+    ///
+    /// # Errors
+    /// It could not be brought in step.
+    pub fn check_root(&self, id: ContainerId) -> Result<()> {
+        let Some(container) = self.configured(id) else { return Ok(()) };
+        if container.gpus.is_none() || container.on_mismatch != OnMismatch::Update || self.is_being_worked_on(id) {
+            return Ok(());
+        }
+        match (NvidiaHost::read()?.loaded, self.installed(id)) {
+            (Some(host), Some(installed)) if installed != host => (self.bring_in_step)(id, &host),
             _ => Ok(()),
         }
     }

@@ -44,28 +44,49 @@ impl Fleet<'_> {
         self.bring_in(container, wanted_driver(container)?)
     }
 
-    /// Installs the driver in a container that is about to start, from what is on this host.
+    /// Installs the driver in a container that is being started and whose root can be reached, from what is on this
+    /// host.
     ///
     /// # Errors
     /// The way cannot do that, or the driver is not extracted: nothing is downloaded while a container starts.
-    pub fn install_before_start(&self, id: ContainerId) -> Result<()> {
+    pub fn install_while_starting(&self, id: ContainerId) -> Result<()> {
+        let (container, driver) = self.installable_while_starting(id)?;
+        let _lock = self.lock(id)?;
+        self.bring_in(container, driver).map(drop)
+    }
+
+    /// Does on this host what [`Fleet::install_while_starting`] will need when the container's root can be reached, so
+    /// that what stands against it is known while the start can still be refused.
+    ///
+    /// # Errors
+    /// As [`Fleet::install_while_starting`].
+    pub fn prepare_while_starting(&self, id: ContainerId) -> Result<()> {
+        let (container, driver) = self.installable_while_starting(id)?;
+        if driver.way() == Way::Shared {
+            // Its mount must come into the container's settings afterwards.
+            self.hypervisor.check(&self.desired(container)?)?;
+            shared::prepare(self.store, &self.extracted(driver)?, driver.profile())?;
+        }
+        self.listener.note(Some(id), format!("driver {} comes in as soon as its root is there", driver.version));
+        Ok(())
+    }
+
+    fn installable_while_starting(&self, id: ContainerId) -> Result<(&Container, &WantedDriver)> {
         let container = self.configuration.container(id)?;
         let driver = wanted_driver(container)?;
         let refused = |why: &str, hint: String| {
             let message = format!("container {id}: driver {} {why}", driver.version);
             Err(Error::new(Kind::Configuration, message).hint(hint))
         };
-        if driver.way() != Way::Native {
-            // The container's settings, with the mounts of the way `shared`, have been read already.
-            let hint = "set `nvidia_on_mismatch` to \"warn\" or \"refuse\", or `nvidia_install_method` to \"native\"";
-            return refused("can be brought in before a start by the way `native` alone", hint.to_owned());
+        if driver.way().needs_processes() {
+            let hint = "set `nvidia_on_mismatch` to \"warn\" or \"refuse\", or `nvidia_install_method` to \"native\" or \"shared\"";
+            return refused("cannot be brought in by an installer while the container starts", hint.to_owned());
         }
         if !self.is_extracted(driver)? {
             let hint = format!("extract it with `phoenix-nvidia store extract {}`", driver.version);
             return refused("is not extracted on this host", hint);
         }
-        let _lock = self.lock(id)?;
-        self.bring_in(container, driver).map(drop)
+        Ok((container, driver))
     }
 
     /// Installs this driver, whatever the configuration wants; false when it was there already.

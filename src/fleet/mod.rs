@@ -2,12 +2,14 @@
 
 pub mod apply;
 pub mod before_start;
+mod bring_up;
 mod cards;
 pub mod docker;
 pub mod doctor;
 mod driver;
 pub mod in_step;
 mod lanes;
+mod network;
 pub mod observe;
 pub mod passthrough;
 pub mod plan;
@@ -56,6 +58,8 @@ pub struct Fleet<'a> {
     pub jobs: NonZeroUsize,
     /// How long somebody else's work on a container is waited for.
     pub lock_patience: Duration,
+    /// How long a container that was started may take until its systemd and its network are up.
+    pub boot_patience: Duration,
 }
 
 impl<'a> Fleet<'a> {

@@ -99,17 +99,30 @@ impl Liblxc<'_> {
     /// # Errors
     /// It stopped in between.
     pub(super) fn running_rootfs(&self, id: ContainerId, init: u32) -> Result<Rootfs> {
-        let root = PathBuf::from(format!("/proc/{init}/root"));
-        let map = |kind: &str| fs_err::read_to_string(format!("/proc/{init}/{kind}_map"));
-        let idmap = IdMap::parse(&map("uid")?, &map("gid")?)?;
-        let door = Rootfs::open(&root, idmap, format!("container {id}"))?;
-        // Had init died in between, the number could now be a process of the host, and the door its root.
-        if self.state(id)? != (State::Running { init }) || is_hosts_root(&root)? {
-            return Err(Error::new(Kind::Command, format!("container {id} stopped while its root was opened"))
-                .hint("run the same command again"));
+        let door = root_of_process(id, init)?;
+        // Had init died in between, the number could now be a process of another container.
+        if self.state(id)? != (State::Running { init }) {
+            return Err(stopped_meanwhile(id));
         }
         Ok(door)
     }
+}
+
+/// The door to the root of a process of a container, which must be known to be its init.
+///
+/// # Errors
+/// It has ended, and the number is now that of a process of the host, or of none.
+pub(super) fn root_of_process(id: ContainerId, init: u32) -> Result<Rootfs> {
+    let root = PathBuf::from(format!("/proc/{init}/root"));
+    let map = |kind: &str| fs_err::read_to_string(format!("/proc/{init}/{kind}_map"));
+    let idmap = IdMap::parse(&map("uid")?, &map("gid")?)?;
+    let door = Rootfs::open(&root, idmap, format!("container {id}"))?;
+    if is_hosts_root(&root)? { Err(stopped_meanwhile(id)) } else { Ok(door) }
+}
+
+fn stopped_meanwhile(id: ContainerId) -> Error {
+    Error::new(Kind::Command, format!("container {id} stopped while its root was opened"))
+        .hint("run the same command again")
 }
 
 /// The idmap of `lxc.idmap` lines, by their values: `u 0 100000 65536`. Without any, the identity.

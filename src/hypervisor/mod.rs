@@ -1,5 +1,6 @@
 //! What is asked of every hypervisor: a dozen verbs on containers, the same for plain LXC, Proxmox VE and Incus.
 
+pub mod cluster;
 mod liblxc;
 pub mod lxc;
 mod monitors;
@@ -14,6 +15,8 @@ use crate::driver::device::DeviceNode;
 use crate::error::{Error, Kind, Result};
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
+
+use cluster::Cluster;
 
 /// How a container is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -142,6 +145,14 @@ pub trait Hypervisor: Sync {
         Ok(None)
     }
 
+    /// The cluster that this host is a node of, looked at without asking another node; `None` where there are no nodes.
+    ///
+    /// # Errors
+    /// What this node knows of it cannot be read.
+    fn cluster(&self) -> Result<Option<Cluster>> {
+        Ok(None)
+    }
+
     /// Finds out, without changing anything, whether a container could be created as desired.
     ///
     /// # Errors
@@ -199,6 +210,11 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// The container does not run, or the command ran past one of its limits.
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output>;
+
+    /// Whether a container is just being started, so that commands cannot be run in it yet though its root is there.
+    fn is_being_started(&self, _id: ContainerId) -> bool {
+        false
+    }
 
     /// The in-root door of a container, running or stopped.
     ///

@@ -101,6 +101,15 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
     }
 }
 
+/// Makes and mounts on this host what [`install`] will show a container.
+///
+/// # Errors
+/// The image cannot be made or mounted.
+pub fn prepare(store: &Store<'_>, tree: &Tree, profile: Profile) -> Result<()> {
+    let image = store.image(tree, Contents::Placed(profile))?;
+    store.mount(&image).map(drop)
+}
+
 /// Mounts an image in a running container, unless it is there already.
 ///
 /// # Errors

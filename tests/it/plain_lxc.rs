@@ -114,12 +114,12 @@ fn what_exists_is_not_created_over() {
 }
 
 /// A bridge of this host that ends with the test.
-struct Bridge(String);
+pub(crate) struct Bridge(pub(crate) String);
 
 impl Bridge {
     /// Nothing where this machine makes no bridges.
     #[expect(clippy::print_stderr, reason = "a test that is left out says so")]
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let name = format!("phx{}", std::process::id());
         let made = Ran::of("ip", &["link", "add", &name, "type", "bridge"], &[]);
         if made.code != 0 {

@@ -41,9 +41,19 @@ fn running(host: &PretendedGpuHost) -> (World, u32) {
 
 /// Every program that a command on this host has started, itself included (`strace`, execve).
 fn programs_started_by(world: &World, host: &PretendedGpuHost, arguments: &[&str]) -> Vec<String> {
+    programs_started_in(world, host, arguments, &world.environment())
+}
+
+/// The same in another environment.
+pub(crate) fn programs_started_in(
+    world: &World,
+    host: &PretendedGpuHost,
+    arguments: &[&str],
+    environment: &[(&'static str, std::ffi::OsString)],
+) -> Vec<String> {
     let trace = world.scratch("trace");
     let traced = ["-f", "-qq", "-e", "trace=execve", "-e", "signal=none", "-o", trace.to_str().unwrap(), PROGRAM];
-    host.run("strace", &[&traced[..], arguments].concat(), &world.environment()).ok();
+    host.run("strace", &[&traced[..], arguments].concat(), environment).ok();
     let text = fs_err::read_to_string(trace).unwrap();
     let program = |line: &str| Some(line.split_once("execve(\"")?.1.split_once('"')?.0.to_owned());
     text.lines().filter(|line| line.ends_with(" = 0")).filter_map(program).collect()
@@ -53,7 +63,7 @@ fn rows(ran: &Ran) -> Vec<Value> {
     serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.stdout))
 }
 
-fn assert_fits_the_schema(ran: &Ran) {
+pub(crate) fn assert_fits_the_schema(ran: &Ran) {
     let schema: Value = serde_json::from_str(include_str!("../../etc/schema/status.schema.json")).unwrap();
     let output: Value = serde_json::from_str(&ran.stdout).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();

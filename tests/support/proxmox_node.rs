@@ -47,6 +47,21 @@ impl ProxmoxNode {
         node
     }
 
+    /// The words that call `pct` of this node.
+    pub fn pct(&self) -> PathBuf {
+        self.directory.join("tools/pct")
+    }
+
+    /// Writes a hookscript, as `pct` calls it, and gives its volume.
+    pub fn write_hookscript(&self, script: &str) -> &'static str {
+        let directory = self.directory.join("volumes/local/snippets");
+        fs_err::create_dir_all(&directory).unwrap();
+        let path = directory.join("hook.sh");
+        fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        "local:snippets/hook.sh"
+    }
+
     /// A file below what is `/etc/pve`.
     pub fn pve(&self, name: &str) -> PathBuf {
         self.directory.join("pve").join(name)

@@ -9,10 +9,15 @@ pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
     let in_step = match verdict {
         Verdict::Verified | Verdict::InStep => Some(true),
         Verdict::Wrong | Verdict::SettingsDiffer | Verdict::NotInstalled | Verdict::Error => Some(false),
-        Verdict::NotVerifiedLive | Verdict::Unknown | Verdict::Absent | Verdict::NoDriverWanted => None,
+        Verdict::NotVerifiedLive
+        | Verdict::Unknown
+        | Verdict::NotKnownFromHere
+        | Verdict::Absent
+        | Verdict::NoDriverWanted => None,
     };
     ContainerStatus {
         moved_cards: Vec::new(),
+        cluster_node: None,
         id: id.to_string().parse().unwrap(),
         name: format!("gpu-{id}"),
         state: "running",

@@ -1,5 +1,6 @@
 //! The state of containers as metrics, in the text format 0.0.4 of Prometheus, for the node exporter's textfile collector.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use phoenix_nvidia::fleet::status::{ContainerStatus, Verdict};
@@ -18,6 +19,7 @@ struct Metric {
 pub(super) fn of(fleet: &Fleet<'_>) -> String {
     let mut metrics = host_metrics(fleet);
     metrics.extend(container_metrics(&fleet.rows));
+    metrics.push(cluster_nodes(&fleet.rows));
     let mut made = Metric::new("phoenix_nvidia_status_timestamp_seconds", "When these metrics were made, since 1970.");
     made.sample(&[], fleet.at.as_second());
     metrics.push(made);
@@ -54,9 +56,12 @@ fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {
     for row in rows {
         let ctid = row.id.to_string();
         let labels = [("ctid", ctid.as_str()), ("name", &row.name)];
-        info.sample(&[&labels[..], &words(row).each_ref().map(|(key, value)| (*key, value.as_str()))].concat(), 1);
-        // Where no driver is wanted or nothing exists, there is nothing to be alarmed by.
-        if !matches!(row.verdict, Verdict::NoDriverWanted | Verdict::Absent) {
+        let words = words(row);
+        let mut said = [&labels[..], &words.each_ref().map(|(key, value)| (*key, value.as_str()))].concat();
+        said.extend(row.cluster_node.as_ref().map(|node| ("node", node.name.as_str())));
+        info.sample(&said, 1);
+        // Where no driver is wanted, nothing exists or another node knows better, there is nothing to be alarmed by.
+        if !matches!(row.verdict, Verdict::NoDriverWanted | Verdict::Absent | Verdict::NotKnownFromHere) {
             in_step.sample(&labels, u8::from(row.in_step == Some(true)));
         }
         gpus.sample(&labels, row.gpus.len());
@@ -65,6 +70,18 @@ fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {
         }
     }
     vec![info, in_step, gpus, missing]
+}
+
+/// The nodes of the cluster that are known to answer, or not to, once each.
+fn cluster_nodes(rows: &[ContainerStatus]) -> Metric {
+    let mut online =
+        Metric::new("phoenix_nvidia_cluster_node_online", "Whether a node of the cluster answers, as this one knows.");
+    let nodes = rows.iter().filter_map(|row| row.cluster_node.as_ref());
+    let known: BTreeMap<&str, bool> = nodes.filter_map(|node| Some((node.name.as_str(), node.online?))).collect();
+    for (node, is_online) in known {
+        online.sample(&[("node", node)], u8::from(is_online));
+    }
+    online
 }
 
 fn words(row: &ContainerStatus) -> [(&'static str, String); 6] {

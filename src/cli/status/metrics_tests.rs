@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phoenix_nvidia::fleet::status::Nodes;
+use phoenix_nvidia::fleet::status::{ClusterNode, Nodes};
 use phoenix_nvidia::host::NvidiaHost;
 
 use super::*;
@@ -83,6 +83,21 @@ fn every_container_that_can_be_out_of_step_says_whether_it_is() {
     assert_eq!(values(&scrape, "phoenix_nvidia_container_device_nodes_missing"), expected(&[("902", 1.0)]));
     assert_eq!(values(&scrape, "phoenix_nvidia_container_info").len(), 5);
     assert_eq!(values(&scrape, "phoenix_nvidia_status_timestamp_seconds"), [(String::new(), 1_795_408_496.0)]);
+}
+
+#[test]
+fn containers_of_other_nodes_alarm_nobody_and_their_nodes_are_told_once() {
+    let on = |id, online| {
+        let mut row = made_up::row(id, Verdict::NotKnownFromHere);
+        row.cluster_node = Some(ClusterNode { name: "pve2".to_owned(), online });
+        row
+    };
+    let scrape = scraped(vec![on(950, Some(false)), on(951, Some(false)), made_up::row(901, Verdict::InStep)]);
+    assert_eq!(values(&scrape, "phoenix_nvidia_container_in_step"), expected(&[("901", 1.0)]));
+    assert_eq!(values(&scrape, "phoenix_nvidia_cluster_node_online"), [(String::new(), 0.0)]);
+    let nodes = scrape.iter().filter(|it| it.metric == "phoenix_nvidia_container_info").map(|it| it.labels.get("node"));
+    assert_eq!(nodes.map(|node| node.map(String::as_str)).collect::<Vec<_>>(), [Some("pve2"), Some("pve2"), None]);
+    assert_eq!(values(&scraped(vec![on(950, None)]), "phoenix_nvidia_cluster_node_online"), []);
 }
 
 #[test]

@@ -15,6 +15,8 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 // In the order of the cells of a row.
+/// The column of the cluster's nodes, where one is shown.
+const CLUSTER_NODE: &str = "On node";
 const COLUMNS: [&str; 12] = [
     "CTID",
     "Name",
@@ -47,7 +49,7 @@ impl Tone {
             Verdict::Wrong | Verdict::NotInstalled | Verdict::Error => Self::Bad,
             Verdict::NotVerifiedLive | Verdict::SettingsDiffer | Verdict::Unknown => Self::Doubtful,
             Verdict::Verified | Verdict::InStep => Self::Good,
-            Verdict::Absent | Verdict::NoDriverWanted => Self::Quiet,
+            Verdict::Absent | Verdict::NoDriverWanted | Verdict::NotKnownFromHere => Self::Quiet,
         }
     }
 
@@ -66,7 +68,7 @@ impl Tone {
             Self::Bad => "not in step",
             Self::Doubtful => "not verified live, or other settings",
             Self::Good => "in step",
-            Self::Quiet => "no driver wanted, or absent",
+            Self::Quiet => "no driver wanted, absent, or on another node",
         }
     }
 }
@@ -155,6 +157,7 @@ fn containers(fleet: &Fleet<'_>) -> Markup {
     if fleet.rows.is_empty() {
         return html! { p.empty { "The configuration names no containers." } };
     }
+    let names_nodes = table::names_nodes(&fleet.rows);
     // The roles say again what the elements are: on narrow screens they are laid out as blocks, and browsers then
     // forget it.
     html! {
@@ -164,18 +167,19 @@ fn containers(fleet: &Fleet<'_>) -> Markup {
                 thead role="rowgroup" {
                     tr role="row" {
                         @for column in COLUMNS { th role="columnheader" scope="col" { (column) } }
+                        @if names_nodes { th role="columnheader" scope="col" { (CLUSTER_NODE) } }
                     }
                 }
-                tbody role="rowgroup" { @for row in &fleet.rows { (container(row)) } }
+                tbody role="rowgroup" { @for row in &fleet.rows { (container(row, names_nodes)) } }
             }
         }
     }
 }
 
-fn container(row: &ContainerStatus) -> Markup {
+fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
     let tone = Tone::of(row.verdict);
     let differs = row.wanted.is_some() && row.installed.is_some() && row.wanted != row.installed;
-    let cells = [
+    let mut cells = vec![
         ("State", row.state.to_owned()),
         ("", String::new()),
         ("Wanted", report::or_dash(row.wanted.as_ref())),
@@ -187,6 +191,9 @@ fn container(row: &ContainerStatus) -> Markup {
         ("Nodes", table::nodes(row.nodes.as_ref())),
         ("Cached", report::or_dash(row.cached.as_ref())),
     ];
+    if names_nodes {
+        cells.push((CLUSTER_NODE, table::cluster_node(row.cluster_node.as_ref())));
+    }
     html! {
         tr role="row" class=(tone.class()) {
             th role="rowheader" scope="row" data-label="CTID" { (row.id) }

@@ -1,6 +1,6 @@
 //! Tests of the page: what others wrote stays text, and nothing is loaded.
 
-use phoenix_nvidia::fleet::status::Nodes;
+use phoenix_nvidia::fleet::status::{ClusterNode, Nodes};
 use phoenix_nvidia::host::NvidiaHost;
 
 use super::*;
@@ -55,6 +55,18 @@ fn every_row_has_a_cell_for_every_column() {
     let labels: Vec<&str> = body.split("data-label=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     assert_eq!(labels, COLUMNS);
     assert!(body.contains("1 of 5 missing"), "{body}");
+}
+
+#[test]
+fn the_nodes_of_a_cluster_are_a_column_where_a_row_names_one() {
+    let mut row = made_up::row(950, Verdict::NotKnownFromHere);
+    row.cluster_node = Some(ClusterNode { name: "pve2<b>".to_owned(), online: Some(false) });
+    let page = page(vec![made_up::row(901, Verdict::InStep), row], "pve");
+    let body = page.split_once("<tbody").unwrap().1;
+    assert_eq!(page.matches("role=\"columnheader\"").count(), COLUMNS.len() + 1);
+    assert_eq!(body.matches("data-label=\"On node\"").count(), 2, "{body}");
+    assert!(body.contains("pve2&lt;b&gt; (offline)") && body.contains(">not known from here</span>"), "{body}");
+    assert!(page.contains("no driver wanted, absent, or on another node"), "{page}");
 }
 
 #[test]

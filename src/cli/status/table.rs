@@ -1,9 +1,11 @@
 //! The state of containers as columns.
 
-use phoenix_nvidia::fleet::status::{ContainerStatus, Nodes};
+use phoenix_nvidia::fleet::status::{ClusterNode, ContainerStatus, Nodes};
 
 use crate::cli::{report, terminal};
 
+/// The column of the cluster's nodes, where one is shown, and its place.
+const CLUSTER_NODE: (usize, &str) = (2, "ON NODE");
 const HEADER: [&str; 13] = [
     "CTID",
     "NAME",
@@ -22,7 +24,33 @@ const HEADER: [&str; 13] = [
 
 /// The whole table; one line a container.
 pub(super) fn of(rows: &[ContainerStatus]) -> String {
-    terminal::table(&HEADER, rows.iter().map(cells))
+    if !names_nodes(rows) {
+        return terminal::table(&HEADER, rows.iter().map(cells));
+    }
+    let (place, head) = CLUSTER_NODE;
+    let mut header = HEADER.to_vec();
+    header.insert(place, head);
+    let cells = |row: &ContainerStatus| {
+        let mut cells = cells(row);
+        cells.insert(place, cluster_node(row.cluster_node.as_ref()));
+        cells
+    };
+    terminal::table(&header, rows.iter().map(cells))
+}
+
+/// Whether a row says which node of a cluster has it; most hosts have none.
+pub(super) fn names_nodes(rows: &[ContainerStatus]) -> bool {
+    rows.iter().any(|row| row.cluster_node.is_some())
+}
+
+/// The node that has a container, and whether it answers.
+pub(super) fn cluster_node(node: Option<&ClusterNode>) -> String {
+    match node {
+        None => "-".to_owned(),
+        Some(ClusterNode { name, online: Some(true) }) => name.clone(),
+        Some(ClusterNode { name, online: Some(false) }) => format!("{name} (offline)"),
+        Some(ClusterNode { name, online: None }) => format!("{name} (not known)"),
+    }
 }
 
 /// The GPUs, or a dash.

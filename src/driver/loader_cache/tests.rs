@@ -34,6 +34,15 @@ fn a_library_is_added_once_and_behind_those_of_its_name() {
 }
 
 #[test]
+fn a_library_can_be_added_once_and_before_those_of_its_name() {
+    let added = |cache: LoaderCache| cache.with_first("liba.so.1", "/opt/liba.so.1", LibraryFlags::X86_64);
+    let twice = added(added(cache(&["liba.so.1"])));
+    let read = LoaderCache::parse(&twice.to_bytes().unwrap()).unwrap();
+    let paths: Vec<&Path> = read.libraries().map(CachedLibrary::path).collect();
+    assert_eq!(paths, [Path::new("/opt/liba.so.1"), Path::new("/usr/lib/liba.so.1")]);
+}
+
+#[test]
 fn libraries_are_taken_out_by_their_paths() {
     let left = cache(&["liba.so.1", "libb.so.1"]).without(|path| path.ends_with("liba.so.1"));
     assert_eq!(listed(&left), ["libb.so.1 /usr/lib/libb.so.1"]);

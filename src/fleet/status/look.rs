@@ -10,6 +10,7 @@ use crate::driver::device::DeviceNode;
 use crate::error::{Error, Result};
 use crate::fleet::{Fleet, cards, lanes, passthrough::passthrough, request};
 use crate::hypervisor::State;
+use crate::hypervisor::cluster::Cluster;
 use crate::install::presence::{self, Presence};
 use crate::install::verify;
 use crate::sys::rootfs::{Found, Rootfs};
@@ -28,16 +29,40 @@ impl Fleet<'_> {
     /// # Errors
     /// The operator interrupted.
     pub fn status(&self, ids: &[ContainerId], asking: Asking) -> Result<Vec<ContainerStatus>> {
+        self.status_in(ids, asking, None)
+    }
+
+    /// The same, where the cluster has been looked at before.
+    pub(super) fn status_in(
+        &self,
+        ids: &[ContainerId],
+        asking: Asking,
+        cluster: Option<&Cluster>,
+    ) -> Result<Vec<ContainerStatus>> {
         let states = self.hypervisor.states(ids);
+        // A state that cannot be told may be that of a container of another node.
+        let looked_at = match cluster {
+            None if states.iter().any(Result::is_err) => self.hypervisor.cluster().ok().flatten(),
+            _ => None,
+        };
+        let cluster = cluster.or(looked_at.as_ref());
         let states: std::collections::BTreeMap<_, _> = ids.iter().zip(states).collect();
         let on_disk = OnDisk::new();
-        let rows = lanes::run(ids, |_| Vec::new(), self.jobs, |id| self.row(id, states.get(&id), asking, &on_disk));
+        let rows = lanes::run(
+            ids,
+            |_| Vec::new(),
+            self.jobs,
+            |id| match cluster.and_then(|cluster| Some((cluster, cluster.elsewhere(id)?))) {
+                Some((cluster, container)) => self.row_of_another_node(container, cluster),
+                None => self.row(id, states.get(&id), asking, &on_disk),
+            },
+        );
         self.cancel.check()?;
         Ok(rows)
     }
 
     fn row(&self, id: ContainerId, state: Option<&Result<State>>, asking: Asking, on_disk: &OnDisk) -> ContainerStatus {
-        let mut row = empty_row(id, self.host.loaded.clone());
+        let mut row = ContainerStatus::empty(id, self.host.loaded.clone());
         let filled = match (self.configuration.container(id), state) {
             (Err(error), _) => Err(error),
             (Ok(container), Some(Ok(state))) => self.fill(container, *state, asking, on_disk, &mut row),
@@ -163,30 +188,31 @@ fn nodes(rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Nodes> {
     Ok(nodes)
 }
 
-fn empty_row(id: ContainerId, host: Option<DriverVersion>) -> ContainerStatus {
-    ContainerStatus {
-        id,
-        name: String::new(),
-        state: "unknown",
-        gpus: Vec::new(),
-        wanted: None,
-        host,
-        installed: None,
-        reported: Vec::new(),
-        way: None,
-        profile: None,
-        nodes: None,
-        cached: None,
-        verdict: Verdict::Error,
-        in_step: None,
-        reason: None,
-        hint: None,
-        moved_cards: Vec::new(),
-    }
-}
-
 impl ContainerStatus {
-    fn settle(&mut self, judgement: Judgement) {
+    pub(super) fn empty(id: ContainerId, host: Option<DriverVersion>) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            cluster_node: None,
+            state: "unknown",
+            gpus: Vec::new(),
+            wanted: None,
+            host,
+            installed: None,
+            reported: Vec::new(),
+            way: None,
+            profile: None,
+            nodes: None,
+            cached: None,
+            verdict: Verdict::Error,
+            in_step: None,
+            reason: None,
+            hint: None,
+            moved_cards: Vec::new(),
+        }
+    }
+
+    pub(super) fn settle(&mut self, judgement: Judgement) {
         self.verdict = judgement.verdict;
         self.in_step = judgement.in_step;
         self.reason = judgement.reason;
@@ -200,7 +226,7 @@ impl Judgement {
     }
 
     /// A container that could not be looked at is not known to be in step.
-    fn failed(error: &Error) -> Self {
+    pub(super) fn failed(error: &Error) -> Self {
         Self {
             verdict: Verdict::Error,
             in_step: Some(false),

@@ -1,5 +1,6 @@
 //! How containers are: what is wanted, on the host, installed and reported, and what follows. Changes nothing.
 
+mod cluster;
 mod judgement;
 mod look;
 mod schema;
@@ -32,14 +33,18 @@ pub struct ContainerStatus {
     pub id: ContainerId,
     /// Its name; empty when its configuration cannot be read.
     pub name: String,
-    /// `absent`, `stopped`, `running` or `frozen`; `unknown` when the hypervisor could not be asked.
+    /// The node of the cluster that has it; null for a container of this host, unless the whole cluster was asked for.
+    pub cluster_node: Option<ClusterNode>,
+    /// `absent`, `stopped`, `running` or `frozen`; `unknown` when the hypervisor could not be asked, and of containers
+    /// of other nodes.
     pub state: &'static str,
-    /// The GPUs that are assigned to it.
+    /// The GPUs that are assigned to it; of a container of another node, or that the configuration does not name, the
+    /// device nodes that its file gives it.
     pub gpus: Vec<String>,
     /// The version that the configuration names; null when it asks for no driver.
     #[schemars(with = "Option<String>")]
     pub wanted: Option<DriverVersion>,
-    /// The version of the host's loaded kernel module.
+    /// The version of the host's loaded kernel module; null of containers of other nodes.
     #[schemars(with = "Option<String>")]
     pub host: Option<DriverVersion>,
     /// The version of the files in the container.
@@ -60,8 +65,8 @@ pub struct ContainerStatus {
     pub cached: Option<&'static str>,
     /// What follows, in a word or two.
     pub verdict: Verdict,
-    /// Whether everything that was looked at agrees; null where no driver is wanted or the container is absent, and
-    /// where the host has no kernel module that could agree.
+    /// Whether everything that was looked at agrees; null where no driver is wanted or the container is absent, where
+    /// the host has no kernel module that could agree, and of containers of other nodes.
     pub in_step: Option<bool>,
     /// Why, where there is more to say.
     pub reason: Option<String>,
@@ -69,6 +74,15 @@ pub struct ContainerStatus {
     pub hint: Option<String>,
     /// Its GPUs that are other cards than when it was configured, one sentence each.
     pub moved_cards: Vec<String>,
+}
+
+/// A node of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, JsonSchema)]
+pub struct ClusterNode {
+    /// Its name.
+    pub name: String,
+    /// Whether it answers; null where this node does not know.
+    pub online: Option<bool>,
 }
 
 /// The NVIDIA device nodes in a running container.
@@ -111,6 +125,9 @@ pub enum Verdict {
     /// It does not run, and its disk cannot be looked at without mounting it.
     #[serde(rename = "unknown")]
     Unknown,
+    /// Another node of the cluster has it; only that node can look into it.
+    #[serde(rename = "not known from here")]
+    NotKnownFromHere,
     /// It could not be looked at; the reason says why.
     #[serde(rename = "error")]
     Error,
@@ -129,6 +146,7 @@ impl Verdict {
             Self::Absent => "absent",
             Self::NoDriverWanted => "no driver wanted",
             Self::Unknown => "unknown",
+            Self::NotKnownFromHere => "not known from here",
             Self::Error => "error",
         }
     }
@@ -145,9 +163,12 @@ mod tests {
             Verdict::InStep,
             Verdict::NotVerifiedLive,
             Verdict::Wrong,
+            Verdict::SettingsDiffer,
             Verdict::NotInstalled,
             Verdict::Absent,
             Verdict::NoDriverWanted,
+            Verdict::Unknown,
+            Verdict::NotKnownFromHere,
             Verdict::Error,
         ];
         for verdict in all {

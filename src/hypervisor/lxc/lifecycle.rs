@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::liblxc::Liblxc;
+use crate::hypervisor::liblxc::{self, Liblxc};
 use crate::hypervisor::{Exec, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
@@ -17,9 +17,9 @@ const STOP_SECONDS: u64 = 60;
 
 impl Lxc<'_> {
     pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
-        match self.about_to_start == Some(id) && self.config(id).exists() {
-            true => Ok(State::Stopped),
-            false => self.liblxc().state(id),
+        match self.starting.filter(|starting| starting.id == id && self.config(id).exists()) {
+            Some(starting) => Ok(starting.init.map_or(State::Stopped, |init| State::Running { init })),
+            None => self.liblxc().state(id),
         }
     }
 
@@ -97,6 +97,9 @@ impl Lxc<'_> {
             };
             return Rootfs::open(&root, config_file::idmap(&config, id)?, name);
         };
-        self.liblxc().running_rootfs(id, init)
+        match self.starting.is_some() {
+            true => liblxc::root_of_process(id, init),
+            false => self.liblxc().running_rootfs(id, init),
+        }
     }
 }

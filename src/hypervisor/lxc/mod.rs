@@ -30,9 +30,17 @@ use host_features::HostFeatures;
 pub struct Lxc<'a> {
     lxcpath: PathBuf,
     features: HostFeatures,
-    about_to_start: Option<ContainerId>,
+    starting: Option<Starting>,
     monitors: Monitors,
     cancel: &'a Cancel,
+}
+
+/// A container that liblxc is starting while it waits for this program, so that it must not be asked.
+#[derive(Debug, Clone, Copy)]
+struct Starting {
+    id: ContainerId,
+    /// The process that becomes its init, once its root is set up.
+    init: Option<u32>,
 }
 
 impl<'a> Lxc<'a> {
@@ -43,14 +51,30 @@ impl<'a> Lxc<'a> {
     pub fn new(lxcpath: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
         let lxcpath = lxcpath.into();
         let monitors = Monitors::new(&lxcpath);
-        Self { lxcpath, features: HostFeatures::read(), about_to_start: None, monitors, cancel }
+        Self { lxcpath, features: HostFeatures::read(), starting: None, monitors, cancel }
     }
 
     /// The same, called by liblxc itself just before it starts this container, of which nothing runs yet. liblxc must
     /// not be asked then, for it waits for the answer.
     #[must_use]
     pub fn about_to_start(self, id: ContainerId) -> Self {
-        Self { about_to_start: Some(id), ..self }
+        Self { starting: Some(Starting { id, init: None }), ..self }
+    }
+
+    /// The same, called when the root of this container is set up and the process that becomes its init waits.
+    #[must_use]
+    pub fn set_up(self, id: ContainerId, init: u32) -> Self {
+        Self { starting: Some(Starting { id, init: Some(init) }), ..self }
+    }
+
+    /// Whether liblxc calls a hook of this program when a container's root is set up, as far as its own files say.
+    pub fn has_hook_when_set_up(&self, id: ContainerId) -> bool {
+        let is_hook = |line: &str| {
+            let (key, value) = line.split_once('=').unwrap_or_default();
+            key.trim() == "lxc.hook.start-host" && value.contains("phoenix-nvidia")
+        };
+        let files = [self.config(id), self.settings(id)];
+        files.iter().filter_map(|file| fs_err::read_to_string(file).ok()).any(|text| text.lines().any(is_hook))
     }
 
     /// Whether liblxc's tools are on this host.
@@ -147,6 +171,10 @@ impl Hypervisor for Lxc<'_> {
 
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
         self.attach(id, exec, watch)
+    }
+
+    fn is_being_started(&self, id: ContainerId) -> bool {
+        self.starting.is_some_and(|starting| starting.id == id)
     }
 
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {

@@ -28,6 +28,14 @@ pub(super) struct Members {
     pub(super) nodename: String,
     #[serde(default)]
     cluster: Option<Cluster>,
+    #[serde(default)]
+    nodelist: BTreeMap<String, Member>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Member {
+    #[serde(default)]
+    online: u8,
 }
 
 #[derive(Debug, Deserialize)]
@@ -39,6 +47,12 @@ struct Cluster {
 impl GuestList {
     pub(super) fn parse(text: &str) -> Result<Self> {
         serde_json::from_str(text).map_err(|error| unreadable(".vmlist", error))
+    }
+
+    /// Every container of the cluster, with its node.
+    pub(super) fn containers(&self) -> impl Iterator<Item = (ContainerId, &str)> {
+        let containers = self.ids.iter().filter(|(_, guest)| guest.kind == "lxc");
+        containers.filter_map(|(id, guest)| Some((id.parse().ok()?, guest.node.as_str())))
     }
 
     /// The other node that has this container.
@@ -73,19 +87,31 @@ impl Members {
         serde_json::from_str(text).map_err(|error| unreadable(".members", error))
     }
 
+    /// Whether this node is with the majority; one without a cluster is.
+    pub(super) fn has_quorum(&self) -> bool {
+        self.cluster.as_ref().is_none_or(|cluster| cluster.quorate != 0)
+    }
+
+    /// Whether a node answers, as far as this one knows.
+    pub(super) fn is_online(&self, node: &str) -> Option<bool> {
+        match node == self.nodename {
+            true => Some(true),
+            false => self.nodelist.get(node).map(|member| member.online != 0),
+        }
+    }
+
     /// Fails where the cluster's file system takes no changes.
     ///
     /// # Errors
     /// The cluster has no quorum.
     pub(super) fn require_quorum(&self) -> Result<()> {
-        match &self.cluster {
-            Some(cluster) if cluster.quorate == 0 => Err(Error::new(
-                Kind::Host,
-                format!("node `{}` has no quorum in its cluster, so no container can be changed", self.nodename),
-            )
-            .hint("see who is missing with `pvecm status`, and run the same command when the cluster is quorate")),
-            _ => Ok(()),
+        if self.has_quorum() {
+            return Ok(());
         }
+        let node = &self.nodename;
+        let message = format!("node `{node}` has no quorum in its cluster, so no container can be changed");
+        Err(Error::new(Kind::Host, message)
+            .hint("see who is missing with `pvecm status`, and run the same command when the cluster is quorate"))
     }
 }
 
@@ -132,5 +158,19 @@ mod tests {
         assert!(quorum(r#"{ "nodename": "vm", "cluster": { "name": "c", "nodes": 2, "quorate": 1 } }"#));
         assert!(!quorum(r#"{ "nodename": "vm", "cluster": { "name": "c", "nodes": 2, "quorate": 0 } }"#));
         assert!(Members::parse("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_node_is_online_where_this_one_says_so_and_this_one_always_is() {
+        // In the form of pve-cluster 9.1.6.
+        let text = r#"{ "nodename": "vm", "version": 4,
+            "cluster": { "name": "c", "version": 3, "nodes": 3, "quorate": 1 },
+            "nodelist": { "vm": { "id": 1, "online": 1, "ip": "10.0.0.1" },
+                          "pve2": { "id": 2, "online": 1, "ip": "10.0.0.2" }, "pve3": { "id": 3, "online": 0 } } }"#;
+        let members = Members::parse(text).unwrap();
+        let online = ["vm", "pve2", "pve3", "gone"].map(|node| members.is_online(node));
+        assert_eq!(online, [Some(true), Some(true), Some(false), None]);
+        let alone = Members::parse(r#"{ "nodename": "vm", "version": 0 }"#).unwrap();
+        assert_eq!((alone.is_online("vm"), alone.has_quorum()), (Some(true), true));
     }
 }

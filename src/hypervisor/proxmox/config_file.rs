@@ -87,6 +87,11 @@ impl ConfigFile {
         self.main().lines().filter_map(property).rfind(|(name, _)| *name == key).map(|(_, value)| value)
     }
 
+    /// The keys of the main section, as the container has them now.
+    pub(super) fn keys(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.main().lines().filter_map(property)
+    }
+
     /// Why the container must be left alone: `backup`, `mounted`, `create`.
     pub(super) fn lock(&self) -> Option<&str> {
         self.value("lock")

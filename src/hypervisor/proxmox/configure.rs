@@ -78,7 +78,8 @@ impl Proxmox<'_> {
             record.mounts.extend(given.mounts.iter().cloned());
             record.save(&self.record_path(id))?;
         }
-        if changes.needs_pct() {
+        // A `pct` that starts the container holds its lock and waits for this program: another would wait for both.
+        if changes.needs_pct() && self.starting.is_none() {
             self.set(desired, &record, &changes, &surroundings)?;
         }
         self.write_raw_lines(desired, &record, &surroundings)?;
@@ -131,7 +132,11 @@ impl Proxmox<'_> {
         if self.config(id)? != *read {
             return Ok(false);
         }
-        atomic::write(&self.config_path(id), edited.as_bytes(), MODE)?;
-        Ok(true)
+        let Err(error) = atomic::write(&self.config_path(id), edited.as_bytes(), MODE) else { return Ok(true) };
+        // The quorum may have gone since it was looked for.
+        self.members()?.require_quorum()?;
+        Err(error
+            .within(format!("container {id}: its settings could not be written to the cluster's file system"))
+            .hint("see why it takes no changes with `systemctl status pve-cluster` and `pvecm status`"))
     }
 }

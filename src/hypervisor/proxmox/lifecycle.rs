@@ -94,7 +94,7 @@ impl Proxmox<'_> {
         Ok(self.guests()?.elsewhere(id, &self.members()?.nodename).map(str::to_owned))
     }
 
-    fn guests(&self) -> Result<GuestList> {
+    pub(super) fn guests(&self) -> Result<GuestList> {
         GuestList::parse(&self.read(".vmlist")?.ok_or_else(|| self.no_cluster_file_system(".vmlist"))?)
     }
 
@@ -107,6 +107,9 @@ impl Proxmox<'_> {
     }
 
     pub(super) fn current_state(&self, id: ContainerId) -> Result<State> {
+        if let Some((_, init)) = self.starting.filter(|(starting, _)| *starting == id) {
+            return Ok(State::Running { init });
+        }
         let Some(config) = self.config_if_there(id)? else { return Ok(State::Absent) };
         if config.lock() == Some("create") {
             // What we have begun and not finished is not there yet; the next creation clears it away.
@@ -132,7 +135,7 @@ impl Proxmox<'_> {
                 self.remember_as_made(id)?;
                 return Ok(config);
             };
-            if lock == "mounted" && self.record(id)?.mounted {
+            if lock == "mounted" && self.starting.is_none() && self.record(id)?.mounted {
                 self.unmount_left(id)?;
                 continue;
             }

@@ -32,6 +32,7 @@ const DEFAULT_POOL: &str = "local";
 impl Proxmox<'_> {
     pub(super) fn check_desired(&self, desired: &Desired<'_>) -> Result<()> {
         let container = desired.container;
+        self.pct().require_installed()?;
         self.version()?;
         self.members()?.require_quorum()?;
         if let Some(network) = &container.network {

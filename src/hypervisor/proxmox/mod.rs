@@ -13,11 +13,13 @@ mod failure;
 mod lifecycle;
 mod making;
 mod mounted;
+mod neighbours;
 mod pct;
 mod property;
 mod record;
 mod settings;
 mod snapshots;
+mod starting;
 mod storage;
 mod version;
 
@@ -29,6 +31,7 @@ use crate::config::{Container, Layout};
 use crate::container_id::ContainerId;
 use crate::error::Result;
 use crate::event::Listener;
+use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
@@ -58,6 +61,8 @@ pub struct Proxmox<'a> {
     listener: &'a dyn Listener,
     cancel: &'a Cancel,
     version: OnceLock<Version>,
+    /// A container that is being started, by a `pct` that waits for this program, and its init.
+    starting: Option<(ContainerId, u32)>,
 }
 
 impl<'a> Proxmox<'a> {
@@ -66,7 +71,8 @@ impl<'a> Proxmox<'a> {
 
     /// The containers of a node.
     pub fn new(node: Node, layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
-        Self { monitors: Monitors::new(&node.lxcpath), node, layout, listener, cancel, version: OnceLock::new() }
+        let (monitors, version) = (Monitors::new(&node.lxcpath), OnceLock::new());
+        Self { monitors, node, layout, listener, cancel, version, starting: None }
     }
 
     /// Whether this host is a node of Proxmox VE.
@@ -86,6 +92,10 @@ impl Hypervisor for Proxmox<'_> {
 
     fn elsewhere(&self, id: ContainerId) -> Result<Option<String>> {
         self.node_of_another(id)
+    }
+
+    fn cluster(&self) -> Result<Option<Cluster>> {
+        self.whole_cluster().map(Some)
     }
 
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
@@ -126,6 +136,10 @@ impl Hypervisor for Proxmox<'_> {
 
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
         self.liblxc().attach(id, exec, watch, &format!("pct start {id}"))
+    }
+
+    fn is_being_started(&self, id: ContainerId) -> bool {
+        self.starting.is_some_and(|(starting, _)| starting == id)
     }
 
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {

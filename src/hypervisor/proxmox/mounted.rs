@@ -19,7 +19,10 @@ const IDS: Range = Range { inside: 0, outside: 100_000, count: 65_536 };
 impl Proxmox<'_> {
     pub(super) fn open_rootfs(&self, id: ContainerId) -> Result<Rootfs> {
         if let State::Running { init } = self.current_state(id)? {
-            return self.liblxc().running_rootfs(id, init);
+            return match self.starting.is_some() {
+                true => liblxc::root_of_process(id, init),
+                false => self.liblxc().running_rootfs(id, init),
+            };
         }
         let config = self.unlocked(id)?;
         let mut record = self.record(id)?;

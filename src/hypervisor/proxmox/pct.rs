@@ -21,6 +21,8 @@ const DEADLINE: Duration = Duration::from_secs(5 * 60);
 /// The variable that marks a `pct` which makes a container, and what that starts, for the run after a killed one.
 pub(super) const MARKER: &str = "PHOENIX_NVIDIA_MAKING";
 
+const ELSEWHERE: &str = "run this on a node of Proxmox VE, or use `--backend lxc` for containers of plain LXC";
+
 /// The tools of Proxmox VE.
 #[derive(Debug, Clone)]
 pub(super) struct Pct<'a> {
@@ -71,6 +73,22 @@ impl Pct<'_> {
         Err(failure::of(call.id, &command.display(), &output))
     }
 
+    /// That `pct` is on this host, without calling it.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(super) fn require_installed(&self) -> Result<()> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = match &self.tools {
+            Some(tools) => tools.join("pct").is_file(),
+            None => std::env::split_paths(&path).any(|directory| directory.join("pct").is_file()),
+        };
+        if found {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Host, "`pct` is not on this host, or in no directory of `PATH`").hint(ELSEWHERE))
+    }
+
     /// The version of pve-container.
     ///
     /// # Errors
@@ -80,7 +98,7 @@ impl Pct<'_> {
         let output = query.run(self.cancel)?;
         let version = Version::parse(&output.stdout_text()).filter(|_| output.success()).ok_or_else(|| {
             Error::new(Kind::Host, "the package `pve-container` is not installed on this host")
-                .hint("run this on a node of Proxmox VE, or use `--backend lxc` for containers of plain LXC")
+                .hint(ELSEWHERE)
                 .output(output.last_lines())
         })?;
         if version < Version::OLDEST {

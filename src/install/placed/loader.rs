@@ -27,7 +27,7 @@ const CONFIGURATION_LIMIT: u64 = 1 << 20;
 /// The container's file system refused.
 pub(super) fn bring_in_line(change: &Change<'_>, wanted: &[Loadable], touched: &BTreeSet<String>) -> Result<bool> {
     // An original that has come back is listed by what it says of itself.
-    if change.running && !change.former.backed_up.is_empty() {
+    if change.runs_commands() && !change.former.backed_up.is_empty() {
         return Ok(false);
     }
     let Some(before) = read(change) else { return Ok(false) };
@@ -94,7 +94,7 @@ fn spelled<'w>(
         };
         match spelling {
             Some(directory) => all.push((loadable, directory.clone())),
-            None if change.running => return None,
+            None if change.runs_commands() => return None,
             // Nobody can be asked; libraries in the loader's own directories are found without the cache.
             None => {}
         }
@@ -107,7 +107,7 @@ fn reads_directory_of_configurations(change: &Change<'_>) -> bool {
     String::from_utf8_lossy(&text).lines().any(|line| line.starts_with("include") && line.contains("ld.so.conf.d/"))
 }
 
-fn is_of_image(path: &str) -> bool {
+pub(super) fn is_of_image(path: &str) -> bool {
     path.strip_prefix(SHARED_DIRECTORY).is_some_and(|rest| rest.starts_with('/'))
 }
 

@@ -143,6 +143,11 @@ impl<'a> Change<'a> {
         Ok(!self.former.owns(&self.paths, &path, &found)?)
     }
 
+    /// Whether commands can be run in the container: not before its init has begun, though its root is there already.
+    fn runs_commands(&self) -> bool {
+        self.running && !self.site.hypervisor.is_being_started(self.site.id)
+    }
+
     /// The image that the container sees now.
     pub fn image(&self) -> Option<ImageName> {
         self.former.image.clone()
@@ -252,13 +257,20 @@ impl<'a> Change<'a> {
         Ok(left)
     }
 
-    /// Lets the container's loader know: by writing its cache, or else by `ldconfig` where the container runs.
+    /// Lets the container's loader know: by writing its cache, or else by `ldconfig` where commands can be run.
     ///
-    /// A stopped one can do without: libraries that are its own lie in directories that glibc looks into without its
-    /// cache, every link by a SONAME is made, and what a cache names that is gone is passed over (glibc 2.36,
-    /// `_dl_map_object`).
+    /// Elsewhere the container can do without: libraries that are its own lie in directories that glibc looks into
+    /// without its cache, every link by a SONAME is made, and what a cache names that is gone is passed over (glibc
+    /// 2.36, `_dl_map_object`). Those of an image are not found so.
     fn tell_the_loader(&self, loadable: &[Loadable], touched: BTreeSet<String>) -> Result<()> {
-        if loader::bring_in_line(self, loadable, &touched)? || !self.running {
+        if loader::bring_in_line(self, loadable, &touched)? {
+            return Ok(());
+        }
+        if !self.runs_commands() {
+            if loadable.iter().any(|it| loader::is_of_image(&it.directory)) {
+                let warning = "the loader's cache cannot be written from outside; run `ldconfig` in the container";
+                self.site.listener.warn(Some(self.site.id), warning.to_owned());
+            }
             return Ok(());
         }
         let output = self.site.exec(&crate::hypervisor::Exec::new(["ldconfig"]).env("LC_ALL", "C"))?;

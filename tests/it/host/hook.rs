@@ -232,3 +232,54 @@ fn a_driver_placed_from_outside_is_brought_in_step_before_the_start() {
     let said = world.inside(ctid, "nvidia-smi --help").ok().stdout;
     assert!(said.contains(&format!("v{VERSION}\n")), "{said}");
 }
+
+#[test]
+fn a_shared_driver_is_brought_in_step_before_the_containers_init_is_started() {
+    let (world, host) = (World::new(), host());
+    let ctid = world.ctid();
+    world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
+    let (base, log) = (world.base().display().to_string(), world.log_file().display().to_string());
+    let call = format!("{PROGRAM} --base {base} --lxcpath {} --log-file {log} hook", world.lxcpath().display());
+    let containers = |options: Value| {
+        world.write_containers(&json!({
+            "nvidia_driver_version": OLDER, "nvidia_install_method": "shared", "nvidia_driver_profile": "compute",
+            "nvidia_on_mismatch": "update",
+            "lxc_configs": { ctid.to_string(): {
+                "name": "gpu", "template": "/t.tar", "features": ["nvidia"], "gpu_assignment": "0",
+                "lxc_options": options,
+            } },
+        }));
+    };
+    // The module is another one, which is what all this is about.
+    let create = || {
+        world.run_on(&host, &["create", &ctid.to_string()]).exits(7);
+        world.lxc("lxc-stop", ctid, &["--kill"]).ok();
+    };
+    // What it finds when it begins is written down by init itself.
+    world.create_by_hand(ctid, Privilege::Unprivileged, &["lxc.init.cmd = /bin/sh /init.sh"]);
+    let init = "nvidia-smi --help > /found\nexec sleep infinity\n";
+    fs_err::write(world.rootfs(ctid).join("init.sh"), init).unwrap();
+    containers(json!([format!("lxc.hook.pre-start = {call}")]));
+    for version in [OLDER, VERSION] {
+        TestDriver::new(version).write_into(&world.cache());
+        world.run(&["store", "extract", version]).ok();
+    }
+    create();
+    world.lxc_on(&host, "lxc-start", ctid, &["--daemon"]).exits(1);
+    let told = || fs_err::read_to_string(world.log_file()).unwrap();
+    assert!(told().contains("shared` can be brought in only when its root is set up\n"), "{}", told());
+    containers(json!([format!("lxc.hook.pre-start = {call}"), format!("lxc.hook.start-host = {call}")]));
+    create();
+    for _ in 0..2 {
+        let _ = fs_err::remove_file(world.rootfs(ctid).join("found"));
+        world.lxc_on(&host, "lxc-start", ctid, &["--daemon"]).ok();
+        while world.inside(ctid, "cat /proc/1/comm").stdout != "sleep\n" {
+            std::thread::yield_now();
+        }
+        let found = world.inside(ctid, "head -n 1 /found").ok().stdout;
+        assert!(found.contains(&format!("v{VERSION}\n")), "{found}{}", told());
+        let settings = fs_err::read_to_string(world.lxcpath().join(format!("{ctid}/phoenix-nvidia.conf"))).unwrap();
+        assert!(settings.contains(&format!("{VERSION}-compute")) && !settings.contains(OLDER), "{settings}");
+        world.lxc("lxc-stop", ctid, &["--kill"]).ok();
+    }
+}

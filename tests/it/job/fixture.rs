@@ -177,7 +177,7 @@ impl Job {
         let left: Vec<String> = self.tree().into_keys().filter(|path| is_temporary(path)).collect();
         assert!(left.is_empty(), "left in the container: {left:?}");
         if self.status()["state"] == "running" {
-            let processes = self.inside("for it in /proc/[0-9]*/exe; do readlink $it; done");
+            let processes = self.inside("for it in /proc/[0-9]*/exe; do readlink $it; done; :");
             let stray: Vec<&str> = processes.lines().filter(|it| it.contains("installer")).collect();
             assert!(stray.is_empty(), "left running: {stray:?}");
         }

@@ -1,5 +1,6 @@
 //! The main job from its beginning to its end: the real program on real containers, as operators run it.
 
+mod bring_up;
 mod compat32;
 mod create;
 mod failures;

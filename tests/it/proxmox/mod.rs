@@ -1,6 +1,8 @@
 //! What is Proxmox VE's own: the calls of `pct`, sections of a container's file, locks, clusters, what a kill leaves.
 
 mod calls;
+mod cluster;
+mod hookscript;
 mod interrupted;
 mod mistakes;
 mod refusals;

@@ -9,7 +9,7 @@ use phoenix_nvidia::hypervisor::proxmox::{Node, Proxmox};
 use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
 
-use super::{Job, id};
+use super::{Job, id, two_gpus};
 
 #[test]
 fn what_cannot_be_had_is_told_before_anything_is_called() {
@@ -130,4 +130,48 @@ fn what_somebody_else_has_made_in_the_same_moment_is_theirs() {
     let calls = job.node.calls();
     assert!(calls.len() == 1 && calls[0].starts_with("pct create 901 "), "{calls:?}");
     assert_eq!(job.node.left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_ctid_of_a_machine_or_a_source_that_is_none_of_this_nodes_is_refused_by_every_verb() {
+    let job = Job::new();
+    job.set("features", json!(["nvidia"]));
+    job.node.set_guests(&json!({ "901": { "node": "vm", "type": "qemu" }, "950": { "node": "pve2", "type": "lxc" } }));
+    for verb in [&["create"][..], &["create", "--dry-run"], &["install"], &["uninstall"], &["destroy", "--yes"]] {
+        let said = job.run(&[verb, &["901"]].concat()).exits(3).stderr;
+        assert!(said.contains("901 is a virtual machine, not a container\n"), "{verb:?}: {said}");
+    }
+    let source = |ctid: &str| {
+        job.add(902, json!({ "name": "copy", "clone_from_ctid": ctid }));
+        job.run(&["create", "902"]).exits(3).stderr.lines().next().unwrap().to_owned()
+    };
+    assert_eq!(source("950"), "error: container 950 is on node `pve2` of this cluster, and this is `vm`");
+    assert_eq!(source("901"), "error: 901 is a virtual machine, not a container");
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_node_without_pct_says_so_before_anything_is_begun() {
+    let job = Job::new();
+    fs_err::remove_file(job.node.pct()).unwrap();
+    assert_eq!(
+        job.refusal(10),
+        "`pct` is not on this host, or in no directory of `PATH` | \
+         run this on a node of Proxmox VE, or use `--backend lxc` for containers of plain LXC"
+    );
+    assert_eq!(job.node.left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_system_of_the_cluster_that_takes_no_changes_is_named_with_what_to_look_at() {
+    let (job, host) = (Job::new(), two_gpus());
+    job.run_on(Some(&host), &["create", "901"]).ok();
+    job.set("lxc_options", json!(["lxc.cap.drop=sys_time"]));
+    let (before, lxc) = (job.node.conf(901), job.node.pve("lxc").display().to_string());
+    host.sh(&format!("mount --bind {lxc} {lxc} && mount -o remount,bind,ro {lxc}")).ok();
+    let said = job.run_on(Some(&host), &["create", "901"]).exits(10).stderr;
+    let told = "error: container 901: its settings could not be written to the cluster's file system\n";
+    assert!(said.contains(told) && said.contains("Read-only file system"), "{said}");
+    assert!(said.contains("hint: see why it takes no changes with `systemctl status pve-cluster`"), "{said}");
+    assert_eq!(job.node.conf(901), before);
 }

@@ -1,0 +1,123 @@
+//! Bringing a container up: more than one attempt, and a look at what came of it: its root answers, its systemd has
+//! settled, its network is there.
+
+use std::time::{Duration, Instant};
+
+use crate::config::Container;
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::hypervisor::{Exec, State};
+
+use super::Fleet;
+use super::network::{self, Interfaces};
+
+/// As often as the operators' scripts have always tried.
+const ATTEMPTS: u32 = 3;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
+// Nobody announces that a container answers, or that its network has come up.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// How long a question to a container may take; systemd's bus may not be there yet.
+const QUESTION: Duration = Duration::from_secs(10);
+/// What the shell of `lxc-attach` says of a program that is not there: the container has answered all the same.
+const NO_SUCH_PROGRAM: i32 = 127;
+
+impl Fleet<'_> {
+    /// Starts a container, up to three times where the hypervisor says that it did not come up, until its root answers.
+    pub(super) fn start(&self, id: ContainerId) -> Result<()> {
+        self.mount_images(id)?;
+        for attempt in 1..=ATTEMPTS {
+            let started = self.hypervisor.start(id).and_then(|()| self.require_answer(id));
+            match started {
+                // What else stands against a start does not go away by trying again.
+                Err(error) if attempt < ATTEMPTS && error.kind() == Kind::Command => {
+                    let text = format!("attempt {attempt} of {ATTEMPTS} to start it failed: {}", error.message());
+                    self.listener.warn(Some(id), text);
+                    self.cancel.wait(BETWEEN_ATTEMPTS)?;
+                }
+                ended => return ended,
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until commands can be run in a container as its root.
+    fn require_answer(&self, id: ContainerId) -> Result<()> {
+        let deadline = Instant::now() + QUESTION;
+        loop {
+            self.init(id)?;
+            let question = Exec { deadline: QUESTION, ..Exec::new(["true"]) };
+            let output = self.hypervisor.exec(id, &question, &mut |_| {})?;
+            if output.success() || output.code == NO_SUCH_PROGRAM {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::new(Kind::Command, format!("container {id} runs, and its root does not answer"))
+                    .hint(format!("see what it does with `lxc-attach -n {id} -- true`"))
+                    .output(output.last_lines()));
+            }
+            self.cancel.wait(LOOK_AGAIN)?;
+        }
+    }
+
+    /// Waits until the systemd of a container that was just started has come to an end with that, as long as the
+    /// operator's patience lasts; units that have failed, or that never end, are not ours to judge.
+    pub(super) fn wait_for_systemd(&self, id: ContainerId) -> Result<()> {
+        let deadline = Instant::now() + self.boot_patience;
+        loop {
+            let comm = fs_err::read_to_string(format!("/proc/{}/comm", self.init(id)?));
+            // Between `exec` and its own name, an init is what has started it.
+            if !comm.is_ok_and(|name| ["systemd\n", "init\n", "lxc-start\n"].contains(&name.as_str())) {
+                return Ok(());
+            }
+            let question = Exec { deadline: QUESTION, ..Exec::new(["systemctl", "is-system-running"]) };
+            let output = self.hypervisor.exec(id, &question, &mut |_| {})?;
+            let state = output.stdout_text().trim().to_owned();
+            if output.code == NO_SUCH_PROGRAM || state == "running" {
+                return Ok(());
+            }
+            if state == "degraded" {
+                self.listener.note(Some(id), "units of its systemd have failed: see `systemctl --failed` in it");
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let seconds = self.boot_patience.as_secs();
+                let said = if state.is_empty() { "does not answer" } else { "still is in another state" };
+                let text = format!("after {seconds} s, its systemd {said}: see `systemctl list-jobs` in it");
+                self.listener.warn(Some(id), text);
+                return Ok(());
+            }
+            self.cancel.wait(LOOK_AGAIN)?;
+        }
+    }
+
+    /// That a running container has the address and the route that its configuration gives it; one from a DHCP server
+    /// may take a while.
+    pub(super) fn require_network(&self, container: &Container) -> Result<()> {
+        let Some(wanted) = &container.network else { return Ok(()) };
+        let (id, deadline) = (container.id, Instant::now() + self.boot_patience);
+        loop {
+            let State::Running { init } = self.hypervisor.state(id)? else { return Ok(()) };
+            let Some(missing) = network::missing(wanted, &Interfaces::of_process(init)?) else { return Ok(()) };
+            if Instant::now() >= deadline {
+                let seconds = self.boot_patience.as_secs();
+                let message = format!("container {id}: after {seconds} s, its network has {missing}");
+                return Err(Error::new(Kind::Verification, message).hint(
+                    "see who sets the network in the container, and whether the bridge leads anywhere; then run the same command again",
+                ));
+            }
+            self.cancel.wait(LOOK_AGAIN)?;
+        }
+    }
+
+    /// The process of a container's init.
+    fn init(&self, id: ContainerId) -> Result<u32> {
+        self.hypervisor.state(id)?.init().ok_or_else(|| {
+            let command = match self.hypervisor.name() {
+                "proxmox" => format!("pct start {id} --debug 1"),
+                _ => format!("lxc-start -n {id} -F -l INFO -o /dev/stderr"),
+            };
+            Error::new(Kind::Command, format!("container {id} has stopped again after its start"))
+                .hint(format!("see why with `{command}`"))
+        })
+    }
+}
