@@ -1,5 +1,11 @@
 //! Many containers with one command: in step with the configuration or the host, each by itself and all together.
 
+use std::time::Duration;
+
+use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::sys::cancel::Cancel;
+use phoenix_nvidia::sys::lock::FileLock;
 use serde_json::{Value, json};
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
@@ -81,6 +87,44 @@ fn one_that_fails_stops_no_other_unless_that_is_asked_for() {
     assert_eq!(job.installed()[1..], [json!(VERSION), json!(VERSION)]);
     job.apply(&["--all"]).exits(5);
     assert_eq!(job.installed()[1..], [json!(OTHER_VERSION), json!(OTHER_VERSION)]);
+}
+
+#[test]
+fn one_that_is_deleted_in_the_middle_is_told_and_stops_no_other() {
+    let (job, ids) = Job::of_three();
+    job.upgrade();
+    let (layout, cancel) = (Layout::new(job.world.base()), Cancel::new().unwrap());
+    let lock = layout.container_lock(ids[0].to_string().parse().unwrap());
+    let held = FileLock::acquire(&lock, "the first", Duration::ZERO, &Deaf, &cancel).unwrap();
+    let mut working = Process::start(&job.world, &["apply", "--all", "--jobs", "1"]);
+    working.wait_until("it waits for the first", |said| {
+        said.contains(&format!("waiting: container {} is in use", ids[0]))
+    });
+    job.world.lxc("lxc-stop", ids[1], &["-k"]).ok();
+    job.world.lxc("lxc-destroy", ids[1], &[]).ok();
+    drop(held);
+    let told = working.end().ok().stderr;
+    assert!(told.contains(&format!("{}: note: it does not exist", ids[1])), "{told}");
+    assert!(!job.world.rootfs(ids[1]).exists());
+    assert_eq!(job.installed(), [json!(OTHER_VERSION), Value::Null, json!(OTHER_VERSION)]);
+}
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    let job = Job::new();
+    job.run("create").ok();
+    let before = tree::of(&job.world.lxcpath());
+    // What was written in the future and long ago: the record of the cache, the receipt, the run file's own times stay.
+    for when in ["2099-01-01", "1999-01-01"] {
+        for file in ["cache/SHA256SUMS", "cache/stamps.json", &format!("lib/receipts/{}.json", job.ctid)] {
+            Ran::of("touch", &["-d", when, job.world.base().join(file).to_str().unwrap()], &[]).ok();
+        }
+        assert!(job.apply(&["--all"]).ok().stdout.contains("nothing to do"), "{when}");
+        assert_eq!(job.status()["installed"], json!(VERSION), "{when}");
+        job.world.run(&["cache", "prune"]).ok();
+        job.world.run(&["cache", "verify"]).ok();
+    }
+    assert_eq!(tree::of(&job.world.lxcpath()), before);
 }
 
 #[test]
