@@ -7,6 +7,7 @@ pub mod placed;
 pub mod preflight;
 pub mod presence;
 pub mod receipt;
+mod remembered;
 pub mod runfile;
 mod scratch;
 pub mod shared;
@@ -14,6 +15,7 @@ mod target;
 pub mod uninstall;
 pub mod verify;
 
+pub use remembered::Remembered;
 pub use scratch::{clear_away, leftovers};
 
 use crate::config::Layout;

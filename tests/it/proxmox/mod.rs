@@ -4,6 +4,7 @@ mod calls;
 mod interrupted;
 mod mistakes;
 mod refusals;
+mod secured;
 
 use std::cell::RefCell;
 
