@@ -202,6 +202,21 @@ fn killed_while_it_installs_the_next_run_goes_on_with_the_snapshot() {
 }
 
 #[test]
+fn interrupted_while_it_installs_it_keeps_the_snapshot_for_the_next_run() {
+    let (job, _) = Job::of_old_driver("runfile");
+    // Large enough that it is not done when the interruption comes.
+    job.wants(TestDriver::new(OTHER_VERSION).library_size(8 << 20));
+    let half = job.node.root("tank", 901).join(format!("usr/lib/x86_64-linux-gnu/libcuda.so.{OTHER_VERSION}"));
+    ended_when(&job, &["apply", "901", "--snapshot"], Signal::INT, || half.exists());
+    // What was being installed has come to its end, and was not verified.
+    assert_eq!(job.receipt()["version"], OTHER_VERSION);
+    assert!(job.node.conf(901).contains(SECTION), "{}", job.node.conf(901));
+    let done = job.run(&["apply", "901"]).ok().stdout;
+    assert!(done.contains("remove the snapshot `phoenix-nvidia-apply`; driver 570.133.20"), "{done}");
+    job.assert_no_snapshot();
+}
+
+#[test]
 fn killed_while_it_goes_back_the_next_run_finishes_that_before_anything_else() {
     let (job, host) = Job::of_old_driver("runfile");
     job.wants(TestDriver::new(OTHER_VERSION).misbehaving(Misbehaviour::Sigbus));
