@@ -6,7 +6,9 @@
 //! is extracted before; that costs once a host what the first lines say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, or has failed")]
 
+#[path = "../support/cost.rs"]
 mod cost;
+#[path = "../support/disk.rs"]
 mod disk;
 #[path = "../../tests/support/gpu_host.rs"]
 mod gpu_host;
