@@ -35,9 +35,13 @@ pub(crate) fn take(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
 pub(crate) fn remove(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     let (id, name) = (arguments.id(), &arguments.words[1]);
     let mut file = node.load_unlocked(id)?;
+    let mut begun = file.clone();
     let Some(section) = file.snapshots.remove(name) else {
         return Err(Failure::new(format!("snapshot '{name}' does not exist")));
     };
+    begun.main.keys.insert("lock".to_owned(), "snapshot-delete".to_owned());
+    begun.snapshots.entry(name.clone()).or_default().keys.insert("snapstate".to_owned(), "delete".to_owned());
+    node.save(id, &begun)?;
     storage::free(node, &format!("{}@{name}", root(&file)))?;
     if file.main.keys.get("parent") == Some(name) {
         file.main.keys.remove("parent");

@@ -125,8 +125,7 @@ impl Fleet<'_> {
         }
         rollback::require_own(container.id, &observation.rollback_point, manner.rules)?;
         if !matches!(observation.rollback_point, RollbackPoint::Left { .. }) {
-            // A record without its snapshot: of a run that was killed just before, or just after.
-            self.forget_rollback_point(container.id)?;
+            self.forget_untaken_rollback_point(container.id)?;
         }
         let mut plan = plan_update(container, &observation, manner.rules, false);
         for note in &plan.notes {

@@ -2,6 +2,7 @@
 //! remembers of it, so that the run after a killed one knows it for ours and finishes what that had begun.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,9 @@ use super::update::Rules;
 
 /// The one name of these snapshots. There is never more than one of a container.
 pub const SNAPSHOT: &str = "phoenix-nvidia-apply";
+
+// How long a hypervisor's tool may be at work on one.
+const LONGEST_SNAPSHOT: Duration = Duration::from_secs(10 * 60);
 
 /// How it stands with a snapshot to go back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,8 +54,7 @@ struct Record {
 }
 
 impl Record {
-    fn new(was_running: bool, remembered: Remembered) -> Self {
-        let token = format!("{:016x}", fastrand::u64(..));
+    fn new(token: String, was_running: bool, remembered: Remembered) -> Self {
         let taken_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         Self { token, taken_at, was_running, remembered, going_back: false }
     }
@@ -130,7 +133,9 @@ impl Fleet<'_> {
             }
             self.hypervisor.remove_snapshot(id, SNAPSHOT)?;
         }
-        let record = Record::new(state.init().is_some(), Remembered::of(self.layout, id)?);
+        // A killed run may have left a hypervisor's tool at work: what that takes is to be known as ours, too.
+        let token = Record::load(&path)?.map_or_else(|| format!("{:016x}", fastrand::u64(..)), |former| former.token);
+        let record = Record::new(token, state.init().is_some(), Remembered::of(self.layout, id)?);
         record.save(&path)?;
         let Err(error) = self.hypervisor.snapshot(id, SNAPSHOT, &record.description()) else { return Ok(true) };
         if self.hypervisor.find_snapshot(id, SNAPSHOT)?.is_none() {
@@ -155,8 +160,19 @@ impl Fleet<'_> {
         Ok(is_left)
     }
 
+    /// Forgets what a run has remembered that was killed before its snapshot was taken; not while the hypervisor's tool
+    /// may still be at work on that, for then nobody would know the snapshot for ours.
+    pub(super) fn forget_untaken_rollback_point(&self, id: ContainerId) -> Result<()> {
+        let Some(record) = Record::load(&self.layout.rollback(id))? else { return Ok(()) };
+        let is_recent = record
+            .taken_at
+            .parse::<jiff::Timestamp>()
+            .is_ok_and(|taken_at| jiff::Timestamp::now().duration_since(taken_at).unsigned_abs() < LONGEST_SNAPSHOT);
+        if is_recent { Ok(()) } else { self.forget_rollback_point(id) }
+    }
+
     /// The host's record, without the snapshot that it is of.
-    pub(super) fn forget_rollback_point(&self, id: ContainerId) -> Result<()> {
+    fn forget_rollback_point(&self, id: ContainerId) -> Result<()> {
         let path = self.layout.rollback(id);
         if path.exists() { atomic::remove_if_there(&path) } else { Ok(()) }
     }

@@ -273,7 +273,7 @@ pub trait Hypervisor: Sync {
         Ok(None)
     }
 
-    /// Removes a snapshot; the container stays as it is.
+    /// Removes a snapshot, if it is there; the container stays as it is.
     ///
     /// # Errors
     /// Its storage refuses.

@@ -75,9 +75,16 @@ impl Proxmox<'_> {
 
     pub(super) fn delete_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
         self.members()?.require_quorum()?;
-        self.unlocked(id)?;
-        self.pct().run(&Call { deadline: SNAPSHOT_DEADLINE, ..Call::new("delsnapshot", id, &[name.to_owned()]) })?;
-        Ok(())
+        if self.unlocked(id)?.snapshot(name).is_none() {
+            return Ok(());
+        }
+        let words = [name.to_owned()];
+        let deleted = self.pct().run(&Call { deadline: SNAPSHOT_DEADLINE, ..Call::new("delsnapshot", id, &words) });
+        match deleted {
+            // Somebody was quicker, such as the `pct` that a killed run has left at work.
+            Err(_) if self.config(id)?.snapshot(name).is_none() => Ok(()),
+            deleted => deleted.map(|_| ()),
+        }
     }
 
     pub(super) fn return_to_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {

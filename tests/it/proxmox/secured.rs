@@ -48,8 +48,13 @@ impl Job {
     /// Fails where a snapshot, or a word of one, is left.
     #[track_caller]
     fn assert_no_snapshot(&self) {
-        assert!(!self.node.conf(901).contains(SECTION), "{}", self.node.conf(901));
+        self.assert_no_section();
         assert!(!self.world.base().join("lib/rollbacks/901.json").exists());
+    }
+
+    #[track_caller]
+    fn assert_no_section(&self) {
+        assert!(!self.node.conf(901).contains(SECTION), "{}", self.node.conf(901));
     }
 
     fn calls(&self) -> Vec<String> {
@@ -221,10 +226,7 @@ fn killed_while_it_goes_back_the_next_run_finishes_that_before_anything_else() {
     let (job, host) = Job::of_old_driver("runfile");
     job.wants(TestDriver::new(OTHER_VERSION).misbehaving(Misbehaviour::Sigbus));
     ended_when(&job, &["apply", "901", "--snapshot"], Signal::KILL, || job.node.conf(901).contains("lock: rollback"));
-    // Its `pct` is a process of its own, and comes to its end.
-    while job.node.conf(901).contains("lock: ") {
-        std::thread::yield_now();
-    }
+    job.node.wait_for_pct();
     let planned = job.run_on(Some(&host), &["plan", "901"]).ok().stdout;
     assert!(planned.contains("  finish going back to the snapshot `phoenix-nvidia-apply`\n"), "{planned}");
     job.set("nvidia_driver_version", VERSION);
@@ -245,15 +247,32 @@ fn killed_at_any_moment_no_snapshot_is_left_after_the_next_run() {
         let (begun, patience) = (Instant::now(), Duration::from_millis(fastrand::u64(20..900)));
         let is_time = || cancel.wait(Duration::from_millis(1)).is_ok() && begun.elapsed() > patience;
         killed += usize::from(ended_if_it_runs(&job, &["apply", "901", "--snapshot"], Signal::KILL, is_time));
-        // A `pct` that was at work comes to its end by itself; until then the container is locked.
-        while job.node.conf(901).contains("lock: snapshot") || job.node.conf(901).contains("lock: rollback") {
-            std::thread::yield_now();
-        }
+        job.node.wait_for_pct();
         job.run(&["apply", "901"]).ok();
-        job.assert_no_snapshot();
+        // What was remembered of one that was not taken yet may stay for a while.
+        job.assert_no_section();
         assert_eq!(job.receipt()["version"], version, "round {round}");
     }
     assert!(killed > 0, "every run was faster than its killer");
+}
+
+#[test]
+fn what_is_remembered_of_a_snapshot_that_was_never_taken_goes_when_nobody_can_be_at_it_any_more() {
+    let (job, _) = Job::of_old_driver("native");
+    let record = job.world.base().join("lib/rollbacks/901.json");
+    fs_err::create_dir_all(record.parent().unwrap()).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    for (age, stays) in [(0, true), (3600, false)] {
+        let taken_at = jiff::Timestamp::from_second(i64::try_from(now).unwrap() - age).unwrap().to_string();
+        let remembered = json!({ "receipt": null, "intent": null });
+        let text = json!({
+            "token": "00c0ffee00c0ffee", "taken_at": taken_at, "was_running": true, "remembered": remembered,
+            "going_back": false,
+        });
+        fs_err::write(&record, text.to_string()).unwrap();
+        job.run(&["apply", "901"]).ok();
+        assert_eq!(record.exists(), stays);
+    }
 }
 
 #[test]
