@@ -9,6 +9,10 @@ test:
 	if [ -e /dev/loop-control ]; then \
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it file_systems -- --ignored; \
 	fi
+	if [ -e /sys/fs/cgroup/systemd ] || [ -e /sys/fs/cgroup/cgroup.controllers ]; then \
+		sh demo/template.sh "$${CARGO_TARGET_DIR:-target}/test-template/systemd.tar.zst" systemd && \
+		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it booted_units -- --ignored; \
+	fi
 	if command -v chromium > /dev/null; then \
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it status_page -- --ignored; \
 	fi

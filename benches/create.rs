@@ -4,14 +4,14 @@
 //! installer places only small libraries: the installer's share is smaller than in life, our own is the same.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, or has failed")]
 
-use std::io::Write;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 #[path = "../tests/support/gpu_host.rs"]
 mod gpu_host;
+#[path = "support/noise.rs"]
+mod noise;
 #[path = "../tests/support/ran.rs"]
 mod ran;
 #[path = "../tests/support/run_file.rs"]
@@ -28,8 +28,8 @@ use world::{Privilege, World};
 
 const VERSION: &str = "580.76.05";
 const ROUNDS: usize = 5;
-const OPTIONS: &str =
-    "--silent --no-kernel-module --no-x-check --no-nouveau-check --no-install-compat32-libs --skip-depmod --no-systemd";
+// About 1 GB.
+const PIECES: usize = 760;
 // What checking adds to copying, running and removing, as a share of the installer's own time.
 const OVERHEAD_GOAL: f64 = 0.05;
 
@@ -42,7 +42,7 @@ fn main() {
     remove(&world, ctid);
     let inside = world.rootfs(ctid).join("root/NVIDIA.run");
     let copy = || assert!(fs_err::copy(&run_file, &inside).unwrap() > 0);
-    let script = format!("sh /root/NVIDIA.run {OPTIONS}");
+    let script = format!("sh /root/NVIDIA.run {}", test_driver::OPTIONS);
     let mut best = [Duration::MAX; 3];
     for _ in 0..ROUNDS {
         copy();
@@ -90,24 +90,12 @@ fn prepare(world: &World, ctid: u32) -> std::path::PathBuf {
     world.create_by_hand(ctid, Privilege::Privileged, &[]);
     world.lxc("lxc-start", ctid, &[]).ok();
     let noise = world.scratch("noise");
-    write_noise(&noise);
+    noise::write(&noise, PIECES);
     let path = world.cache().join(TestDriver::new(VERSION).file_name());
     let driver = TestDriver::new(VERSION).run_file().member_from("noise", 0o644, &noise);
     driver.write_to(&path).unwrap();
     fs_err::remove_file(noise).unwrap();
     path
-}
-
-/// About 1 GB that compresses to 400 MB, as NVIDIA's libraries do.
-fn write_noise(path: &Path) {
-    let mut generator = fastrand::Rng::with_seed(1);
-    let mut file = fs_err::File::create(path).unwrap();
-    let text = b"void cuInit(unsigned flags); ".repeat(28_000);
-    for _ in 0..760 {
-        let noise: Vec<u8> = std::iter::repeat_with(|| generator.u8(..)).take(512 << 10).collect();
-        file.write_all(&noise).unwrap();
-        file.write_all(&text).unwrap();
-    }
 }
 
 fn install(world: &World, ctid: u32) {

@@ -1,6 +1,6 @@
 //! How long `status` and `plan` take for a whole fleet at rest, and how much processor time.
 //!
-//! `cargo bench --bench status`. 200 stopped containers with a receipt and its files each; beside them
+//! `cargo bench --bench status`. 200 containers with a receipt and its files each, stopped and then running; beside them
 //! what one `lxc-info` a container would take. And `plan` of 1000 containers that are configured and do not exist.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, or has failed")]
 
@@ -30,21 +30,9 @@ fn main() {
     let (world, host) = (World::new(), PretendedGpuHost::with_one_gpu(VERSION));
     resting_fleet::make(&world, RESTING);
     world.run_on(&host, &["apply", "--all"]).ok();
-    let run = |arguments: &[&str]| drop(world.run_on(&host, arguments).ok());
-    let asked_one_by_one = || {
-        for ctid in resting_fleet::ctids(RESTING) {
-            world.lxc("lxc-info", ctid.try_into().unwrap(), &["-s", "-p"]).ok();
-        }
-    };
-    let status = best(|| run(&["status"]));
-    let plan = best(|| run(&["plan", "--all"]));
-    let (lxc_info, _) = timed(asked_one_by_one);
-    println!("{RESTING} containers at rest, best of {ROUNDS} rounds");
-    for (name, (time, processor)) in [("status", status), ("plan --all", plan)] {
-        let share = time.as_secs_f64() / lxc_info.as_secs_f64();
-        println!("{name:<28} {time:>8.3?}, {processor:.3?} of processors, {share:.2} of one `lxc-info` each");
-    }
-    println!("goal ({STATUS_GOAL:?}) met: {}", status.0 <= STATUS_GOAL);
+    show(&world, &host, "at rest");
+    resting_fleet::start(&world, &host, RESTING);
+    show(&world, &host, "running");
 
     let empty = World::new();
     resting_fleet::configure(&empty, CONFIGURED);
@@ -57,6 +45,25 @@ fn main() {
         println!("{name:<28} {time:>8.3?}, {processor:.3?} of processors");
     }
     println!("goal ({PLAN_CPU_GOAL:?} of processors) met: {}", all.1.max(create.1) <= PLAN_CPU_GOAL);
+}
+
+/// What the whole fleet takes, beside one `lxc-info` a container.
+fn show(world: &World, host: &PretendedGpuHost, how: &str) {
+    let run = |arguments: &[&str]| drop(world.run_on(host, arguments).ok());
+    let asked_one_by_one = || {
+        for ctid in resting_fleet::ctids(RESTING) {
+            world.lxc("lxc-info", ctid.try_into().unwrap(), &["-s", "-p"]).ok();
+        }
+    };
+    let status = best(|| run(&["status"]));
+    let plan = best(|| run(&["plan", "--all"]));
+    let (lxc_info, _) = timed(asked_one_by_one);
+    println!("{RESTING} containers {how}, best of {ROUNDS} rounds");
+    for (name, (time, processor)) in [("status", status), ("plan --all", plan)] {
+        let share = time.as_secs_f64() / lxc_info.as_secs_f64();
+        println!("{name:<28} {time:>8.3?}, {processor:.3?} of processors, {share:.2} of one `lxc-info` each");
+    }
+    println!("goal ({STATUS_GOAL:?}) met: {}", status.0 <= STATUS_GOAL);
 }
 
 /// The best time and the least processor time of several rounds.

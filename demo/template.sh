@@ -1,8 +1,9 @@
 #!/bin/sh
-# Makes a container template: template.sh FILE [small]
+# Makes a container template: template.sh FILE [small|systemd]
 #
 # FILE (.tar.zst) becomes a minimal Debian 12 with what NVIDIA's installer wants, about 53 MB; with `small` one
-# without apt and without documentation, for tests that unpack it often. A FILE younger than 14 days is kept.
+# without apt and without documentation, for tests that unpack it often; with `systemd` a small host: systemd, which
+# boots in a container, and LXC with its units. A FILE younger than 14 days is kept.
 set -eu
 
 file=$1
@@ -22,6 +23,11 @@ case $kind in
     minbase) mmdebstrap --quiet --variant=minbase --include=kmod bookworm "$partial" "$mirror" ;;
     small)
         mmdebstrap --quiet --variant=essential --include=kmod \
+            --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+            --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
+            bookworm "$partial" "$mirror" ;;
+    systemd)
+        mmdebstrap --quiet --variant=essential --include=systemd,systemd-sysv,dbus,lxc,kmod,zstd \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
             bookworm "$partial" "$mirror" ;;

@@ -7,7 +7,9 @@
 //! measured is what each further container costs. Nothing syncs the files: neither the ways, nor `cp`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a benchmark prints, or has failed")]
 
+#[path = "../support/cost.rs"]
 mod cost;
+#[path = "../support/disk.rs"]
 mod disk;
 #[path = "../../tests/support/gpu_host.rs"]
 mod gpu_host;

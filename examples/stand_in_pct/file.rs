@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Section {
     /// Comment lines, which Proxmox VE takes for the description.
-    comments: Vec<String>,
+    pub(crate) comments: Vec<String>,
     pub(crate) keys: BTreeMap<String, String>,
     /// Raw lines in their order.
     pub(crate) raw: Vec<(String, String)>,

@@ -79,6 +79,7 @@ fn play() -> Result<(), Failure> {
         "unlock" => container::unlock(&node, &arguments),
         "resize" => storage::resize(&node, &arguments),
         "snapshot" => snapshot::take(&node, &arguments),
+        "rollback" => snapshot::go_back(&node, &arguments),
         "delsnapshot" => snapshot::remove(&node, &arguments),
         other => Err(Failure::new(format!("ERROR: unknown command 'pct {other}'"))),
     }

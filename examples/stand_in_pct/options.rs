@@ -89,7 +89,7 @@ fn option_kind(verb: &str, option: &str) -> Option<Kind> {
         ("shutdown", "timeout") => Some(Kind::Integer(0, u64::MAX)),
         ("destroy", "destroy-unreferenced-disks" | "force" | "purge") => Some(Kind::Boolean),
         ("snapshot", "description") => Some(Kind::Text),
-        ("delsnapshot", "force") => Some(Kind::Boolean),
+        ("delsnapshot", "force") | ("rollback", "start") => Some(Kind::Boolean),
         _ => None,
     }
 }
@@ -100,7 +100,7 @@ fn positional(verb: &str) -> Option<(usize, &'static str)> {
         "create" => (2, "<vmid> <ostemplate>"),
         "clone" => (2, "<vmid> <newid>"),
         "resize" => (3, "<vmid> <disk> <size>"),
-        "snapshot" | "delsnapshot" => (2, "<vmid> <snapname>"),
+        "snapshot" | "delsnapshot" | "rollback" => (2, "<vmid> <snapname>"),
         "set" | "start" | "shutdown" | "destroy" | "mount" | "unmount" | "unlock" => (1, "<vmid>"),
         _ => return None,
     })

@@ -18,7 +18,7 @@ pub(crate) fn has_snapshots(node: &Node, file: &File) -> Result<bool, Failure> {
     let mut volumes = file.main.numbered("mp").map(|(_, value)| value).chain([root]);
     Ok(volumes.all(|volume| {
         let pool = first(volume).split(':').next().unwrap_or_default();
-        !volume.starts_with('/') && kind(node, pool).is_ok_and(|kind| kind != "dir")
+        !volume.starts_with('/') && kind(node, pool).is_ok_and(|kind| !kind.ends_with("dir"))
     }))
 }
 

@@ -35,12 +35,12 @@ pub(crate) fn run(context: &mut Context<'_>, options: &Apply) -> Result<Ended> {
 
 /// A saved plan says itself what it is for.
 fn require_nothing_else(options: &Update) -> Result<()> {
-    let Update { all, gpu, choice, target, restart, jobs: _ } = options;
+    let Update { all, gpu, choice, target, restart, snapshot, jobs: _ } = options;
     let chosen = choice.way.is_some() || choice.profile.is_some() || *target != Target::Config;
-    if *all || *gpu || *restart || chosen {
+    if *all || *gpu || *restart || *snapshot || chosen {
         return Err(Error::new(
             Kind::Usage,
-            "a saved plan says itself which containers, driver and restarts it is for",
+            "a saved plan says itself which containers, driver, restarts and snapshots it is for",
         )
         .hint("give these options to `phoenix-nvidia plan … --save FILE`, and `apply` the file alone"));
     }
@@ -56,7 +56,7 @@ pub(crate) fn purpose(context: &mut Context<'_>, containers: &[ContainerId], opt
     }
     let purpose = Purpose {
         containers: if named { containers.to_vec() } else { configured(context, options.gpu) },
-        rules: Rules { create: named, restart: options.restart },
+        rules: Rules { create: named, restart: options.restart, snapshot: options.snapshot },
         follow: match options.target {
             Target::Config => None,
             Target::Host => Some(context.require_loaded()?),

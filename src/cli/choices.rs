@@ -46,6 +46,9 @@ pub(crate) struct Update {
     /// Restart running containers whose settings come in with a restart alone
     #[arg(long)]
     pub(crate) restart: bool,
+    /// Before a driver is changed, take a snapshot where the storage can; a failure goes back to it
+    #[arg(long)]
+    pub(crate) snapshot: bool,
     /// How many containers are worked on at the same time [default: the number of processors]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) jobs: Option<NonZeroUsize>,

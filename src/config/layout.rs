@@ -120,6 +120,11 @@ impl Layout {
         self.base.join(format!("lib/intents/{container}.json"))
     }
 
+    /// What the host remembers of the snapshot that a container goes back to when its new driver fails.
+    pub fn rollback(&self, container: ContainerId) -> PathBuf {
+        self.base.join(format!("lib/rollbacks/{container}.json"))
+    }
+
     /// What the host remembers of a container beside the receipt.
     pub fn container_record(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/containers/{container}.json"))

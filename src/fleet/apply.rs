@@ -175,6 +175,7 @@ impl Fleet<'_> {
         let phrase = step.phrase();
         report.began_installation |= matches!(step, Step::InstallDriver { .. });
         if self.told(container.id, &phrase, || self.perform(container, step))? {
+            report.is_secured |= matches!(step, Step::SecureBySnapshot { .. });
             report.done.push(phrase);
         }
         Ok(())
@@ -218,6 +219,9 @@ impl Fleet<'_> {
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::Snapshot { name } => return self.take_snapshot(container, name),
+            Step::SecureBySnapshot { .. } => return self.take_rollback_point(container),
+            Step::RemoveSnapshot { .. } => return self.remove_rollback_point(id),
+            Step::FinishRollback { .. } => self.go_back(container)?,
             Step::ClearAway { .. } => clear_away(&self.site(id))?,
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
             Step::ExtractDriver { .. } => self.extracted(wanted_driver(container)?).map(|_| ())?,
@@ -238,7 +242,7 @@ impl Fleet<'_> {
         if there.is_none_or(|names| names.iter().any(|there| there == name)) {
             return Ok(false);
         }
-        self.hypervisor.snapshot(container.id, name).map(|()| true)
+        self.hypervisor.snapshot(container.id, name, "").map(|()| true)
     }
 
     pub(super) fn verify_into(
@@ -291,6 +295,7 @@ impl Fleet<'_> {
         let paths = [
             self.layout.receipt(id),
             self.layout.intent(id),
+            self.layout.rollback(id),
             self.layout.container_record(id),
             self.layout.installer_log(id),
         ];
@@ -322,6 +327,7 @@ pub(super) fn empty_report(id: ContainerId, name: &str) -> ContainerReport {
         notes: Vec::new(),
         verification: None,
         began_installation: false,
+        is_secured: false,
         error: None,
     }
 }

@@ -4,20 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::cache::Presence as Cached;
-use crate::config::{Container, WantedDriver};
+use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
-use crate::install::presence::Presence;
 
 use super::apply::{empty_report, refuse_if_dependency_failed};
-use super::observe::Observation;
 use super::plan::{ContainerPlan, Plan};
 use super::report::ContainerReport;
+use super::rollback::{RollbackPoint, SNAPSHOT};
 use super::step::Step;
 use super::update::{Rules, plan_update};
-use super::{Fleet, lanes, request};
+use super::{Fleet, lanes, rollback};
 
 /// How an update is carried out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -54,7 +52,11 @@ impl Fleet<'_> {
     fn plan_one(&self, container: &Container, rules: Rules, dependency: bool) -> Result<ContainerPlan> {
         match self.left_to_another(container.id, rules)? {
             Some(note) => Ok(ContainerPlan { notes: vec![note], ..empty_plan(container.id, &container.name) }),
-            None => Ok(plan_update(container, &self.observe(container)?, rules, dependency)),
+            None => {
+                let observation = self.observe(container)?;
+                rollback::require_own(container.id, &observation.rollback_point, rules)?;
+                Ok(plan_update(container, &observation, rules, dependency))
+            }
         }
     }
 
@@ -116,18 +118,28 @@ impl Fleet<'_> {
             return Ok(());
         }
         let _lock = self.lock(container.id)?;
-        let observation = self.observe(container)?;
-        let plan = plan_update(container, &observation, manner.rules, false);
+        let mut observation = self.observe(container)?;
+        if let RollbackPoint::Left { going_back: true, .. } = observation.rollback_point {
+            self.one_step(container, &Step::FinishRollback { name: SNAPSHOT.to_owned() }, manner, report)?;
+            observation = self.observe(container)?;
+        }
+        rollback::require_own(container.id, &observation.rollback_point, manner.rules)?;
+        if !matches!(observation.rollback_point, RollbackPoint::Left { .. }) {
+            self.forget_untaken_rollback_point(container.id)?;
+        }
+        let mut plan = plan_update(container, &observation, manner.rules, false);
         for note in &plan.notes {
             self.listener.note(Some(container.id), note);
         }
-        report.notes = plan.notes;
+        report.notes.append(&mut plan.notes);
+        // Not undone with the rest: the new driver is verified before it.
+        let last = plan.steps.pop_if(|step| matches!(step, Step::RemoveSnapshot { .. }));
         let ended = self.carry_out(container, &plan.steps, manner, report);
-        let Err(error) = ended else { return Ok(()) };
-        if let Some(former) = self.former_driver(&observation, &error, report) {
-            self.put_back(container, &former, report);
+        match (ended, last) {
+            (Ok(()), Some(last)) => self.cancel.finishing(|| self.step(container, &last, report)),
+            (Ok(()), None) => Ok(()),
+            (Err(error), _) => Err(self.undo(container, &observation, error, report)),
         }
-        Err(error)
     }
 
     /// Does the steps; a container that was started for them is stopped again whatever happens.
@@ -158,51 +170,6 @@ impl Fleet<'_> {
             // A download can be interrupted and goes on later; what changes a container is finished.
             Step::FetchRunFile { .. } | Step::ExtractDriver { .. } => self.step(container, step, report),
             step => self.cancel.finishing(|| self.step(container, step, report)),
-        }
-    }
-
-    /// The driver that was there and may have to come back: when the installation had begun, and nobody interrupted.
-    fn former_driver(
-        &self,
-        observation: &Observation,
-        error: &Error,
-        report: &ContainerReport,
-    ) -> Option<WantedDriver> {
-        let Presence::Complete { version, way, profile } = &observation.presence else { return None };
-        if error.kind() == Kind::Interrupted || !report.began_installation {
-            return None;
-        }
-        let mut former = self.configuration.driver_of(version);
-        former.method = Some(way.unwrap_or_default());
-        former.chosen_profile = Some(*profile);
-        Some(former)
-    }
-
-    /// Puts the former driver back from what is on this host; told in the report, whether it worked or not.
-    fn put_back(&self, container: &Container, former: &WantedDriver, report: &mut ContainerReport) {
-        let id = container.id;
-        // It may have failed before anything was touched.
-        if self.presence(container).is_ok_and(|found| found.is_some_and(|found| found.satisfies(former))) {
-            return;
-        }
-        let phrase = format!("put driver {} back", former.version);
-        let at_hand = self.is_extracted(former).unwrap_or(false)
-            || matches!(self.cache.look(&request(former)), Ok(Cached::Trusted { .. } | Cached::Unchecked { .. }));
-        let done = if at_hand {
-            self.told(id, &phrase, || self.cancel.finishing(|| self.bring_in(container, former))).map(|_| ())
-        } else {
-            Err(Error::new(Kind::Host, "it is neither extracted nor in the cache"))
-        };
-        match done {
-            Ok(()) => {
-                report.notes.push(format!("driver {}, which was there before, is back", former.version));
-                report.done.push(phrase);
-            }
-            Err(error) => {
-                let note = format!("driver {} could not be put back: {}", former.version, error.message());
-                self.listener.warn(Some(id), &note);
-                report.notes.push(note);
-            }
         }
     }
 }

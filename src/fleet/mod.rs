@@ -15,9 +15,11 @@ pub mod passthrough;
 pub mod plan;
 mod record;
 pub mod report;
+pub mod rollback;
 pub mod saved;
 pub mod status;
 pub mod step;
+mod undo;
 pub mod update;
 
 use std::num::NonZeroUsize;

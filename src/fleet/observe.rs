@@ -12,6 +12,7 @@ use crate::install::presence::{self, Presence};
 
 use super::passthrough::{Passthrough, passthrough};
 use super::record::Record;
+use super::rollback::RollbackPoint;
 use super::{Fleet, cards};
 
 /// Everything that planning needs to know of one container.
@@ -33,6 +34,8 @@ pub struct Observation {
     pub growth: Option<u64>,
     /// Its snapshots; nothing where it is to have none, or can have none.
     pub snapshots: Option<Vec<String>>,
+    /// How it stands with a snapshot that a failure goes back to.
+    pub rollback_point: RollbackPoint,
     /// Its run file in the cache, when it asks for a driver.
     pub cached: Option<Cached>,
     /// Its driver is extracted, and the way to install it needs no more.
@@ -92,6 +95,7 @@ impl Fleet<'_> {
             leftovers: if state == State::Absent { Vec::new() } else { self.leftovers(container)? },
             growth: self.hypervisor.growth(container)?,
             snapshots,
+            rollback_point: self.rollback_point(container.id, state)?,
             cached,
             extracted,
             needed_bytes,

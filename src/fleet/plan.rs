@@ -9,6 +9,7 @@ use crate::install::presence::Presence;
 
 use super::Fleet;
 use super::observe::Observation;
+use super::rollback::{RollbackPoint, SNAPSHOT};
 use super::step::Step;
 
 /// The names of the lifecycle's snapshots, as the operators' scripts know them.
@@ -142,14 +143,14 @@ pub fn plan_container(container: &Container, observation: &Observation, dependen
         }
     }
     steps.extend(last_snapshots(container, observation));
-    ContainerPlan {
-        id: container.id,
-        name: container.name.clone(),
-        dependency,
-        steps,
-        notes: notes(container, observation),
-        problem: None,
+    let mut notes = notes(container, observation);
+    if let RollbackPoint::Left { taken_at, .. } = &observation.rollback_point {
+        let id = container.id;
+        notes.push(format!(
+            "an interrupted run has left the snapshot `{SNAPSHOT}` of {taken_at}; `phoenix-nvidia apply {id}` finishes that"
+        ));
     }
+    ContainerPlan { id: container.id, name: container.name.clone(), dependency, steps, notes, problem: None }
 }
 
 fn making(container: &Container, observation: &Observation) -> Option<Step> {

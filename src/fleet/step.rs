@@ -49,6 +49,23 @@ pub enum Step {
         /// The snapshot's name.
         name: String,
     },
+    /// Take the snapshot that a failure goes back to, or go on with the one that an interrupted run has left.
+    SecureBySnapshot {
+        /// Its name.
+        name: String,
+        /// When the one that was left was taken.
+        left_at: Option<String>,
+    },
+    /// Remove that snapshot.
+    RemoveSnapshot {
+        /// Its name.
+        name: String,
+    },
+    /// Finish going back to that snapshot, which an interrupted run has begun.
+    FinishRollback {
+        /// Its name.
+        name: String,
+    },
     /// Remove what an interrupted run has left in the container.
     ClearAway {
         /// The directories.
@@ -95,6 +112,10 @@ impl Step {
             Self::StopAgain => "stop again".to_owned(),
             Self::RunFeature { feature, .. } => format!("run the feature script of `{feature}`"),
             Self::Snapshot { name } => format!("take the snapshot `{name}`"),
+            Self::SecureBySnapshot { name, left_at: None } => format!("take the snapshot `{name}` to go back to"),
+            Self::SecureBySnapshot { name, left_at: Some(_) } => format!("go on with the snapshot `{name}`"),
+            Self::RemoveSnapshot { name } => format!("remove the snapshot `{name}`"),
+            Self::FinishRollback { name } => format!("finish going back to the snapshot `{name}`"),
             Self::ClearAway { .. } => "remove what an interrupted run has left".to_owned(),
             Self::FetchRunFile { version } => format!("fetch run file {version}"),
             Self::ExtractDriver { version } => format!("extract driver {version}"),
@@ -114,6 +135,9 @@ impl Step {
         match self {
             Self::Configure { changes } => changes.clone(),
             Self::ClearAway { paths } => paths.clone(),
+            Self::SecureBySnapshot { left_at: Some(left_at), .. } => {
+                vec![format!("an interrupted run has left it; a failure goes back to {left_at}")]
+            }
             Self::InstallDriver { why, .. } => vec![why.clone()],
             _ => Vec::new(),
         }

@@ -7,6 +7,7 @@ use crate::hypervisor::State;
 
 use super::observe::Observation;
 use super::plan::{ContainerPlan, driver_steps, notes, plan_container};
+use super::rollback::{RollbackPoint, SNAPSHOT};
 use super::step::Step;
 
 /// What may be done to containers beside bringing their driver in step.
@@ -16,6 +17,9 @@ pub struct Rules {
     pub create: bool,
     /// A running container whose settings or device nodes come in with a restart alone is restarted.
     pub restart: bool,
+    /// Before a driver is changed a snapshot is taken, and a failure goes back to it.
+    #[serde(default)]
+    pub snapshot: bool,
 }
 
 /// The plan that brings one container in step.
@@ -37,6 +41,10 @@ pub fn plan_update(container: &Container, observation: &Observation, rules: Rule
         State::Frozen => {
             plan.notes = vec!["it is frozen, so nothing is done until it is thawed".to_owned()];
         }
+        _ if matches!(observation.rollback_point, RollbackPoint::Left { going_back: true, .. }) => {
+            plan.steps = vec![Step::FinishRollback { name: SNAPSHOT.to_owned() }];
+            plan.notes.push("what else there is to do is found when that is done".to_owned());
+        }
         State::Running { .. } => {
             plan.steps.extend(configuring(observation));
             if observation.drift.restart && rules.restart {
@@ -45,13 +53,39 @@ pub fn plan_update(container: &Container, observation: &Observation, rules: Rule
                 plan.notes.push("its settings come in with its next start; `--restart` restarts it now".to_owned());
             }
             plan.steps.extend(container.driver.iter().flat_map(|driver| driver_steps(driver, observation, false)));
+            secure(&mut plan, observation, rules);
         }
         State::Stopped => {
             plan.steps.extend(configuring(observation));
             plan.steps.extend(container.driver.iter().flat_map(|driver| steps_while_stopped(driver, observation)));
+            secure(&mut plan, observation, rules);
         }
     }
     plan
+}
+
+/// Puts a snapshot before what changes the driver and its removal at the end, where that is asked for and can be had;
+/// the snapshot of an interrupted run goes with the first run that comes to its end.
+fn secure(plan: &mut ContainerPlan, observation: &Observation, rules: Rules) {
+    let installs = plan.steps.iter().any(|step| matches!(step, Step::InstallDriver { .. }));
+    let left_at = match &observation.rollback_point {
+        RollbackPoint::Left { taken_at, .. } => Some(taken_at.clone()),
+        RollbackPoint::Possible if rules.snapshot && installs => None,
+        RollbackPoint::Impossible(why) if rules.snapshot && installs => {
+            plan.notes.push(format!("no snapshot: {why}; if the new driver fails, the former one is put back"));
+            return;
+        }
+        RollbackPoint::Possible | RollbackPoint::Impossible(_) | RollbackPoint::Foreign => return,
+    };
+    let name = SNAPSHOT.to_owned();
+    if rules.snapshot {
+        let touches = |step: &Step| matches!(step, Step::Start | Step::InstallDriver { .. } | Step::Verify { .. });
+        let first = plan.steps.iter().position(touches).unwrap_or(plan.steps.len());
+        plan.steps.insert(first, Step::SecureBySnapshot { name: name.clone(), left_at });
+    } else if let Some(left_at) = left_at {
+        plan.notes.push(format!("an interrupted run has left the snapshot `{name}` of {left_at}"));
+    }
+    plan.steps.push(Step::RemoveSnapshot { name });
 }
 
 fn configuring(observation: &Observation) -> impl Iterator<Item = Step> {
@@ -117,6 +151,7 @@ mod tests {
             growth: None,
             leftovers: Vec::new(),
             snapshots: None,
+            rollback_point: RollbackPoint::Possible,
             left_out: Vec::new(),
             features_done: BTreeSet::new(),
             feature_scripts: Vec::new(),
@@ -176,6 +211,58 @@ mod tests {
             let plan = plan_update(&container("runfile"), &observation, Rules::default(), false);
             assert_eq!(plan.steps[0], Step::ClearAway { paths: paths.clone() });
         }
+    }
+
+    #[test]
+    fn a_snapshot_is_taken_as_late_and_removed_as_late_as_can_be() {
+        let snapshot = Rules { snapshot: true, ..Rules::default() };
+        let (take, remove) =
+            ("take the snapshot `phoenix-nvidia-apply` to go back to", "remove the snapshot `phoenix-nvidia-apply`");
+        let drift = Drift { changes: vec!["+ a line".to_owned()], restart: false };
+        let (install, verify) = ("install driver 580.76.05 by way `native`", "verify driver 580.76.05");
+        assert_eq!(phrases("native", RUNNING, drift, snapshot), ["configure", take, install, verify, remove]);
+        let install = "install driver 580.76.05 by way `installer`";
+        assert_eq!(
+            phrases("installer", State::Stopped, Drift::default(), snapshot),
+            [take, "start", install, verify, "stop again", remove]
+        );
+    }
+
+    /// The steps of a running container, and what its plan says last.
+    fn with_point(rollback_point: RollbackPoint, presence: Presence, snapshot: bool) -> (Vec<String>, String) {
+        let observation = Observation { rollback_point, ..observed(RUNNING, presence, Drift::default()) };
+        let rules = Rules { snapshot, ..Rules::default() };
+        let plan = plan_update(&container("native"), &observation, rules, false);
+        (plan.steps.iter().map(Step::phrase).collect(), plan.notes.last().cloned().unwrap_or_default())
+    }
+
+    #[test]
+    fn where_none_can_be_taken_that_is_told_and_the_rest_goes_on() {
+        let impossible = RollbackPoint::Impossible("`mp0` is in the way".to_owned());
+        let (steps, note) = with_point(impossible.clone(), old(), true);
+        assert_eq!(steps, ["install driver 580.76.05 by way `native`", "verify driver 580.76.05"]);
+        assert_eq!(note, "no snapshot: `mp0` is in the way; if the new driver fails, the former one is put back");
+        assert_eq!(with_point(impossible, old(), false).1, "", "nobody has asked for one");
+    }
+
+    #[test]
+    fn a_snapshot_that_was_left_is_used_and_goes_with_the_next_run() {
+        let left = |going_back| RollbackPoint::Left { taken_at: "2026-11-25T04:00:00Z".to_owned(), going_back };
+        let (verify, remove) = ("verify driver 580.76.05", "remove the snapshot `phoenix-nvidia-apply`");
+        let right = || Presence::Complete {
+            version: "580.76.05".parse().unwrap(),
+            way: Some(Way::Native),
+            profile: Profile::default(),
+        };
+        let go_on = "go on with the snapshot `phoenix-nvidia-apply`";
+        assert_eq!(with_point(left(false), right(), true).0, [go_on, verify, remove]);
+        let (steps, note) = with_point(left(false), right(), false);
+        assert_eq!(steps, [verify, remove]);
+        assert!(note.contains("2026-11-25T04:00:00Z"), "{note}");
+        assert_eq!(
+            with_point(left(true), old(), false).0,
+            ["finish going back to the snapshot `phoenix-nvidia-apply`"]
+        );
     }
 
     #[test]

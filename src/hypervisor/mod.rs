@@ -89,6 +89,15 @@ pub struct Drift {
     pub restart: bool,
 }
 
+/// A snapshot of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// What was said of it when it was taken.
+    pub description: String,
+    /// It was taken to its end, and nobody has begun to remove it.
+    pub is_whole: bool,
+}
+
 /// A command to run in a container as its root.
 #[derive(Debug, Clone)]
 pub struct Exec {
@@ -256,11 +265,47 @@ pub trait Hypervisor: Sync {
         Ok(None)
     }
 
-    /// Takes a snapshot of this name.
+    /// Takes a snapshot of this name, with a description in ASCII letters, digits, blanks, `-` and `.`.
     ///
     /// # Errors
     /// Its storage cannot, or there is one of that name.
-    fn snapshot(&self, id: ContainerId, _name: &str) -> Result<()> {
-        Err(Error::new(Kind::Bug, format!("container {id}: `{}` takes no snapshots", self.name())))
+    fn snapshot(&self, id: ContainerId, _name: &str, _description: &str) -> Result<()> {
+        Err(no_snapshots(id, self.name()))
     }
+
+    /// Why no snapshot of an existing container can be taken, as far as that is known before; `None` where one can.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn snapshot_obstacle(&self, _id: ContainerId) -> Result<Option<String>> {
+        Ok(Some(format!("`{}` takes none", self.name())))
+    }
+
+    /// The container's snapshot of this name.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn find_snapshot(&self, _id: ContainerId, _name: &str) -> Result<Option<Snapshot>> {
+        Ok(None)
+    }
+
+    /// Removes a snapshot, if it is there; the container stays as it is.
+    ///
+    /// # Errors
+    /// Its storage refuses.
+    fn remove_snapshot(&self, id: ContainerId, _name: &str) -> Result<()> {
+        Err(no_snapshots(id, self.name()))
+    }
+
+    /// Brings a container, its disks and its settings, back to a snapshot, which stays. Afterwards it is stopped.
+    ///
+    /// # Errors
+    /// There is no such snapshot, or its storage refuses.
+    fn roll_back(&self, id: ContainerId, _name: &str) -> Result<()> {
+        Err(no_snapshots(id, self.name()))
+    }
+}
+
+fn no_snapshots(id: ContainerId, hypervisor: &str) -> Error {
+    Error::new(Kind::Bug, format!("container {id}: `{hypervisor}` takes no snapshots"))
 }

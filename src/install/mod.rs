@@ -8,6 +8,7 @@ pub mod placed;
 pub mod preflight;
 pub mod presence;
 pub mod receipt;
+mod remembered;
 pub mod runfile;
 mod scratch;
 pub mod shared;
@@ -15,6 +16,7 @@ mod target;
 pub mod uninstall;
 pub mod verify;
 
+pub use remembered::Remembered;
 pub use scratch::{clear_away, leftovers};
 
 use crate::config::Layout;

@@ -102,6 +102,7 @@ fn conformance(ground: &Ground<'_>) {
     reaching_files(ground, FIRST);
     cloning(ground);
     devices_go_when_they_are_no_longer_desired(ground);
+    going_back(ground);
     stopping_and_destroying(ground);
 }
 
@@ -241,6 +242,30 @@ fn devices_go_when_they_are_no_longer_desired(ground: &Ground<'_>) {
     ground.hypervisor.start(id(FIRST)).unwrap();
     assert!(!ground.hypervisor.drift(&none).unwrap().restart);
     ground.sh(FIRST, "test ! -e /dev/loop-control");
+}
+
+/// Where a hypervisor has snapshots, a container comes back whole, stopped, and with nothing of what came after.
+fn going_back(ground: &Ground<'_>) {
+    let (hypervisor, first) = (ground.hypervisor, id(FIRST));
+    assert_eq!(hypervisor.find_snapshot(first, "before").unwrap(), None);
+    if let Some(why) = hypervisor.snapshot_obstacle(first).unwrap() {
+        assert!(!why.is_empty());
+        assert!(hypervisor.snapshot(first, "before", "of a test").is_err());
+        return;
+    }
+    hypervisor.snapshot(first, "before", "of a test").unwrap();
+    let found = hypervisor.find_snapshot(first, "before").unwrap().unwrap();
+    assert_eq!((found.description.as_str(), found.is_whole), ("of a test", true));
+    assert!(hypervisor.snapshot(first, "before", "again").is_err(), "a name is taken once");
+    ground.sh(FIRST, "rm /root/mark; echo later > /root/later");
+    hypervisor.roll_back(first, "before").unwrap();
+    assert_eq!(hypervisor.state(first).unwrap(), State::Stopped);
+    for _ in 0..2 {
+        hypervisor.remove_snapshot(first, "before").unwrap();
+    }
+    assert_eq!(hypervisor.find_snapshot(first, "before").unwrap(), None);
+    hypervisor.start(first).unwrap();
+    assert_eq!(ground.sh(FIRST, "cat /root/mark; stat -c %u /root/mark; ls /root"), "mine\n33\nmark");
 }
 
 fn stopping_and_destroying(ground: &Ground<'_>) {

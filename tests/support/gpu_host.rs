@@ -190,7 +190,8 @@ impl GpuHostBuilder {
         PretendedGpuHost { holder, directory }
     }
 
-    fn write_files(&self, directory: &Path) {
+    /// Writes what is pretended: `driver` is `/proc/driver` there, and `devices` is `/proc/devices`.
+    pub fn write_files(&self, directory: &Path) {
         let nvidia = directory.join("driver/nvidia");
         let write = |path: &Path, text: &str| {
             fs_err::create_dir_all(path.parent().unwrap()).unwrap();

@@ -109,6 +109,22 @@ impl ProxmoxNode {
         text.lines().map(|line| line.replace(directory.trim_end_matches('/'), "[world]")).collect()
     }
 
+    /// Waits for every `pct` of this node: one whose caller was killed comes to its end by itself.
+    pub fn wait_for_pct(&self) {
+        let (directory, tool) = (self.directory.display().to_string(), self.directory.join("tools/pct"));
+        let is_one = |process: &Path| {
+            let text = |name: &str| {
+                fs_err::read(process.join(name)).map(|it| String::from_utf8_lossy(&it).into_owned()).unwrap_or_default()
+            };
+            let is_stand_in = fs_err::read_link(process.join("exe")).is_ok_and(|exe| exe.ends_with("stand_in_pct"));
+            text("cmdline").contains(&tool.display().to_string())
+                || (is_stand_in && text("environ").contains(directory.trim_end_matches('/')))
+        };
+        while fs_err::read_dir("/proc").unwrap().flatten().any(|entry| is_one(&entry.path())) {
+            std::thread::yield_now();
+        }
+    }
+
     /// Containers, volumes and directories of liblxc that are there.
     pub fn left(&self) -> Vec<String> {
         let places = ["pve/lxc", "volumes/tank", "lxc", "base/lib/proxmox"];

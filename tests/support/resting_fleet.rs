@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::gpu_host::PretendedGpuHost;
 use crate::world::World;
 
 /// The version of the driver in all of them.
@@ -31,6 +32,23 @@ pub fn make(world: &World, count: usize) {
         let receipt = world.base().join(format!("lib/receipts/{ctid}.json"));
         fs_err::create_dir_all(receipt.parent().unwrap()).unwrap();
         fs_err::write(receipt, driver_in(&rootfs).to_string()).unwrap();
+    }
+}
+
+/// Starts them, on a host: each has a `sleep` out of the host's `/usr` for its init.
+pub fn start(world: &World, host: &PretendedGpuHost, count: usize) {
+    const LINES: &str = "lxc.include = /usr/share/lxc/config/common.conf\nlxc.net.0.type = empty\n\
+        lxc.apparmor.profile = unconfined\nlxc.mount.entry = /usr host none bind,ro,create=dir 0 0\n\
+        lxc.init.cmd = /host/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path /host/lib/x86_64-linux-gnu /host/bin/sleep infinity\n";
+    for ctid in ctids(count) {
+        let directory = world.lxcpath().join(ctid.to_string());
+        for name in ["dev", "proc", "sys"] {
+            fs_err::create_dir_all(directory.join("rootfs").join(name)).unwrap();
+        }
+        let config = fs_err::read_to_string(directory.join("config")).unwrap();
+        // What the program writes comes last.
+        fs_err::write(directory.join("config"), format!("{LINES}{config}")).unwrap();
+        world.lxc_on(host, "lxc-start", ctid.try_into().unwrap(), &[]).ok();
     }
 }
 

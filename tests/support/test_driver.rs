@@ -10,6 +10,9 @@ use crate::run_file::{Compression, RunFile};
 use crate::shared_object::{shared_object, shared_object_of_32_bits};
 
 const NVIDIA_SMI: &str = include_str!("nvidia-smi.sh");
+/// What an operator's script tells the installer in a container.
+pub const OPTIONS: &str =
+    "--silent --no-kernel-module --no-x-check --no-nouveau-check --no-install-compat32-libs --skip-depmod --no-systemd";
 const ZSTD: &str = "/usr/bin/zstd";
 
 /// The ways in which the stand-in installer can be told to go wrong.

@@ -185,6 +185,11 @@ impl World {
     /// Makes a container with nothing but LXC's and tar's help: for tests of these tools, and for those who want one
     /// that the program has not made. `lines` are added to its configuration.
     pub fn create_by_hand(&self, ctid: u32, privilege: Privilege, lines: &[&str]) {
+        self.create_by_hand_from(&template(), ctid, privilege, lines);
+    }
+
+    /// The same from another template.
+    pub fn create_by_hand_from(&self, template: &Path, ctid: u32, privilege: Privilege, lines: &[&str]) {
         let rootfs = self.rootfs(ctid);
         fs_err::create_dir_all(&rootfs).unwrap();
         let as_whom = match privilege {
@@ -196,7 +201,7 @@ impl World {
         };
         // Opened by the shell: the mapped root may not reach the template.
         let unpack = format!("{as_whom} tar --zstd --exclude='./dev/*' --directory \"$1\" -xf - < \"$2\"");
-        Ran::of("sh", &["-c", &unpack, "unpack", text(&rootfs), text(&template())], &[]).ok();
+        Ran::of("sh", &["-c", &unpack, "unpack", text(&rootfs), text(template)], &[]).ok();
         fs_err::write(rootfs.with_file_name("config"), configuration(&rootfs, privilege, lines)).unwrap();
     }
 

@@ -123,6 +123,7 @@ impl Fleet<'_> {
             glibc: rootfs.is_executable(loader)?,
             musl: rootfs.names("/lib", 10_000)?.iter().any(|name| name.starts_with("ld-musl-")),
             left: if is_worked_on { Vec::new() } else { leftovers(rootfs)? },
+            left_snapshot: if is_worked_on { None } else { self.left_snapshot(container.id)? },
             room: presence.map(|presence| self.room(container, rootfs, presence)).transpose()?.flatten(),
         })
     }

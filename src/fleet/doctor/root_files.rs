@@ -6,6 +6,7 @@ use super::{Finding, Rule, listed};
 use crate::config::Way;
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
+use crate::fleet::rollback::SNAPSHOT;
 
 /// What is known of a container's files.
 #[derive(Debug, Clone)]
@@ -29,13 +30,15 @@ pub(super) struct RootState {
     pub(super) musl: bool,
     /// Directories that an installation made for itself, while nobody works on the container.
     pub(super) left: Vec<String>,
+    /// When the snapshot of an interrupted `apply` was taken, while nobody works on the container.
+    pub(super) left_snapshot: Option<String>,
     /// Bytes that are free below `/usr`, and bytes that the driver needs there; nothing where none is to come.
     pub(super) room: Option<(u64, u64)>,
 }
 
 /// Every rule of this subject.
 pub(super) fn examine(state: &RootState) -> Vec<Finding> {
-    [no_glibc, several_versions, mixed_ways, foreign_packages, foreign_rpm, no_space, left_over]
+    [no_glibc, several_versions, mixed_ways, foreign_packages, foreign_rpm, no_space, left_over, left_snapshot]
         .iter()
         .filter_map(|rule| rule(state))
         .collect()
@@ -129,6 +132,14 @@ fn left_over(state: &RootState) -> Option<Finding> {
     Some(Finding::new(Rule::LeftOver, cause, format!("rm -r {} in the container", state.left.join(" "))))
 }
 
+fn left_snapshot(state: &RootState) -> Option<Finding> {
+    let taken_at = state.left_snapshot.as_ref()?;
+    let cause = format!("an `apply --snapshot` that was interrupted has left the snapshot `{SNAPSHOT}` of {taken_at}");
+    let remedy =
+        format!("phoenix-nvidia apply {id}, or with `--snapshot` to go back to it on a failure", id = state.id);
+    Some(Finding::new(Rule::LeftOver, cause, remedy))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::rules_of;
@@ -146,6 +157,7 @@ mod tests {
             glibc: true,
             musl: false,
             left: Vec::new(),
+            left_snapshot: None,
             room: None,
         }
     }
@@ -197,5 +209,7 @@ mod tests {
         assert_found(&RootState { room: Some((1, 2)), ..sound() }, &["no-space"]);
         let left = vec!["/tmp/phoenix-nvidia-run-0123456789abcdef".to_owned()];
         assert_found(&RootState { left, ..sound() }, &["left-over"]);
+        let left_snapshot = Some("2026-11-25T04:00:00Z".to_owned());
+        assert_found(&RootState { left_snapshot, ..sound() }, &["left-over"]);
     }
 }

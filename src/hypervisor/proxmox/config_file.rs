@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::hypervisor::Snapshot;
+
 /// The section of changes that the next start brings in.
 const PENDING: &str = "pve:pending";
 
@@ -135,6 +137,16 @@ impl ConfigFile {
     pub(super) fn snapshots(&self) -> Vec<String> {
         let names = self.text[self.end..].lines().filter_map(section_name);
         names.filter(|name| *name != PENDING).map(str::to_owned).collect()
+    }
+
+    /// A snapshot, by its exact name. Its section has `snapstate` while it is taken or removed, and after a failure there.
+    pub(super) fn snapshot(&self, name: &str) -> Option<Snapshot> {
+        self.snapshots().iter().any(|it| it == name).then(|| {
+            let comments = self.section(name).filter_map(|line| line.strip_prefix('#'));
+            let description = comments.collect::<Vec<_>>().join("\n");
+            let is_whole = !self.section(name).filter_map(property).any(|(key, _)| key == "snapstate");
+            Snapshot { description, is_whole }
+        })
     }
 
     /// The whole file without these raw lines of the main section and with others at its end; every other byte stays.

@@ -60,6 +60,16 @@ fn a_file_without_an_end_of_line_or_without_a_line_is_edited_too() {
 }
 
 #[test]
+fn a_snapshot_has_its_description_and_is_whole_where_it_has_no_state() {
+    let config = recorded("conf-snapshot-described.txt");
+    let before = Snapshot { description: "before gpu".to_owned(), is_whole: true };
+    assert_eq!((config.snapshot("snap1"), config.snapshot("snap")), (Some(before), None));
+    let unfinished = ConfigFile::new("parent: a\n\n[a]\nsnapstate: prepare\n\n[b]\n#of b\nsnaptime: 1\n");
+    assert_eq!(unfinished.snapshot("a"), Some(Snapshot { description: String::new(), is_whole: false }));
+    assert!(unfinished.snapshot("b").unwrap().is_whole);
+}
+
+#[test]
 fn raw_lines_are_read_in_both_forms_and_nothing_else_is_one() {
     assert_eq!(
         RawLine::parse("lxc.mount.entry = a b none bind 0 0\n"),

@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::event::Listener;
 use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
-use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
+use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, Snapshot, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
@@ -165,7 +165,23 @@ impl Hypervisor for Proxmox<'_> {
         self.snapshots_of(container)
     }
 
-    fn snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
-        self.take_snapshot(id, name)
+    fn snapshot(&self, id: ContainerId, name: &str, description: &str) -> Result<()> {
+        self.take_snapshot(id, name, description)
+    }
+
+    fn snapshot_obstacle(&self, id: ContainerId) -> Result<Option<String>> {
+        self.obstacle_to_snapshots(id)
+    }
+
+    fn find_snapshot(&self, id: ContainerId, name: &str) -> Result<Option<Snapshot>> {
+        Ok(self.config(id)?.snapshot(name))
+    }
+
+    fn remove_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
+        self.delete_snapshot(id, name)
+    }
+
+    fn roll_back(&self, id: ContainerId, name: &str) -> Result<()> {
+        self.return_to_snapshot(id, name)
     }
 }

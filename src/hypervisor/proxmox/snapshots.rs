@@ -1,5 +1,7 @@
 //! Snapshots of a container, by their exact names, and the size of its disk.
 
+use std::time::Duration;
+
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
@@ -10,6 +12,10 @@ use super::config_file::ConfigFile;
 use super::pct::Call;
 use super::property;
 use super::settings::index_of;
+use super::storage;
+
+// Going back can copy or merge a whole disk.
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// What of a container's configuration Proxmox VE cannot do.
 pub(super) fn left_out(container: &Container) -> Vec<String> {
@@ -26,6 +32,13 @@ pub(super) fn host_directories(config: &ConfigFile) -> Vec<String> {
     keys.filter(|(key, value)| index_of(key, "mp").is_some() && value.starts_with('/')).map(|(key, _)| key).collect()
 }
 
+/// The volumes of a container.
+fn volumes(config: &ConfigFile) -> Vec<String> {
+    let keys = config.after_restart().into_iter();
+    let disks = keys.filter(|(key, _)| key == "rootfs" || index_of(key, "mp").is_some());
+    disks.filter_map(|(_, value)| property::parts(&value, "volume").remove("volume")).collect()
+}
+
 impl Proxmox<'_> {
     pub(super) fn snapshots_of(&self, container: &Container) -> Result<Option<Vec<String>>> {
         if !container.mounts.is_empty() {
@@ -38,10 +51,47 @@ impl Proxmox<'_> {
         Ok(host_directories(&config).is_empty().then(|| config.snapshots()))
     }
 
-    pub(super) fn take_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
+    pub(super) fn take_snapshot(&self, id: ContainerId, name: &str, description: &str) -> Result<()> {
         self.members()?.require_quorum()?;
         self.unlocked(id)?;
-        self.call("snapshot", id, &[name])
+        match description {
+            "" => self.call("snapshot", id, &[name]),
+            description => self.call("snapshot", id, &[name, "--description", description]),
+        }
+    }
+
+    pub(super) fn obstacle_to_snapshots(&self, id: ContainerId) -> Result<Option<String>> {
+        let config = self.config(id)?;
+        if let Some(key) = host_directories(&config).first() {
+            return Ok(Some(format!("`{key}` is a directory of the host, and Proxmox VE has none of such containers")));
+        }
+        let pools = storage::pools(&self.read("storage.cfg")?.unwrap_or_default());
+        let without = volumes(&config).into_iter().find_map(|volume| {
+            let name = volume.split_once(':')?.0;
+            pools.iter().find(|pool| pool.name == name && !pool.has_snapshots())
+        });
+        Ok(without.map(|pool| format!("the storage pool `{}` ({}) has none of containers", pool.name, pool.kind)))
+    }
+
+    pub(super) fn delete_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
+        self.members()?.require_quorum()?;
+        if self.unlocked(id)?.snapshot(name).is_none() {
+            return Ok(());
+        }
+        let words = [name.to_owned()];
+        let deleted = self.pct().run(&Call { deadline: SNAPSHOT_DEADLINE, ..Call::new("delsnapshot", id, &words) });
+        match deleted {
+            // Somebody was quicker, such as the `pct` that a killed run has left at work.
+            Err(_) if self.config(id)?.snapshot(name).is_none() => Ok(()),
+            deleted => deleted.map(|_| ()),
+        }
+    }
+
+    pub(super) fn return_to_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
+        self.members()?.require_quorum()?;
+        self.unlocked(id)?;
+        self.pct().run(&Call { deadline: SNAPSHOT_DEADLINE, ..Call::new("rollback", id, &[name.to_owned()]) })?;
+        Ok(())
     }
 
     pub(super) fn growth_of(&self, container: &Container) -> Result<Option<u64>> {
@@ -96,6 +146,14 @@ fn root_size(config: &ConfigFile) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_containers_volumes_are_its_root_and_its_mount_points() {
+        let config = ConfigFile::new(
+            "mp0: tank:subvol-901-disk-1,mp=/models\nmemory: 5\nrootfs: volume=local:901/d.raw,size=4G\n[s]\nmp1: x:y\n",
+        );
+        assert_eq!(volumes(&config), ["tank:subvol-901-disk-1", "local:901/d.raw"]);
+    }
 
     #[test]
     fn the_size_of_a_root_is_read_as_proxmox_writes_it() {

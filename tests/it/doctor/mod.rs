@@ -1,5 +1,6 @@
 //! `doctor`, `docker` and following the host, on pretended hosts and real containers.
 
+mod booted_units;
 mod containers;
 mod docker;
 mod host;

@@ -10,7 +10,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 const CONTROL: &str = include_str!("../../../packaging/control");
 
 /// Builds the package of the program under test.
-fn package(world: &World) -> PathBuf {
+pub(super) fn package(world: &World) -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/deb.sh");
     let directory = world.scratch("deb");
     let built = Ran::of("sh", &[script, PROGRAM, directory.to_str().unwrap()], &[("COMPRESSION", "none".into())]).ok();

@@ -143,6 +143,24 @@ fn a_driver_that_fails_gives_way_to_the_one_before() {
 }
 
 #[test]
+fn plain_lxc_tells_that_it_takes_no_snapshot_and_puts_the_former_driver_back() {
+    let job = Job::new();
+    job.run("create").ok();
+    job.cache(&TestDriver::new(OTHER_VERSION).misbehaving(Misbehaviour::Sigbus));
+    job.set_for_all("nvidia_driver_version", OTHER_VERSION);
+    let note = "no snapshot: `lxc-snapshot` takes none of a running container, and of a directory only as a whole copy; \
+                if the new driver fails, the former one is put back";
+    assert!(job.run_with("plan", &["--snapshot"]).ok().stdout.contains(note));
+    let ran = job.apply(&[&job.ctid.to_string(), "--snapshot", "--output", "json"]).exits(6);
+    let reports: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(reports[0]["done"], json!([format!("put driver {VERSION} back")]));
+    assert!(reports[0]["notes"].as_array().unwrap().contains(&json!(note)), "{}", reports[0]);
+    job.set_for_all("nvidia_driver_version", VERSION);
+    job.assert_installed(VERSION);
+    job.assert_nothing_is_left();
+}
+
+#[test]
 fn a_saved_plan_is_carried_out_only_while_it_fits() {
     let (job, ids) = Job::of_three();
     job.upgrade();
@@ -158,7 +176,7 @@ fn a_saved_plan_is_carried_out_only_while_it_fits() {
     assert!(refused.contains(&told), "{refused}");
     assert_eq!(job.installed()[0], VERSION);
     job.world.run(&["plan", "--all", "--save", file]).ok();
-    for option in [&["--all"][..], &["--restart"], &["--way", "native"], &["--target", "host"]] {
+    for option in [&["--all"][..], &["--restart"], &["--snapshot"], &["--way", "native"], &["--target", "host"]] {
         job.apply(&[&[file], option].concat()).exits(2);
     }
     job.apply(&[file, "--jobs", "2"]).ok();

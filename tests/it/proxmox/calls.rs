@@ -81,7 +81,7 @@ fn a_clone_is_made_from_its_sources_snapshot_and_loses_the_gpus_that_are_not_its
 fn old_raw_lines_become_device_entries_and_everything_else_stays() {
     let (job, host) = (Job::new(), two_gpus());
     job.run_on(Some(&host), &["create", "901"]).ok();
-    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "before").unwrap());
+    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "before", "").unwrap());
     // As the shell scripts wrote them, with their constant for the major of `nvidia-uvm`.
     let old = "lxc.cgroup2.devices.allow: c 195:* rwm\nlxc.cgroup2.devices.allow: c 243:* rwm\n\
                lxc.mount.entry: /dev/nvidia0 dev/nvidia0 none bind,optional,create=file\n\
@@ -111,7 +111,7 @@ fn a_pct_without_device_entries_gets_raw_lines_before_the_first_section() {
     let (job, host) = (Job::new(), two_gpus());
     job.node.set_version("4.4.7");
     job.run_on(Some(&host), &["create", "901"]).ok();
-    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "before").unwrap());
+    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "before", "").unwrap());
     job.set("gpu_assignment", "1");
     job.run_on(Some(&host), &["create", "901"]).ok();
     let conf = job.node.conf(901);

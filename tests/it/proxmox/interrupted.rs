@@ -9,8 +9,13 @@ use serde_json::json;
 use super::{Job, id};
 
 /// Starts the program, and gives it a signal as soon as `is_time`; waits for its end.
+pub(super) fn ended_when(job: &Job, words: &[&str], signal: Signal, is_time: impl Fn() -> bool) {
+    assert!(ended_if_it_runs(job, words, signal, is_time), "the program has ended before it could be ended");
+}
+
+/// The same where the program may come to its end before; says whether it did not.
 #[expect(clippy::disallowed_methods, reason = "a process that is to be killed is started without a limit")]
-fn ended_when(job: &Job, words: &[&str], signal: Signal, is_time: impl Fn() -> bool) {
+pub(super) fn ended_if_it_runs(job: &Job, words: &[&str], signal: Signal, is_time: impl Fn() -> bool) -> bool {
     let mut program: Child = std::process::Command::new(env!("CARGO_BIN_EXE_phoenix-nvidia"))
         .args(words)
         .args(["--backend", "proxmox"])
@@ -21,11 +26,14 @@ fn ended_when(job: &Job, words: &[&str], signal: Signal, is_time: impl Fn() -> b
         .spawn()
         .unwrap();
     while !is_time() {
-        assert!(program.try_wait().unwrap().is_none(), "the program has ended before it could be ended");
+        if program.try_wait().unwrap().is_some() {
+            return false;
+        }
         std::thread::yield_now();
     }
     kill_process(Pid::from_child(&program), signal).unwrap();
     program.wait().unwrap();
+    true
 }
 
 #[test]

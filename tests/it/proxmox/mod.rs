@@ -6,6 +6,7 @@ mod hookscript;
 mod interrupted;
 mod mistakes;
 mod refusals;
+mod secured;
 
 use std::cell::RefCell;
 

@@ -89,7 +89,7 @@ fn a_locked_container_is_waited_for_and_then_told() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(move || {
             let (cancel, patience) = (Cancel::new().unwrap(), Duration::from_secs(60));
-            Proxmox::new(Node { patience, ..node }, &layout, &Deaf, &cancel).snapshot(id(901), "free")
+            Proxmox::new(Node { patience, ..node }, &layout, &Deaf, &cancel).snapshot(id(901), "free", "")
         });
         job.node.edit(901, |text| text.replace("lock: backup\n", ""));
         waiting.join().unwrap().unwrap();

@@ -1,11 +1,13 @@
 //! A file system in a loop file, which tells how much is written to it and how much is in use.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::path::Path;
 
 use crate::ran::Ran;
 
-/// Larger than what the most wasteful way needs: cache, store, container, and the installer's scratch space.
-const SIZE: u64 = 8 << 30;
+/// Larger than what the most wasteful way needs: cache, store, containers, and the installer's scratch space. The file
+/// has holes where nothing was written.
+const SIZE: u64 = 16 << 30;
 const SECTOR: u64 = 512;
 
 /// Mounted as long as it lives.

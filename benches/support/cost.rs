@@ -1,4 +1,5 @@
 //! What a command costs: its time, and what it does to a disk and to the memory while it runs.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -16,9 +17,9 @@ pub(crate) struct Cost {
     /// From the start of the command to its end; what the kernel writes later is not in it.
     pub(crate) seconds: f64,
     /// What reached the disk until it had rest.
-    written: u64,
+    pub(crate) written: u64,
     /// The most that was in use on the file system beyond what was before.
-    space: u64,
+    pub(crate) space: u64,
     /// The largest resident set of the command's process (`VmHWM`, as `ru_maxrss`), without its children; zero where
     /// that means nothing.
     pub(crate) memory: u64,
@@ -103,6 +104,6 @@ fn peak_memory(process: u32) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse::<u64>().ok().map(|kib| kib << 10)
 }
 
-fn as_megabytes(bytes: u64) -> f64 {
+pub(crate) fn as_megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }

@@ -1,0 +1,138 @@
+//! A container whose new driver has failed: back to the snapshot, or else the former driver put back by its own way.
+
+use crate::cache::Presence as Cached;
+use crate::config::{Container, WantedDriver};
+use crate::error::{Error, Kind};
+use crate::install::presence::Presence;
+
+use super::observe::Observation;
+use super::report::ContainerReport;
+use super::rollback::{RollbackPoint, SNAPSHOT};
+use super::{Fleet, request};
+
+impl Fleet<'_> {
+    /// Brings the container back to what it was; the failure, and what became of it, is what there is to tell.
+    pub(super) fn undo(
+        &self,
+        container: &Container,
+        observation: &Observation,
+        error: Error,
+        report: &mut ContainerReport,
+    ) -> Error {
+        if report.is_secured {
+            return self.undo_by_snapshot(container, observation, error, report);
+        }
+        if let Some(former) = self.former_driver(observation, &error, report) {
+            self.put_back(container, &former, report);
+        }
+        if matches!(observation.rollback_point, RollbackPoint::Left { .. }) {
+            let id = container.id;
+            let note = format!(
+                "the snapshot `{SNAPSHOT}` of an interrupted run is still there; `phoenix-nvidia apply {id} --snapshot` goes on with it"
+            );
+            self.listener.note(Some(id), &note);
+            report.notes.push(note);
+        }
+        error
+    }
+
+    fn undo_by_snapshot(
+        &self,
+        container: &Container,
+        observation: &Observation,
+        error: Error,
+        report: &mut ContainerReport,
+    ) -> Error {
+        let id = container.id;
+        // What an interrupted run has left was taken before that run began to install.
+        let was_left = matches!(observation.rollback_point, RollbackPoint::Left { .. });
+        let began = was_left || report.began_installation;
+        if error.kind() == Kind::Interrupted && began {
+            let note = format!("the snapshot `{SNAPSHOT}` stays, and the next run goes on with it");
+            self.listener.note(Some(id), &note);
+            report.notes.push(note);
+            return error;
+        }
+        if !began || (!was_left && self.is_as_before(container, observation)) {
+            let phrase = format!("remove the snapshot `{SNAPSHOT}`");
+            let removed = self.told(id, &phrase, || self.cancel.finishing(|| self.remove_rollback_point(id)));
+            match removed {
+                Ok(_) => report.done.push(phrase),
+                Err(left) => self.tell_of_left_snapshot(container, "could not be removed", &left, report),
+            }
+            return error;
+        }
+        let phrase = format!("go back to the snapshot `{SNAPSHOT}`");
+        match self.told(id, &phrase, || self.cancel.finishing(|| self.go_back(container))) {
+            Ok(()) => {
+                report.done.push(phrase);
+                error.within(format!("container {id}: failed, rolled back to the snapshot `{SNAPSHOT}`"))
+            }
+            Err(left) => {
+                self.tell_of_left_snapshot(container, "could not be gone back to", &left, report);
+                error
+            }
+        }
+    }
+
+    /// Whether the driver that was there is there still, or none was and none is: going back stops a container, and is
+    /// not done for nothing.
+    fn is_as_before(&self, container: &Container, observation: &Observation) -> bool {
+        let same = |found: Option<Presence>| found.is_some_and(|found| found == observation.presence);
+        !matches!(observation.presence, Presence::Incomplete { .. })
+            && !observation.unseen
+            && self.presence(container).is_ok_and(same)
+    }
+
+    fn tell_of_left_snapshot(&self, container: &Container, what: &str, why: &Error, report: &mut ContainerReport) {
+        let note =
+            format!("the snapshot `{SNAPSHOT}` {what}, and the next `apply` tries that again: {}", why.message());
+        self.listener.warn(Some(container.id), &note);
+        report.notes.push(note);
+    }
+
+    /// The driver that was there and may have to come back: when the installation had begun, and nobody interrupted.
+    fn former_driver(
+        &self,
+        observation: &Observation,
+        error: &Error,
+        report: &ContainerReport,
+    ) -> Option<WantedDriver> {
+        let Presence::Complete { version, way, profile } = &observation.presence else { return None };
+        if error.kind() == Kind::Interrupted || !report.began_installation {
+            return None;
+        }
+        let mut former = self.configuration.driver_of(version);
+        former.method = Some(way.unwrap_or_default());
+        former.chosen_profile = Some(*profile);
+        Some(former)
+    }
+
+    /// Puts the former driver back from what is on this host; told in the report, whether it worked or not.
+    fn put_back(&self, container: &Container, former: &WantedDriver, report: &mut ContainerReport) {
+        let id = container.id;
+        // It may have failed before anything was touched.
+        if self.presence(container).is_ok_and(|found| found.is_some_and(|found| found.satisfies(former))) {
+            return;
+        }
+        let phrase = format!("put driver {} back", former.version);
+        let at_hand = self.is_extracted(former).unwrap_or(false)
+            || matches!(self.cache.look(&request(former)), Ok(Cached::Trusted { .. } | Cached::Unchecked { .. }));
+        let done = if at_hand {
+            self.told(id, &phrase, || self.cancel.finishing(|| self.bring_in(container, former))).map(|_| ())
+        } else {
+            Err(Error::new(Kind::Host, "it is neither extracted nor in the cache"))
+        };
+        match done {
+            Ok(()) => {
+                report.notes.push(format!("driver {}, which was there before, is back", former.version));
+                report.done.push(phrase);
+            }
+            Err(error) => {
+                let note = format!("driver {} could not be put back: {}", former.version, error.message());
+                self.listener.warn(Some(id), &note);
+                report.notes.push(note);
+            }
+        }
+    }
+}
