@@ -5,6 +5,8 @@
 mod gpu_host;
 #[path = "../support/http_server.rs"]
 mod http_server;
+#[path = "../support/loop_devices.rs"]
+mod loop_devices;
 #[path = "../support/placement_table.rs"]
 mod placement_table;
 #[path = "../support/proxmox_node.rs"]

@@ -146,13 +146,6 @@ impl World {
         points.filter(|point| point.starts_with(self.base())).collect()
     }
 
-    /// How many loop devices have a file below the base directory, removed or not.
-    pub fn loop_devices(&self) -> usize {
-        let base = self.base().display().to_string();
-        let devices = fs_err::read_dir("/sys/block").unwrap().flatten().map(|it| it.path().join("loop/backing_file"));
-        devices.filter(|file| fs_err::read_to_string(file).is_ok_and(|text| text.starts_with(&base))).count()
-    }
-
     /// How the program is told where this world is.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
         [

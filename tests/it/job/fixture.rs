@@ -195,6 +195,12 @@ impl Job {
         );
     }
 
+    /// Fails unless so many loop devices have their files in this job's world.
+    #[track_caller]
+    pub(super) fn assert_loop_devices(&self, expected: usize) {
+        crate::loop_devices::assert_below(&self.world.base(), expected);
+    }
+
     /// What is mounted below a directory of the first container, one mount point a line.
     pub(super) fn mounts_inside(&self, directory: &str) -> String {
         self.inside("while read -r _ _ _ _ point _; do echo \"$point\"; done < /proc/self/mountinfo")

@@ -11,7 +11,7 @@ impl Job {
     fn assert_nothing_is_mounted(&self) {
         assert_eq!(self.mounts_inside(OWN), "");
         assert!(self.world.mounts().is_empty(), "{:?}", self.world.mounts());
-        assert_eq!(self.world.loop_devices(), 0);
+        self.assert_loop_devices(0);
     }
 }
 
@@ -88,7 +88,7 @@ fn killed_while_the_installer_runs_from_a_mount_the_next_run_takes_it_away() {
     process.wait_until("half of it is installed", |_| job.rootfs("usr/bin/nvidia-smi").exists());
     process.kill();
     assert!(job.mounts_inside(OWN).ends_with("/package\n"), "{}", job.mounts_inside(OWN));
-    assert_eq!(job.world.loop_devices(), 1);
+    job.assert_loop_devices(1);
     job.cache(&TestDriver::new(VERSION));
     // The extracted driver is the one that hangs.
     fs_err::remove_dir_all(job.world.base().join("lib/nvidia")).unwrap();

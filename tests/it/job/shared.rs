@@ -27,7 +27,7 @@ impl Job {
         let names = self.inside(&format!("ls {OWN}"));
         assert_eq!(names, format!("{version}-compute\ncurrent\n"));
         assert_eq!(self.world.mounts().len(), 1);
-        assert_eq!(self.world.loop_devices(), 1);
+        self.assert_loop_devices(1);
     }
 
     /// Fails unless nothing of any image is left, in the container, in its configuration, and on the host.
@@ -38,7 +38,7 @@ impl Job {
         assert!(!self.rootfs("etc/ld.so.conf.d/00-phoenix-nvidia.conf").exists());
         assert!(!self.settings().contains(OWN), "{}", self.settings());
         assert!(self.world.mounts().is_empty(), "{:?}", self.world.mounts());
-        assert_eq!(self.world.loop_devices(), 0);
+        self.assert_loop_devices(0);
     }
 
     fn settings(&self) -> String {
@@ -103,7 +103,7 @@ fn a_container_costs_little_and_two_read_the_very_same_pages() {
     let (one, two) = (job.inside(&library), job.world.inside(other, &library).ok().stdout);
     assert_eq!(one, two, "another device or inode has pages of its own");
     assert!(one.split(' ').next_back().unwrap().trim().parse::<u64>().unwrap() > 3 << 20);
-    assert_eq!(job.world.loop_devices(), 1);
+    job.assert_loop_devices(1);
 }
 
 #[test]
@@ -119,13 +119,10 @@ fn an_upgrade_flips_the_link_and_a_running_process_keeps_its_library() {
     job.run("install").ok();
     assert_eq!(job.mounts_inside(OWN), format!("{OWN}/{OTHER_VERSION}-compute\n"));
     assert_eq!(job.inside("sha256sum < /proc/$(cat /run/holder)/fd/9"), library);
-    assert_eq!(job.world.loop_devices(), 2, "the old image is held by the process");
+    job.assert_loop_devices(2);
     // Nobody reaps it, so that its directory stays; its files go.
     job.inside("p=$(cat /run/holder); kill $p; while [ -e /proc/$p/fd/9 ]; do :; done");
-    let cancel = phoenix_nvidia::sys::cancel::Cancel::new().unwrap();
-    while job.world.loop_devices() > 1 {
-        cancel.wait(std::time::Duration::from_millis(5)).unwrap();
-    }
+    job.assert_loop_devices(1);
     job.assert_shared(OTHER_VERSION);
 }
 
@@ -216,7 +213,7 @@ fn after_the_hosts_start_a_container_without_its_image_does_not_start_and_create
     for point in job.world.mounts() {
         crate::ran::Ran::of("umount", &[point], &[]).ok();
     }
-    assert_eq!(job.world.loop_devices(), 0);
+    job.assert_loop_devices(0);
     assert_ne!(job.world.lxc("lxc-start", job.ctid, &["--daemon"]).code, 0, "it started with an empty driver");
     job.run("create").ok();
     job.assert_shared(VERSION);
@@ -236,7 +233,7 @@ fn a_copy_of_a_container_gets_a_mount_of_its_own_and_the_source_can_go() {
     job.world.lxc("lxc-start", copy, &["--daemon"]).ok();
     job.world.run(&["destroy", "--yes", &copy.to_string()]).ok();
     assert!(job.world.mounts().is_empty());
-    assert_eq!(job.world.loop_devices(), 0);
+    job.assert_loop_devices(0);
 }
 
 #[test]

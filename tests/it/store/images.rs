@@ -16,11 +16,10 @@ use crate::test_driver::TestDriver;
 const COMPUTE: Contents = Contents::Placed(Profile::Compute);
 
 impl World {
-    /// The loop devices whose file lies in this world.
-    pub(super) fn loop_devices(&self) -> usize {
-        let base = self.layout.base().display().to_string();
-        let devices = fs_err::read_dir("/sys/block").unwrap().flatten().map(|it| it.path().join("loop/backing_file"));
-        devices.filter(|file| fs_err::read_to_string(file).is_ok_and(|text| text.contains(&base))).count()
+    /// Fails unless so many loop devices have their files in this world.
+    #[track_caller]
+    pub(super) fn assert_loop_devices(&self, expected: usize) {
+        crate::loop_devices::assert_below(self.layout.base(), expected);
     }
 
     /// How many mounts there are in this world.
@@ -33,7 +32,8 @@ impl World {
         for mounted in mount::below(self.layout.base()).unwrap() {
             mount::unmount(&mounted.point).unwrap();
         }
-        assert_eq!((self.mounts(), self.loop_devices()), (0, 0));
+        assert_eq!(self.mounts(), 0);
+        self.assert_loop_devices(0);
     }
 
     pub(super) fn image_notes(&self) -> usize {
@@ -137,7 +137,7 @@ fn an_image_of_a_profile_has_its_files_and_the_links_that_the_loader_wants() {
     assert!(!holds(&compute).contains_key("glvnd/libGL.so.1.7.0"));
     assert!(holds(&full).contains_key("glvnd/libGL.so.1.7.0"));
     assert_eq!(holds(&full)["lib/vdpau/libvdpau_nvidia.so.1"].2, format!("libvdpau_nvidia.so.{VERSION}").into_bytes());
-    assert_eq!(world.loop_devices(), 2);
+    world.assert_loop_devices(2);
 }
 
 #[test]
@@ -210,7 +210,8 @@ fn an_image_is_mounted_once_read_only_and_private() {
     let image = world.store().image(&tree, COMPUTE).unwrap();
     let directory = world.store().mount(&image).unwrap();
     assert_eq!(world.store().mount(&image).unwrap(), directory);
-    assert_eq!((world.mounts(), world.loop_devices()), (1, 1));
+    assert_eq!(world.mounts(), 1);
+    world.assert_loop_devices(1);
     let mounted = mount::at(directory.parent().unwrap()).unwrap().unwrap();
     for option in ["ro", "nosuid", "nodev"] {
         assert!(mounted.options.iter().any(|it| it == option), "{:?}", mounted.options);
@@ -231,7 +232,8 @@ fn a_mount_of_a_file_that_was_replaced_makes_room_for_the_new_one() {
     fs_err::write(image.path(), "damaged").unwrap();
     let image = world.store().image(&tree, COMPUTE).unwrap();
     let directory = world.store().mount(&image).unwrap();
-    assert_eq!((world.mounts(), world.loop_devices()), (1, 1));
+    assert_eq!(world.mounts(), 1);
+    world.assert_loop_devices(1);
     let library = directory.join(format!("lib/libcuda.so.{VERSION}"));
     assert_eq!(sum(&library), sum(&tree.path().join(format!("libcuda.so.{VERSION}"))));
 }
@@ -270,9 +272,10 @@ fn a_copy_of_a_mount_is_gone_when_nobody_has_attached_it() {
     let tree = world.extract(&driver(VERSION)).unwrap();
     let image = world.store().image(&tree, Contents::Package).unwrap();
     let copy = world.store().detached(&image).unwrap();
-    assert_eq!((world.mounts(), world.loop_devices()), (0, 1));
+    assert_eq!(world.mounts(), 0);
+    world.assert_loop_devices(1);
     drop(copy);
-    assert_eq!(world.loop_devices(), 0);
+    world.assert_loop_devices(0);
 }
 
 #[test]
@@ -292,5 +295,6 @@ fn images_that_nobody_needs_are_unmounted_and_removed() {
     let names: Vec<_> = store.images().unwrap().into_iter().map(|it| it.name).collect();
     assert_eq!(names, [Some(name(COMPUTE))]);
     assert!(!left.exists());
-    assert_eq!((world.mounts(), world.loop_devices()), (1, 1));
+    assert_eq!(world.mounts(), 1);
+    world.assert_loop_devices(1);
 }
