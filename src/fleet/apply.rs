@@ -222,7 +222,7 @@ impl Fleet<'_> {
             Step::SecureBySnapshot { .. } => return self.take_rollback_point(container),
             Step::RemoveSnapshot { .. } => return self.remove_rollback_point(id),
             Step::FinishRollback { .. } => self.go_back(container)?,
-            Step::ClearAway { .. } => clear_away(&self.site(id))?,
+            Step::ClearAway { .. } => clear_away(&self.site(id)).and_then(|()| self.settle_images(container))?,
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
             Step::ExtractDriver { .. } => self.extracted(wanted_driver(container)?).map(|_| ())?,
             Step::InstallDriver { .. } => return self.install_driver(container),

@@ -97,6 +97,9 @@ impl Fleet<'_> {
         let presence = presence::observe(&site, &rootfs)?;
         if presence.satisfies(driver) {
             receipt::restore(&site, &rootfs)?;
+            if !shared::left(&rootfs, self.image_of(container.id)?.as_ref())?.is_empty() {
+                self.settle_images(container)?;
+            }
             self.listener.note(Some(container.id), format!("driver {} is there already", driver.version));
             return Ok(false);
         }
@@ -168,7 +171,7 @@ impl Fleet<'_> {
         }
     }
 
-    fn image_of(&self, id: ContainerId) -> Result<Option<ImageName>> {
+    pub(super) fn image_of(&self, id: ContainerId) -> Result<Option<ImageName>> {
         Ok(receipt::of_host(self.layout, id)?.and_then(|receipt| receipt.image()))
     }
 

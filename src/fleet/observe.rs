@@ -7,8 +7,8 @@ use crate::cache::Presence as Cached;
 use crate::config::Container;
 use crate::error::Result;
 use crate::hypervisor::{Drift, State};
-use crate::install::leftovers;
 use crate::install::presence::{self, Presence};
+use crate::install::{leftovers, shared};
 
 use super::passthrough::{Passthrough, passthrough};
 use super::record::Record;
@@ -110,7 +110,10 @@ impl Fleet<'_> {
         if container.driver.is_none() {
             return Ok(Vec::new());
         }
-        Ok(self.hypervisor.rootfs_at_hand(container.id)?.as_ref().map(leftovers).transpose()?.unwrap_or_default())
+        let Some(rootfs) = self.hypervisor.rootfs_at_hand(container.id)? else { return Ok(Vec::new()) };
+        let mut left = leftovers(&rootfs)?;
+        left.extend(shared::left(&rootfs, self.image_of(container.id)?.as_ref())?);
+        Ok(left)
     }
 
     pub(super) fn presence(&self, container: &Container) -> Result<Option<Presence>> {

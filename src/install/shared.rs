@@ -134,6 +134,20 @@ pub fn is_there(rootfs: &Rootfs) -> Result<bool> {
     Ok(rootfs.look(SHARED_DIRECTORY)? == Some(Found::Directory))
 }
 
+/// The directories of images in a container, without that of the image which it is to see: what a run has left that was
+/// killed when all but the last was done.
+///
+/// # Errors
+/// The container's files cannot be looked at.
+pub fn left(rootfs: &Rootfs, kept: Option<&ImageName>) -> Result<Vec<String>> {
+    if !is_there(rootfs)? {
+        return Ok(Vec::new());
+    }
+    let names = rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)?;
+    let is_left = |name: &String| name.parse::<ImageName>().is_ok_and(|image| kept != Some(&image));
+    Ok(names.into_iter().filter(is_left).map(|name| format!("{SHARED_DIRECTORY}/{name}")).collect())
+}
+
 /// Unmounts all images in a running container. Their directories stay, and with them the sign that its configuration
 /// and this host are not in line with that yet: see [`settle`].
 ///

@@ -269,6 +269,26 @@ fn killed_in_the_middle_of_a_change_the_next_run_brings_it_to_its_end() {
 }
 
 #[test]
+fn the_directory_of_a_former_image_goes_with_the_next_run_though_the_driver_is_there() {
+    let job = Job::new().shared();
+    job.run("create").ok();
+    // As after a run that was killed between the receipt and its end.
+    let left = format!("{OWN}/{OTHER_VERSION}-compute");
+    for verb in ["install", "create", "apply"] {
+        job.inside(&format!("mkdir {left}"));
+        if verb != "install" {
+            let planned = job.run("plan").ok().stdout;
+            assert!(
+                planned.contains("remove what an interrupted run has left") && planned.contains(&left),
+                "{planned}"
+            );
+        }
+        job.run(verb).ok();
+        job.assert_shared(VERSION);
+    }
+}
+
+#[test]
 fn without_permission_no_other_way_is_gone_and_with_it_the_change_is_told() {
     let job = Job::new().shared();
     job.set("features", serde_json::json!([]));
