@@ -143,9 +143,15 @@ pub fn left(rootfs: &Rootfs, kept: Option<&ImageName>) -> Result<Vec<String>> {
     if !is_there(rootfs)? {
         return Ok(Vec::new());
     }
-    let names = rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)?;
-    let is_left = |name: &String| name.parse::<ImageName>().is_ok_and(|image| kept != Some(&image));
-    Ok(names.into_iter().filter(is_left).map(|name| format!("{SHARED_DIRECTORY}/{name}")).collect())
+    let mut left = Vec::new();
+    for name in rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)? {
+        let is_kept = |image: ImageName| kept == Some(&image);
+        let place = format!("{SHARED_DIRECTORY}/{name}");
+        if name.parse().is_ok_and(|image| !is_kept(image)) && rootfs.look(&place)? == Some(Found::Directory) {
+            left.push(place);
+        }
+    }
+    Ok(left)
 }
 
 /// Unmounts all images in a running container. Their directories stay, and with them the sign that its configuration
@@ -178,14 +184,10 @@ fn leave(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32>, kept: Option<&Imag
     if !is_there(rootfs)? {
         return Ok(());
     }
-    for name in rootfs.names(SHARED_DIRECTORY, NAMES_LIMIT)? {
-        let Ok(image) = name.parse::<ImageName>() else { continue };
-        let place = format!("{SHARED_DIRECTORY}/{name}");
-        if kept == Some(&image) || rootfs.look(&place)? != Some(Found::Directory) {
-            continue;
-        }
+    for place in left(rootfs, kept)? {
         if let Some(init) = init {
-            mount::detach_all(init, &rootfs.directory_handle(SHARED_DIRECTORY)?, &name)?;
+            let name = place.rsplit('/').next().unwrap_or_default();
+            mount::detach_all(init, &rootfs.directory_handle(SHARED_DIRECTORY)?, name)?;
         }
         if !rootfs.remove_if_empty(&place) {
             site.listener.warn(Some(site.id), format!("`{place}` stays: somebody has put something there"));

@@ -5,19 +5,19 @@
 //! them can list), the container's own `ldconfig` has to do it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::Path;
 
 use crate::driver::loader_cache::LoaderCache;
 use crate::error::Result;
 use crate::install::SHARED_DIRECTORY;
 use crate::install::loadable::Loadable;
-use crate::sys::directory::temporary_name;
+use crate::sys::rootfs::Found;
 
 use super::{Change, name_of};
 
-const DIRECTORY: &str = "/etc";
-const CACHE: &str = "ld.so.cache";
+/// Where the cache lies, and is replaced.
+pub(super) const DIRECTORY: &str = "/etc";
+const CACHE: &str = "/etc/ld.so.cache";
 const CONFIGURATION: &str = "/etc/ld.so.conf";
 const CONFIGURATION_LIMIT: u64 = 1 << 20;
 
@@ -53,8 +53,11 @@ pub(super) fn bring_in_line(change: &Change<'_>, wanted: &[Loadable], touched: &
         return Ok(true);
     }
     match after.to_bytes() {
-        Ok(bytes) => write(change, &bytes),
-        Err(_) => Ok(false),
+        // Its directory may be behind a link, which is not ours to follow.
+        Ok(bytes) if change.rootfs.look(DIRECTORY)? == Some(Found::Directory) => {
+            change.rootfs.write(CACHE, &bytes, 0o644).map(|()| true)
+        }
+        _ => Ok(false),
     }
 }
 
@@ -66,8 +69,7 @@ pub(super) fn directories_of<'p>(paths: impl Iterator<Item = &'p str>) -> BTreeS
 
 /// A cache that is no file, is too large or has another format is none.
 fn read(change: &Change<'_>) -> Option<LoaderCache> {
-    let path = format!("{DIRECTORY}/{CACHE}");
-    let bytes = change.rootfs.read(&path, LoaderCache::LIMIT as u64).ok().flatten()?;
+    let bytes = change.rootfs.read(CACHE, LoaderCache::LIMIT as u64).ok().flatten()?;
     LoaderCache::parse(&bytes).ok().filter(|cache| cache.libraries().next().is_some())
 }
 
@@ -117,20 +119,4 @@ fn is_gone(change: &Change<'_>, touched: &BTreeSet<String>, path: &str) -> bool 
     let real = change.paths.real(path);
     let is_touched = real.rsplit_once('/').is_some_and(|(directory, _)| touched.contains(directory));
     is_of_image(&real) || (is_touched && change.rootfs.open_file(&real).ok().flatten().is_none())
-}
-
-/// Replaces the cache; false where its directory is behind a link, which is not ours to follow.
-fn write(change: &Change<'_>, bytes: &[u8]) -> Result<bool> {
-    let Ok(Some(directory)) = change.paths.directory(DIRECTORY) else { return Ok(false) };
-    let temporary = temporary_name();
-    let written = directory.create_file(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_data()?;
-        directory.settle(&file, CACHE, 0o644)?;
-        directory.rename(&temporary, CACHE)
-    });
-    if written.is_err() {
-        let _ = directory.remove(&temporary);
-    }
-    written.map(|()| true)
 }

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event};
 use crate::sys::directory::{Directory, is_temporary, temporary_name};
 
-use super::{Change, Content, INSTALLERS_DIRECTORY, Installation, Item, OWN_DIRECTORY, gone, name_of};
+use super::{Change, Content, INSTALLERS_DIRECTORY, Installation, Item, OWN_DIRECTORY, gone, loader, name_of};
 
 const NAMES_LIMIT: usize = 100_000;
 const TOLD_EVERY: u64 = 16 << 20;
@@ -166,7 +166,7 @@ pub(super) fn sweep(change: &Change<'_>, items: &[Item]) -> Result<()> {
     let Some(intent) = &change.former.intent else { return Ok(()) };
     let paths = intent.paths.iter().map(String::as_str).chain(items.iter().map(|item| item.destination.as_str()));
     let parents = paths.filter_map(|path| path.rsplit_once('/')).map(|it| it.0);
-    let directories: BTreeSet<&str> = parents.chain([INSTALLERS_DIRECTORY, OWN_DIRECTORY]).collect();
+    let directories: BTreeSet<&str> = parents.chain([INSTALLERS_DIRECTORY, OWN_DIRECTORY, loader::DIRECTORY]).collect();
     for directory in directories {
         let Some(open) = change.paths.directory(directory)? else { continue };
         for name in open.names(NAMES_LIMIT)?.iter().filter(|name| is_temporary(name)) {

@@ -112,3 +112,22 @@ fn ldconfig_lists_originals_that_come_back() {
     assert!(job.ldconfig_ran());
     assert_same(&job.cached(), &before, "the original is back");
 }
+
+#[test]
+fn a_cache_that_was_being_written_when_the_program_was_killed_leaves_nothing_beside_it() {
+    let job = Job::native(Privilege::Unprivileged);
+    // Its own already, so that nothing of the driver but the cache is made right in `/etc`.
+    fs_err::create_dir_all(job.rootfs("etc/OpenCL/vendors")).unwrap();
+    job.world.run(&["store", "extract", VERSION]).ok();
+    let temporary = || {
+        let names =
+            fs_err::read_dir(job.rootfs("etc")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with(".phoenix-nvidia-")).count()
+    };
+    for verb in ["install", "uninstall"] {
+        let killed = (1..).take_while(|number| job.killed_at(verb, "fsync", *number)).any(|_| temporary() > 0);
+        assert!(killed, "`{verb}` was never killed while it wrote the cache");
+        job.run(verb).ok();
+        assert_eq!(temporary(), 0, "{verb}");
+    }
+}

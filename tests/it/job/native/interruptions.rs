@@ -18,7 +18,7 @@ impl Job {
     }
 
     /// Runs a verb and kills it at its `number`th of these system calls; whether it got that far.
-    fn killed_at(&self, verb: &str, calls: &str, number: u32) -> bool {
+    pub(in crate::job) fn killed_at(&self, verb: &str, calls: &str, number: u32) -> bool {
         let inject = format!("inject={calls}:signal=SIGKILL:when={number}");
         let trace = format!("trace={calls}");
         let words = ["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject, PROGRAM, verb];
