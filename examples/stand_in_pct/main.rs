@@ -14,6 +14,7 @@ mod node;
 mod options;
 mod snapshot;
 mod storage;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -46,7 +47,7 @@ impl<E: std::error::Error> From<E> for Failure {
 
 fn main() -> ExitCode {
     match play() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(Failure { code, said }) => {
             eprintln!("{said}");
             ExitCode::from(code)
@@ -54,14 +55,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn play() -> Result<(), Failure> {
+fn play() -> Result<u8, Failure> {
     let words: Vec<String> = std::env::args().collect();
     let node = Node::of_environment()?;
-    node.log_call(&words[1..])?;
+    let is_worker = worker::is_one(&words);
+    if !is_worker {
+        node.log_call(&words[1..])?;
+    }
     if std::env::var("LC_ALL").as_deref() != Ok("C.UTF-8") {
         return Err(Failure::new("stand-in: its arguments are decoded by the locale, and this one loses some"));
     }
     let arguments = Arguments::parse(&words[1..])?;
+    if is_worker {
+        worker::begin()?;
+    } else if let Some(kind) = task(&arguments.verb) {
+        return worker::run(kind, arguments.id(), &words[1..]);
+    }
     // Held to the end of the call, and so while hookscripts run.
     let _lock = match arguments.verb.as_str() {
         "create" | "clone" => None,
@@ -82,5 +91,15 @@ fn play() -> Result<(), Failure> {
         "rollback" => snapshot::go_back(&node, &arguments),
         "delsnapshot" => snapshot::remove(&node, &arguments),
         other => Err(Failure::new(format!("ERROR: unknown command 'pct {other}'"))),
+    }
+    .map(|()| 0)
+}
+
+/// The kind of the task that makes a container, which a killed caller leaves at work.
+fn task(verb: &str) -> Option<&'static str> {
+    match verb {
+        "create" => Some("vzcreate"),
+        "clone" => Some("vzclone"),
+        _ => None,
     }
 }

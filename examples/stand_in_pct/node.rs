@@ -156,7 +156,7 @@ impl Node {
 #[expect(clippy::disallowed_methods, reason = "this program stands alone, without the library")]
 pub(crate) fn run(program: &str, arguments: &[&str], input: Option<&Path>) -> Result<String, Failure> {
     let mut command = std::process::Command::new(program);
-    command.args(arguments).stdin(std::process::Stdio::null());
+    command.args(arguments).envs(crate::worker::variable_of_children()).stdin(std::process::Stdio::null());
     if let Some(input) = input {
         command.stdin(fs_err::File::open(input)?.into_parts().0);
     }

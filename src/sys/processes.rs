@@ -1,4 +1,5 @@
-//! Processes that have lost their parent, in a container or on the host: found by their environment, and ended.
+//! Processes that have lost their parent, in a container or on the host: found by their environment or by the file on
+//! their standard input, and ended.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -19,6 +20,26 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// `/proc` cannot be read, or a process does not end.
 pub fn kill_marked(init: u32, marker: &str) -> Result<usize> {
+    kill_where(init, |process| is_marked(process, marker))
+}
+
+/// The same for the processes of this host whose standard input is a file: a program can write its title over its
+/// environment and leave its session, and it still has what it was started with there. A file that has been removed or
+/// replaced since counts, too.
+///
+/// # Errors
+/// As [`kill_marked`]; or the file's directory is not there.
+pub fn kill_reading(file: &Path) -> Result<usize> {
+    let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else { return Ok(0) };
+    let file = fs_err::canonicalize(directory)?.join(name);
+    let mut removed = file.clone().into_os_string();
+    removed.push(" (deleted)");
+    kill_where(std::process::id(), |process| {
+        fs_err::read_link(process.join("fd/0")).is_ok_and(|input| input == file || input.as_os_str() == removed)
+    })
+}
+
+fn kill_where(init: u32, is_one: impl Fn(&Path) -> bool) -> Result<usize> {
     let namespace = fs_err::read_link(format!("/proc/{init}/ns/pid"))?;
     let mut killed = 0;
     for entry in fs_err::read_dir("/proc")? {
@@ -27,7 +48,7 @@ pub fn kill_marked(init: u32, marker: &str) -> Result<usize> {
         let Some(pid) = Pid::from_raw(number) else { continue };
         // Opened before it is looked at: the number may belong to somebody else by the time of the signal.
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        if number as u32 != init && is_in(&entry.path(), &namespace) && is_marked(&entry.path(), marker) {
+        if number as u32 != init && is_in(&entry.path(), &namespace) && is_one(&entry.path()) {
             let _ = pidfd_send_signal(&process, Signal::KILL);
             wait_until_gone(&process, number)?;
             killed += 1;

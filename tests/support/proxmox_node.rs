@@ -109,6 +109,15 @@ impl ProxmoxNode {
         text.lines().map(|line| line.replace(directory.trim_end_matches('/'), "[world]")).collect()
     }
 
+    /// Lets the next copy of a volume come to no end, and no other; what is there when that has begun.
+    pub fn hang_next_copy(&self) -> PathBuf {
+        let begun = self.directory.join("copy-begun");
+        let _ = fs_err::remove_dir(&begun);
+        let script = format!("mkdir {} 2> /dev/null && sleep 1000\nexec /bin/cp \"$@\"", begun.display());
+        self.write_tool("cp", &script);
+        begun
+    }
+
     /// Waits for every `pct` of this node: one whose caller was killed comes to its end by itself.
     pub fn wait_for_pct(&self) {
         let (directory, tool) = (self.directory.display().to_string(), self.directory.join("tools/pct"));

@@ -23,7 +23,7 @@ const STOP_SECONDS: u64 = 60;
 const HA_PATIENCE: Duration = Duration::from_secs(120);
 const DESTROY_DEADLINE: Duration = Duration::from_secs(30 * 60);
 // Proxmox's locks are lines in a file, which nobody announces.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 // pmxcfs holds no larger file.
 const LARGEST_FILE: u64 = 1 << 20;
 
@@ -159,11 +159,12 @@ impl Proxmox<'_> {
 
     /// A container without the lock of its making is whole, whoever was killed meanwhile: a later one of that CTID,
     /// which somebody else begins, must not be taken for ours.
-    fn remember_as_made(&self, id: ContainerId) -> Result<()> {
+    pub(super) fn remember_as_made(&self, id: ContainerId) -> Result<()> {
         let record = self.record(id)?;
         if record.making.is_none() {
             return Ok(());
         }
+        self.free_source(&record)?;
         Record { making: None, ..record }.save(&self.record_path(id))
     }
 

@@ -19,13 +19,9 @@ use super::mounted;
 use super::pct::{self, Call, Pct};
 use super::record::{Making, Record};
 use super::settings::{self, Changes};
-use super::snapshots::host_directories;
-use super::storage::{self, Storage};
+use super::storage::Storage;
 
 const CREATE_DEADLINE: Duration = Duration::from_secs(60 * 60);
-const COPY_DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
-/// The snapshot that a running source is copied from; it goes with the copy's end.
-const TEMPORARY_SNAPSHOT: &str = "phoenix-nvidia-clone";
 /// What `pct` takes where no pool is named.
 const DEFAULT_POOL: &str = "local";
 
@@ -44,7 +40,7 @@ impl Proxmox<'_> {
         match container.clone_from {
             // One that does not exist yet is made before its copy.
             Some(source) => {
-                self.config_if_there(source)?.map_or(Ok(()), |config| check_source(&config, source, container))
+                self.config_if_there(source)?.map_or(Ok(()), |config| self.check_source(&config, source, container))
             }
             None => self.check_template(container),
         }
@@ -52,7 +48,7 @@ impl Proxmox<'_> {
 
     fn check_template(&self, container: &Container) -> Result<()> {
         let id = container.id;
-        let pools = storage::pools(&self.read("storage.cfg")?.unwrap_or_default());
+        let pools = self.pools()?;
         let wanted = [container.storage_pool.as_deref().unwrap_or(DEFAULT_POOL)];
         for name in wanted.into_iter().chain(container.volumes.iter().map(|volume| volume.pool.as_str())) {
             check_pool(id, name, &pools)?;
@@ -72,9 +68,10 @@ impl Proxmox<'_> {
         let template = template(container)?;
         let missing = match template.split_once(":vztmpl/") {
             None => !Path::new(template).is_file(),
-            Some((pool, name)) => {
-                let pool = pools.iter().find(|it| it.name == pool);
-                pool.and_then(|pool| pool.template(name)).is_some_and(|path| !path.is_file())
+            Some((name, volume)) => {
+                let pool = pools.iter().find(|pool| pool.name == name && !pool.is_disabled());
+                let pool = pool.ok_or_else(|| no_pool_of_template(id, name))?;
+                pool.template(volume).is_some_and(|path| !path.is_file())
             }
         };
         if !missing {
@@ -115,51 +112,8 @@ impl Proxmox<'_> {
         self.settle(desired)
     }
 
-    pub(super) fn clone_of(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
-        let id = desired.container.id;
-        self.clear_half_made(id)?;
-        self.require_absent(id)?;
-        let config = self.unlocked(source)?;
-        check_source(&config, source, desired.container)?;
-        let (snapshot, is_temporary) = match &desired.container.clone_snapshot {
-            Some(name) => (Some(name.as_str()), false),
-            // Of a running container, `pct` copies snapshots alone.
-            None if self.current_state(source)? != State::Stopped => (Some(TEMPORARY_SNAPSHOT), true),
-            None => (None, false),
-        };
-        if is_temporary {
-            self.remove_temporary_snapshot(source)?;
-            self.call("snapshot", source, &[TEMPORARY_SNAPSHOT])?;
-        }
-        let words = clone_words(desired.container, snapshot);
-        let record = self.record(source)?.inherited(Making::Cloned { source: source.number() });
-        let made = self.make(id, record, || {
-            let path = self.record_path(id);
-            // The source comes first in the words of `pct clone`.
-            let call = Call::new("clone", source, &words);
-            let copied = self.pct().run(&Call { deadline: COPY_DEADLINE, marker: Some(&path), ..call });
-            copied
-                .map(|_| ())
-                .map_err(|error| error.within(format!("container {id}: container {source} could not be cloned")))
-        });
-        let removed = if is_temporary { self.remove_temporary_snapshot(source) } else { Ok(()) };
-        made?;
-        removed?;
-        self.settle(desired)
-    }
-
-    fn remove_temporary_snapshot(&self, source: ContainerId) -> Result<()> {
-        if !self.config(source)?.snapshots().iter().any(|name| name == TEMPORARY_SNAPSHOT) {
-            return Ok(());
-        }
-        // With a flag of its own: it must be done even when the operator has interrupted.
-        let never = Cancel::new()?;
-        let words = [TEMPORARY_SNAPSHOT.to_owned()];
-        Pct { cancel: &never, ..self.pct() }.run(&Call::new("delsnapshot", source, &words)).map(|_| ())
-    }
-
     /// Remembers what is being made, makes it, and clears away what a failure has left.
-    fn make(&self, id: ContainerId, record: Record, work: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn make(&self, id: ContainerId, record: Record, work: impl FnOnce() -> Result<()>) -> Result<()> {
         self.members()?.require_quorum()?;
         record.save(&self.record_path(id))?;
         let Err(error) = work() else { return Ok(()) };
@@ -179,7 +133,7 @@ impl Proxmox<'_> {
     }
 
     /// Gives a new container what `pct` could not: there as a whole or not at all.
-    fn settle(&self, desired: &Desired<'_>) -> Result<()> {
+    pub(super) fn settle(&self, desired: &Desired<'_>) -> Result<()> {
         let Err(error) = self.write_settings(desired) else { return Ok(()) };
         let never = Cancel::new()?;
         let id = desired.container.id;
@@ -194,30 +148,30 @@ impl Proxmox<'_> {
         if record.making.is_none() {
             return Ok(());
         }
-        // Again until none is found: one that was seen may have started another in between.
-        while processes::kill_marked(std::process::id(), &pct::marker(&self.record_path(id)))? > 0 {}
+        self.end_left_calls(id)?;
         match self.config_if_there(id)? {
             Some(config) if config.lock() == Some("create") => {
                 self.unmount_root(id)?;
                 self.call("unlock", id, &[])?;
                 self.call("destroy", id, &["--destroy-unreferenced-disks", "1"])?;
-                self.free_source(&record)?;
             }
             // Whole: what it lacks is found as its drift.
-            Some(_) => return Ok(()),
+            Some(_) => return self.remember_as_made(id),
             None => {}
         }
+        self.free_source(&record)?;
         atomic::remove_if_there(&self.record_path(id))
     }
 
-    /// The lock that a copy puts on its source, and the snapshot that it is made from, are left by the same death.
-    fn free_source(&self, record: &Record) -> Result<()> {
-        let Some(source) = record.source() else { return Ok(()) };
-        let Some(config) = self.config_if_there(source)? else { return Ok(()) };
-        if config.lock() == Some("disk") {
-            self.call("unlock", source, &[])?;
+    /// Ends the `pct` that a killed run has left at work on the making of a container.
+    fn end_left_calls(&self, id: ContainerId) -> Result<()> {
+        let record = self.record_path(id);
+        // Workers first: one that loses what it has started begins to clear away. Again until none is found: one that
+        // was seen may have started another in between.
+        while processes::kill_reading(&record)? + processes::kill_marked(std::process::id(), &pct::marker(&record))? > 0
+        {
         }
-        self.remove_temporary_snapshot(source)
+        Ok(())
     }
 
     /// A killed `pct create` leaves the new root mounted, and a volume that is in use cannot be freed.
@@ -232,7 +186,7 @@ impl Proxmox<'_> {
         }
     }
 
-    fn require_absent(&self, id: ContainerId) -> Result<()> {
+    pub(super) fn require_absent(&self, id: ContainerId) -> Result<()> {
         match self.config_if_there(id)? {
             None => Ok(()),
             Some(config) if config.lock() == Some("create") => Err(half_made(id)),
@@ -260,38 +214,16 @@ fn template(container: &Container) -> Result<&str> {
         .hint("set `template` to a volume such as `local:vztmpl/NAME.tar.zst`, or to an absolute path"))
 }
 
+fn no_pool_of_template(id: ContainerId, pool: &str) -> Error {
+    let message = format!("container {id}: there is no storage pool `{pool}`, which `template` names");
+    Error::new(Kind::Configuration, message).hint("name one that `pvesm status --content vztmpl` lists")
+}
+
 /// What cannot be taken for an option of `pct` or for a path out of the pool.
 fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && !text.contains('/')
         && !text.contains(char::is_control)
-}
-
-fn clone_words(container: &Container, snapshot: Option<&str>) -> Vec<String> {
-    let mut words: Vec<String> = vec![container.id.to_string()];
-    words.extend(["--hostname", &container.name, "--full", "1"].map(str::to_owned));
-    words.extend(container.storage_pool.iter().flat_map(|pool| ["--storage".to_owned(), pool.clone()]));
-    words.extend(snapshot.iter().flat_map(|name| ["--snapname".to_owned(), (*name).to_owned()]));
-    words
-}
-
-fn check_source(config: &ConfigFile, source: ContainerId, container: &Container) -> Result<()> {
-    let id = container.id;
-    if container.unprivileged.is_some_and(|wanted| wanted != config.is_unprivileged()) {
-        return Err(mounted::other_privilege(id, source, config.is_unprivileged()));
-    }
-    if let Some(mount) = host_directories(config).first() {
-        return Err(Error::new(Kind::Configuration, format!("container {id}: {}", failure::no_clone_of_mount(mount)))
-            .hint(failure::CLONE_HINT));
-    }
-    match &container.clone_snapshot {
-        Some(name) if !config.snapshots().contains(name) => Err(Error::new(
-            Kind::Configuration,
-            format!("container {id} is to be cloned from the snapshot `{name}` of container {source}, which has no such snapshot"),
-        )
-        .hint(format!("`phoenix-nvidia create {source}` takes it; or remove `template_snapshot_name` there"))),
-        _ => Ok(()),
-    }
 }
 
 fn check_pool(id: ContainerId, name: &str, pools: &[Storage]) -> Result<()> {

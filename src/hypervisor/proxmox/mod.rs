@@ -5,6 +5,7 @@
 //! `.vmlist`, `.members` and `storage.cfg` below `/etc/pve`. What `pct` has no option for, raw lines for liblxc, is
 //! edited in the main section of `ID.conf` and nowhere else.
 
+mod cloning;
 mod cluster;
 mod config_file;
 mod configure;
@@ -21,6 +22,7 @@ mod settings;
 mod snapshots;
 mod starting;
 mod storage;
+mod tasks;
 mod version;
 
 use std::path::{Path, PathBuf};

@@ -18,7 +18,8 @@ use super::version::Version;
 // A call that changes a setting takes a second, and waits up to ten for Proxmox's own lock; a start waits for hooks.
 const DEADLINE: Duration = Duration::from_secs(5 * 60);
 
-/// The variable that marks a `pct` which makes a container, and what that starts, for the run after a killed one.
+/// The variable that marks a `pct` which makes a container, and what that starts, for the run after a killed one. Its
+/// worker writes a title over its environment, and leaves its process group; it is known by its standard input.
 pub(super) const MARKER: &str = "PHOENIX_NVIDIA_MAKING";
 
 const ELSEWHERE: &str = "run this on a node of Proxmox VE, or use `--backend lxc` for containers of plain LXC";
@@ -39,7 +40,7 @@ pub(super) struct Call<'w> {
     pub(super) id: ContainerId,
     pub(super) words: &'w [String],
     pub(super) deadline: Duration,
-    /// The value of [`MARKER`] in its environment.
+    /// The value of [`MARKER`] in its environment, and the file on its standard input.
     pub(super) marker: Option<&'w Path>,
 }
 
@@ -63,7 +64,7 @@ impl Pct<'_> {
     pub(super) fn run(&self, call: &Call<'_>) -> Result<Output> {
         let mut command = self.command("pct").arg(call.verb).arg(call.id.to_string()).args(call.words);
         if let Some(marker) = call.marker {
-            command = command.env(MARKER, marker);
+            command = command.env(MARKER, marker).input_file(fs_err::File::open(marker)?.into_parts().0);
         }
         let command = command.deadline(call.deadline);
         let output = command.run(self.cancel)?;

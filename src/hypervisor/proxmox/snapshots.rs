@@ -12,7 +12,7 @@ use super::config_file::ConfigFile;
 use super::pct::Call;
 use super::property;
 use super::settings::index_of;
-use super::storage;
+use super::storage::{self, Storage};
 
 // Going back can copy or merge a whole disk.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -39,7 +39,20 @@ fn volumes(config: &ConfigFile) -> Vec<String> {
     disks.filter_map(|(_, value)| property::parts(&value, "volume").remove("volume")).collect()
 }
 
+/// The first pool of a container's volumes that has no snapshots of containers.
+pub(super) fn without_snapshots<'p>(config: &ConfigFile, pools: &'p [Storage]) -> Option<&'p Storage> {
+    volumes(config).into_iter().find_map(|volume| {
+        let name = volume.split_once(':')?.0;
+        pools.iter().find(|pool| pool.name == name && !pool.has_snapshots())
+    })
+}
+
 impl Proxmox<'_> {
+    /// The storage pools of this host.
+    pub(super) fn pools(&self) -> Result<Vec<Storage>> {
+        Ok(storage::pools(&self.read("storage.cfg")?.unwrap_or_default()))
+    }
+
     pub(super) fn snapshots_of(&self, container: &Container) -> Result<Option<Vec<String>>> {
         if !container.mounts.is_empty() {
             return Ok(None);
@@ -65,12 +78,9 @@ impl Proxmox<'_> {
         if let Some(key) = host_directories(&config).first() {
             return Ok(Some(format!("`{key}` is a directory of the host, and Proxmox VE has none of such containers")));
         }
-        let pools = storage::pools(&self.read("storage.cfg")?.unwrap_or_default());
-        let without = volumes(&config).into_iter().find_map(|volume| {
-            let name = volume.split_once(':')?.0;
-            pools.iter().find(|pool| pool.name == name && !pool.has_snapshots())
-        });
-        Ok(without.map(|pool| format!("the storage pool `{}` ({}) has none of containers", pool.name, pool.kind)))
+        let pools = self.pools()?;
+        Ok(without_snapshots(&config, &pools)
+            .map(|pool| format!("the storage pool `{}` ({}) has none of containers", pool.name, pool.kind)))
     }
 
     pub(super) fn delete_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use super::{Job, id};
+use crate::proxmox_node::TEMPLATE;
 
 /// Starts the program, and gives it a signal as soon as `is_time`; waits for its end.
 pub(super) fn ended_when(job: &Job, words: &[&str], signal: Signal, is_time: impl Fn() -> bool) {
@@ -66,15 +67,79 @@ fn a_creation_that_is_interrupted_leaves_nothing() {
 
 #[test]
 fn a_clone_that_was_killed_frees_its_source_too() {
+    let job = job_with_copy(931, 932);
+    job.run(&["create", "931"]).ok();
+    job.with_proxmox(|proxmox| proxmox.stop(id(931)).unwrap());
+    let begun = job.node.hang_next_copy();
+    ended_when(&job, &["create", "932"], Signal::KILL, || begun.exists());
+    job.run(&["create", "932"]).ok();
+    // The worker of the killed one, were it still there, would take the new one's volume and file away.
+    job.node.wait_for_pct();
+    assert_eq!(job.inside(932, "cat /etc/hostname"), "copy\n");
+    assert!(!job.node.conf(931).contains("lock"), "{}", job.node.conf(931));
+}
+
+#[test]
+fn a_source_is_free_again_whatever_there_is_of_its_killed_copy() {
+    let job = job_with_copy(941, 942);
+    job.run(&["create", "941"]).ok();
+    // Of a running source, by a snapshot: killed before the copy has a file, the source keeps that snapshot.
+    ended_when(&job, &["create", "942"], Signal::KILL, || job.node.conf(941).contains("[phoenix-nvidia-clone]"));
+    job.node.wait_for_pct();
+    // Killed between the two files, `pct` leaves a lock that nobody holds.
+    job.node.edit(941, |text| format!("lock: disk\n{text}"));
+    if job.node.pve("lxc/942.conf").exists() {
+        fs_err::remove_file(job.node.pve("lxc/942.conf")).unwrap();
+    }
+    job.run(&["destroy", "--yes", "942"]).ok();
+    let source = job.node.conf(941);
+    assert!(!source.contains("lock") && !source.contains('['), "{source}");
+    job.run(&["create", "942"]).ok();
+    assert_eq!(job.inside(942, "cat /etc/hostname"), "copy\n");
+}
+
+#[test]
+fn a_lock_on_a_source_that_another_task_holds_is_not_taken_away() {
+    let job = job_with_copy(951, 952);
+    job.run(&["create", "951"]).ok();
+    job.with_proxmox(|proxmox| proxmox.stop(id(951)).unwrap());
+    let begun = job.node.hang_next_copy();
+    ended_when(&job, &["create", "952"], Signal::KILL, || begun.exists());
+    let title = "task UPID:vm:0000C2AA:0004BF4C:6B09D79A:move_volume:951:root@pam:";
+    let other = Titled::start(title);
+    job.run(&["create", "952"]).exits(9);
+    assert!(job.node.conf(951).contains("lock: disk"), "{}", job.node.conf(951));
+    drop(other);
+    job.run(&["create", "952"]).ok();
+    assert!(!job.node.conf(951).contains("lock"), "{}", job.node.conf(951));
+}
+
+/// A container and its copy. Tasks are known by the CTID in their title, and other tests run beside this one.
+fn job_with_copy(source: u32, copy: u32) -> Job {
     let job = Job::new();
-    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
-    job.run(&["create", "901"]).ok();
-    job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());
-    let begun = job.node.root("tank", 902).join("usr");
-    ended_when(&job, &["create", "902"], Signal::KILL, || begun.exists());
-    job.run(&["create", "902"]).ok();
-    assert_eq!(job.inside(902, "cat /etc/hostname"), "copy\n");
-    assert!(!job.node.conf(901).contains("lock"), "{}", job.node.conf(901));
+    job.add(source, json!({ "name": "gpu1", "template": TEMPLATE, "storage_pool": "tank", "unprivileged": true }));
+    job.add(copy, json!({ "name": "copy", "clone_from_ctid": source.to_string() }));
+    job
+}
+
+/// A process that waits, with this title, until this is dropped.
+struct Titled(Child);
+
+impl Titled {
+    #[expect(clippy::disallowed_methods, reason = "a process that is to be killed is started without a limit")]
+    fn start(title: &str) -> Self {
+        use std::os::unix::process::CommandExt;
+        let mut command = std::process::Command::new("sleep");
+        command.arg0(title).arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Titled {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }
 
 #[test]

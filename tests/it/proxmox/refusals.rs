@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use phoenix_nvidia::config::Layout;
 use phoenix_nvidia::event::Deaf;
-use phoenix_nvidia::hypervisor::Hypervisor;
 use phoenix_nvidia::hypervisor::proxmox::{Node, Proxmox};
+use phoenix_nvidia::hypervisor::{Hypervisor, State};
 use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
 
@@ -23,6 +23,12 @@ fn what_cannot_be_had_is_told_before_anything_is_called() {
         job.refusal(3),
         "container 901: the template `local:vztmpl/debian-13.tar.zst` does not exist | \
          get it with `pveam update && pveam download local debian-13.tar.zst`"
+    );
+    job.set("template", "nope:vztmpl/debian-12.tar.zst");
+    assert_eq!(
+        job.refusal(3),
+        "container 901: there is no storage pool `nope`, which `template` names | \
+         name one that `pvesm status --content vztmpl` lists"
     );
     job.set("template", "--force");
     assert!(job.refusal(3).starts_with("container 901: `--force` names no template | "));
@@ -174,4 +180,29 @@ fn a_file_system_of_the_cluster_that_takes_no_changes_is_named_with_what_to_look
     assert!(said.contains(told) && said.contains("Read-only file system"), "{said}");
     assert!(said.contains("hint: see why it takes no changes with `systemctl status pve-cluster`"), "{said}");
     assert_eq!(job.node.conf(901), before);
+}
+
+#[test]
+fn a_running_source_in_a_pool_without_snapshots_is_refused_before_anything_is_done() {
+    let job = Job::new();
+    job.set("storage_pool", "local");
+    job.set("storage_size_gb", 1);
+    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
+    job.run(&["create", "901"]).ok();
+    job.node.calls();
+    let refusal = "container 902: its source, container 901, runs, and its storage pool `local` (dir) has no snapshots";
+    let planned = job.run(&["plan", "902"]).exits(5).stdout;
+    assert!(planned.contains(refusal), "{planned}");
+    let said = job.run(&["create", "902"]).exits(3).stderr;
+    assert!(said.contains(refusal), "{said}");
+    assert!(
+        said.contains("hint: stop it with `pct shutdown 901`, clone it with `phoenix-nvidia create 902`"),
+        "{said}"
+    );
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+    // What the hint says works, and leaves the source as it was.
+    job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());
+    job.run(&["create", "902"]).ok();
+    job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Stopped));
+    assert_eq!(job.inside(902, "cat /etc/hostname"), "copy\n");
 }

@@ -1,0 +1,29 @@
+//! Tasks of Proxmox VE that are at work on this host. A worker's title says which container it is about (pve-common
+//! 9.2.1, `PVE::RESTEnvironment`): `task UPID:node:pid:pstart:starttime:type:901:user:`.
+
+use crate::container_id::ContainerId;
+
+/// Whether a task is at work on a container, whoever has begun it.
+pub(super) fn is_at_work_on(id: ContainerId) -> bool {
+    let processes = fs_err::read_dir("/proc").into_iter().flatten().flatten();
+    let mut titles = processes.filter_map(|entry| fs_err::read(entry.path().join("cmdline")).ok());
+    titles.any(|title| container_of(&String::from_utf8_lossy(&title)) == Some(id))
+}
+
+/// The container that a worker's title names; one that makes a copy names its source.
+fn container_of(title: &str) -> Option<ContainerId> {
+    title.strip_prefix("task UPID:")?.split(':').nth(5)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_known_by_its_title() {
+        let title = "task UPID:vm:000000C7:0004FD6C:6B09D839:vzclone:901:root@pam:\0\0\0";
+        assert_eq!(container_of(title), ContainerId::new(901));
+        assert_eq!(container_of("task UPID:vm:000000C7:0004FD6C:6B09D839:aptupdate::root@pam:"), None);
+        assert_eq!(container_of("/usr/bin/perl\0-T\0/usr/sbin/pct\0clone\0901\0902\0"), None);
+    }
+}
