@@ -3,8 +3,6 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Failure;
 
@@ -21,10 +19,7 @@ pub(crate) fn is_one(words: &[String]) -> bool {
 
 /// Runs the same call in a worker, and passes on to it what ends it. Its exit code.
 pub(crate) fn run(kind: &str, id: &str, words: &[String]) -> Result<u8, Failure> {
-    let asked_to_end = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
-        signal_hook::flag::register(signal, Arc::clone(&asked_to_end))?;
-    }
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
     let process = std::process::id();
     #[expect(clippy::disallowed_methods, reason = "this program stands alone, without the library")]
     let mut worker = Command::new(std::env::current_exe()?)
@@ -34,18 +29,15 @@ pub(crate) fn run(kind: &str, id: &str, words: &[String]) -> Result<u8, Failure>
         .envs(std::env::var_os(MARKER).map(|value| (HIDDEN, value)))
         .stdin(Stdio::inherit())
         .spawn()?;
-    let group = rustix::process::Pid::from_child(&worker);
-    let mut passed_on = false;
-    loop {
-        if let Some(status) = worker.try_wait()? {
-            return Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255));
+    let worker_process = rustix::process::Pid::from_child(&worker);
+    std::thread::spawn(move || {
+        for _ in &mut signals {
+            let _ = rustix::process::kill_process(worker_process, rustix::process::Signal::TERM);
+            // Before it has a group of its own, it has started nothing either.
+            let _ = rustix::process::kill_process_group(worker_process, rustix::process::Signal::TERM);
         }
-        if asked_to_end.load(Ordering::SeqCst) && !passed_on {
-            // Not before it has its own group.
-            passed_on = rustix::process::kill_process_group(group, rustix::process::Signal::TERM).is_ok();
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
-    }
+    });
+    Ok(worker.wait()?.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(255))
 }
 
 /// Leaves the caller's session.

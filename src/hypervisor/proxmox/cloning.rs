@@ -87,8 +87,8 @@ impl Proxmox<'_> {
     pub(super) fn free_source(&self, record: &Record) -> Result<()> {
         let Some(source) = record.source() else { return Ok(()) };
         let Some(mut config) = self.config_if_there(source)? else { return Ok(()) };
-        if is_locked_by_copy(&config) {
-            self.wait_for_tasks(source, &config)?;
+        if tasks::is_at_work_on(source) {
+            self.wait_for_tasks(source)?;
             config = self.config(source)?;
         }
         if is_locked_by_copy(&config) {
@@ -97,17 +97,16 @@ impl Proxmox<'_> {
         self.remove_temporary_snapshot(source)
     }
 
-    fn wait_for_tasks(&self, id: ContainerId, config: &ConfigFile) -> Result<()> {
+    fn wait_for_tasks(&self, id: ContainerId) -> Result<()> {
         let deadline = Instant::now() + self.node.patience;
-        let lock = config.lock().unwrap_or_default();
         let mut told = false;
         while tasks::is_at_work_on(id) {
             if Instant::now() >= deadline {
-                return Err(Error::new(Kind::Busy, format!("container {id}: Proxmox VE has it locked: `{lock}`"))
-                    .hint("a task is at work on it; run the same command again when that has ended"));
+                return Err(Error::new(Kind::Busy, format!("container {id}: a task of Proxmox VE is at work on it"))
+                    .hint("run the same command again when that has ended; the web interface shows it"));
             }
             if !told {
-                let reason = format!("a task is at work on container {id}, which has it locked: `{lock}`");
+                let reason = format!("a task of Proxmox VE is at work on container {id}");
                 self.listener.hear(&Event::Waiting { reason });
                 told = true;
             }

@@ -1,5 +1,6 @@
 //! Tasks of Proxmox VE that are at work on this host. A worker's title says which container it is about (pve-common
-//! 9.2.1, `PVE::RESTEnvironment`): `task UPID:node:pid:pstart:starttime:type:901:user:`.
+//! 9.2.1, `PVE::RESTEnvironment`): `task UPID:node:pid:pstart:starttime:type:901:user:`. Before it has one, `pct` is at
+//! work itself, for some tenths of a second.
 
 use crate::container_id::ContainerId;
 
@@ -10,9 +11,16 @@ pub(super) fn is_at_work_on(id: ContainerId) -> bool {
     titles.any(|title| container_of(&String::from_utf8_lossy(&title)) == Some(id))
 }
 
-/// The container that a worker's title names; one that makes a copy names its source.
+/// The verbs of `pct` that put a lock on the container after them, or on the source of their copy.
+const VERBS: [&str; 6] = ["clone", "snapshot", "delsnapshot", "rollback", "move-volume", "move_volume"];
+
+/// The container that a worker's title or the words of a `pct` name; one that makes a copy names its source.
 fn container_of(title: &str) -> Option<ContainerId> {
-    title.strip_prefix("task UPID:")?.split(':').nth(5)?.parse().ok()
+    if let Some(upid) = title.strip_prefix("task UPID:") {
+        return upid.split(':').nth(5)?.parse().ok();
+    }
+    let mut words = title.split('\0').skip_while(|word| *word != "pct" && !word.ends_with("/pct")).skip(1);
+    VERBS.contains(&words.next()?).then(|| words.next()?.parse().ok())?
 }
 
 #[cfg(test)]
@@ -24,6 +32,8 @@ mod tests {
         let title = "task UPID:vm:000000C7:0004FD6C:6B09D839:vzclone:901:root@pam:\0\0\0";
         assert_eq!(container_of(title), ContainerId::new(901));
         assert_eq!(container_of("task UPID:vm:000000C7:0004FD6C:6B09D839:aptupdate::root@pam:"), None);
-        assert_eq!(container_of("/usr/bin/perl\0-T\0/usr/sbin/pct\0clone\0901\0902\0"), None);
+        assert_eq!(container_of("/usr/bin/perl\0-T\0/usr/sbin/pct\0clone\0901\0902\0"), ContainerId::new(901));
+        assert_eq!(container_of("/usr/bin/perl\0-T\0/usr/sbin/pct\0config\0901\0"), None);
+        assert_eq!(container_of("sh\0-c\0clone 901\0"), None);
     }
 }
