@@ -1,6 +1,8 @@
 //! Verbs on a container that exists: `set`, `start`, `shutdown`, `mount`, `unmount`, `unlock`.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Stdio;
 
 use crate::Failure;
 use crate::file::{File, Section, first, property};
@@ -150,11 +152,28 @@ pub(crate) fn start(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     fs_err::write(node.lxc(id).join("devices.conf"), devices(&file.main)?)?;
     fs_err::write(node.lxc(id).join("config"), config(node, id, &file))?;
     hookscript::run(node, id, &file, "pre-start")?;
-    node.tool("lxc-start", id, &["-d"]).map_err(|Failure { said, .. }| {
-        println!("{said}");
-        Failure::new(format!("startup for container '{id}' failed"))
-    })?;
+    run_in_foreground(node, id)?;
     hookscript::tell(node, id, &file, "post-start");
+    Ok(())
+}
+
+/// Starts a container as the unit `pve-container@ID` does: its monitor is `lxc-start` itself, in the foreground.
+fn run_in_foreground(node: &Node, id: &str) -> Result<(), Failure> {
+    let log = node.lxc(id).join("stderr");
+    #[expect(clippy::disallowed_methods, reason = "this program stands alone, without the library")]
+    let mut monitor = std::process::Command::new("lxc-start")
+        .args(["-P", &node.lxcpath().to_string_lossy(), "-F", "-n", id])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(fs_err::File::create(&log)?.into_parts().0)
+        .process_group(0)
+        .spawn()?;
+    while node.init(id)?.is_none() {
+        if monitor.try_wait()?.is_some() {
+            print!("{}", fs_err::read_to_string(&log)?);
+            return Err(Failure::new(format!("startup for container '{id}' failed")));
+        }
+    }
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! Which of liblxc's containers run, read from `/proc` without starting a process (measured with lxc 5.0.2).
 //!
-//! A container that runs has a monitor: a process of the host, titled `[lxc monitor] <lxcpath> <name>`, that listens on
-//! the abstract socket `<lxcpath>/<name>/command` and whose child is the container's init. Where nobody listens, the
-//! container is stopped; `lxc-info` finds it out in the same way. Whatever is not plain is not answered here.
+//! A container that runs has a monitor: a process of the host that listens on the abstract socket
+//! `<lxcpath>/<name>/command` and whose child is the container's init. One that `lxc-start -d` has left is titled
+//! `[lxc monitor] <lxcpath> <name>`; one in the foreground keeps its command line, as Proxmox VE's
+//! `/usr/bin/lxc-start -F -n 901` does (the unit `pve-container@901` of pve-container 6.1.10). Where nobody listens,
+//! the container is stopped; `lxc-info` finds it out in the same way. Whatever is not plain is not answered here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,6 +14,8 @@ use crate::container_id::ContainerId;
 use crate::hypervisor::State;
 use crate::sys::processes;
 
+/// The lxcpath of a `lxc-start` that names none, unless `/etc/lxc/lxc.conf` says otherwise.
+const DEFAULT_LXCPATH: &str = "/var/lib/lxc";
 // `sun_path` of unix(7) has 108 bytes, of which an abstract name has the first for a NUL; liblxc hashes longer ones.
 const LONGEST_NAME: usize = 107;
 
@@ -82,7 +86,8 @@ impl Monitors {
     /// it likes.
     fn monitored_by(&self, process: u32) -> Option<ContainerId> {
         let title = fs_err::read(format!("/proc/{process}/cmdline")).ok()?;
-        let id = container_of(std::str::from_utf8(&title).ok()?, &self.lxcpath)?;
+        let title = std::str::from_utf8(&title).ok()?;
+        let id = container_of(title, &self.lxcpath).or_else(|| started_in_foreground(title, &self.lxcpath))?;
         let status = fs_err::read_to_string(format!("/proc/{process}/status")).ok()?;
         let is_of_host = numbers(&status, "NSpid:").len() == 1;
         let is_of_root = numbers(&status, "Uid:").iter().all(|user| *user == 0);
@@ -112,7 +117,9 @@ fn is_init(process: u32) -> bool {
 /// Whether the freezer of a process's cgroup, or of one above it, holds it; `None` when there is no freezer to ask.
 fn is_frozen(process: u32) -> Option<bool> {
     let cgroups = fs_err::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
-    match freezer_of(&cgroups)? {
+    // A kernel with cgroups of version 1 names its freezer even where only version 2 is mounted.
+    let has_first = Path::new("/sys/fs/cgroup/freezer").exists();
+    match freezer_of(&cgroups, has_first)? {
         (Freezer::First, path) => {
             let state = fs_err::read_to_string(format!("/sys/fs/cgroup/freezer{path}/freezer.state")).ok()?;
             Some(state.trim() != "THAWED")
@@ -132,9 +139,9 @@ enum Freezer {
 }
 
 /// Reads `/proc/<pid>/cgroup` (cgroups(7)): `6:freezer:/path`, or `0::/path` where there is nothing but version 2.
-fn freezer_of(cgroups: &str) -> Option<(Freezer, &str)> {
+fn freezer_of(cgroups: &str, has_first: bool) -> Option<(Freezer, &str)> {
     let lines = || cgroups.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let first = lines().find(|(controllers, _)| controllers.split(',').any(|it| it == "freezer"));
+    let first = lines().find(|(controllers, _)| has_first && controllers.split(',').any(|it| it == "freezer"));
     let second = || lines().find(|(controllers, _)| controllers.is_empty());
     first.map(|(_, path)| (Freezer::First, path)).or_else(|| second().map(|(_, path)| (Freezer::Second, path)))
 }
@@ -150,6 +157,26 @@ fn listening_in(text: &str, lxcpath: &str) -> BTreeSet<ContainerId> {
 fn container_of(title: &str, lxcpath: &str) -> Option<ContainerId> {
     let title = title.trim_end_matches('\0').strip_prefix("[lxc monitor] ")?;
     title.strip_prefix(lxcpath)?.trim_start_matches('/').strip_prefix(' ')?.parse().ok()
+}
+
+/// Reads the words of a monitor in the foreground: `/usr/bin/lxc-start -F -n 901`, with `-P <lxcpath>` for another than
+/// the usual one.
+fn started_in_foreground(words: &str, lxcpath: &str) -> Option<ContainerId> {
+    let mut words = words.trim_end_matches('\0').split('\0');
+    let program = words.next()?;
+    let (mut id, mut path, mut in_foreground) = (None, DEFAULT_LXCPATH, false);
+    while let Some(word) = words.next() {
+        match word {
+            "-F" | "--foreground" => in_foreground = true,
+            "-n" | "--name" => id = Some(words.next()?),
+            "-P" | "--lxcpath" => path = words.next()?,
+            // Where the log goes, and how much of it: the unit for debugging.
+            "-o" | "--logfile" | "-l" | "--logpriority" => drop(words.next()?),
+            _ => return None,
+        }
+    }
+    let is_it = program == "lxc-start" || program.ends_with("/lxc-start");
+    (is_it && in_foreground && path.trim_end_matches('/') == lxcpath).then(|| id?.parse().ok())?
 }
 
 /// The numbers of a line of `/proc/<pid>/status`.
@@ -192,11 +219,25 @@ Num       RefCount Protocol Flags    Type St Inode Path
     }
 
     #[test]
+    fn a_monitor_in_the_foreground_is_known_by_its_words() {
+        let of = |words: &str, lxcpath: &str| started_in_foreground(&words.replace(' ', "\0"), lxcpath);
+        assert_eq!(of("/usr/bin/lxc-start -F -n 901 ", "/var/lib/lxc"), Some(id(901)));
+        assert_eq!(of("/usr/bin/lxc-start -F -n 901 -o /dev/stderr -l DEBUG ", "/var/lib/lxc"), Some(id(901)));
+        assert_eq!(of("lxc-start -P /srv/lxc/ -F -n 902 ", "/srv/lxc"), Some(id(902)));
+        assert_eq!(of("lxc-start -P /srv/lxc -F -n 902 ", "/var/lib/lxc"), None);
+        assert_eq!(of("/usr/bin/lxc-start -F -n 901 ", "/srv/lxc"), None);
+        assert_eq!(of("/usr/bin/lxc-start -n 901 ", "/var/lib/lxc"), None, "it leaves a monitor of its own");
+        assert_eq!(of("/usr/bin/lxc-stop -F -n 901 ", "/var/lib/lxc"), None);
+        assert_eq!(of("lxc-start -F -n ", "/var/lib/lxc"), None);
+    }
+
+    #[test]
     fn the_freezer_is_that_of_version_1_where_there_is_one() {
         let hybrid = "6:freezer:/lxc.payload.901\n1:name=systemd:/\n0::/lxc.payload.901/init.scope\n";
-        assert_eq!(freezer_of(hybrid), Some((Freezer::First, "/lxc.payload.901")));
-        assert_eq!(freezer_of("0::/lxc.payload.901\n"), Some((Freezer::Second, "/lxc.payload.901")));
-        assert_eq!(freezer_of(""), None);
+        assert_eq!(freezer_of(hybrid, true), Some((Freezer::First, "/lxc.payload.901")));
+        assert_eq!(freezer_of(hybrid, false), Some((Freezer::Second, "/lxc.payload.901/init.scope")));
+        assert_eq!(freezer_of("0::/lxc.payload.901\n", false), Some((Freezer::Second, "/lxc.payload.901")));
+        assert_eq!(freezer_of("", true), None);
     }
 
     #[test]

@@ -109,6 +109,21 @@ impl ProxmoxNode {
         text.lines().map(|line| line.replace(directory.trim_end_matches('/'), "[world]")).collect()
     }
 
+    /// Lets a tool of the host note each call of it in a file, which is given.
+    pub fn note_calls_of(&self, tool: &str) -> PathBuf {
+        let notes = self.directory.join(format!("{tool}-calls"));
+        fs_err::write(&notes, "").unwrap();
+        let mut places = std::env::split_paths(&std::env::var_os("PATH").unwrap()).collect::<Vec<_>>().into_iter();
+        let real = places.find_map(|place| Some(place.join(tool)).filter(|path| path.is_file())).unwrap();
+        // What the stand-in itself calls is none of the program's.
+        let of_stand_in = "tr '\\0' ' ' < /proc/$PPID/cmdline | grep -q stand_in_pct";
+        self.write_tool(
+            tool,
+            &format!("{of_stand_in} || echo \"$@\" >> {}\nexec {} \"$@\"", notes.display(), real.display()),
+        );
+        notes
+    }
+
     /// Lets the next copy of a volume come to no end, and no other; what is there when that has begun.
     pub fn hang_next_copy(&self) -> PathBuf {
         let begun = self.directory.join("copy-begun");

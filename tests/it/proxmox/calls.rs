@@ -219,3 +219,13 @@ fn a_template_is_a_path_too() {
     job.run(&["create", "901"]).ok();
     assert!(job.node.calls()[0].starts_with("pct create 901 /"));
 }
+
+#[test]
+fn a_container_whose_monitor_is_in_the_foreground_is_found_without_a_tool() {
+    let job = Job::new();
+    let notes = job.node.note_calls_of("lxc-info");
+    job.run(&["create", "901"]).ok();
+    job.run(&["create", "901"]).ok();
+    job.run(&["status"]).ok();
+    assert_eq!(fs_err::read_to_string(notes).unwrap(), "");
+}
