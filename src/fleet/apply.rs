@@ -32,7 +32,7 @@ impl Fleet<'_> {
     /// # Errors
     /// The order cannot be found: an unknown CTID, a circle.
     pub fn create(&self, ids: &[ContainerId], require_live: bool) -> Result<Vec<ContainerReport>> {
-        let order = self.configuration.in_dependency_order(ids)?;
+        let order = self.needed_for(ids)?;
         // What cannot be had on this host is said before the first container is touched.
         self.plan(ids)?;
         let mut failed = BTreeSet::new();

@@ -100,7 +100,7 @@ impl Fleet<'_> {
 
     /// The containers in the order of their dependencies, with those that must be created for them.
     fn update_order(&self, ids: &[ContainerId], rules: Rules) -> Result<Vec<ContainerId>> {
-        let mut order = self.configuration.in_dependency_order(ids)?;
+        let mut order = self.needed_for(ids)?;
         let mut unneeded = BTreeSet::new();
         for id in order.iter().filter(|id| !ids.contains(id)) {
             if !rules.create || self.hypervisor.state(*id)? != State::Absent {

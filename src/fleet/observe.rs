@@ -85,7 +85,7 @@ impl Fleet<'_> {
             (feature.clone(), script.is_file().then_some(script))
         };
         let feature_scripts = others.map(script).collect();
-        let left_out = self.hypervisor.left_out(container);
+        let left_out = self.hypervisor.left_out(container)?;
         Ok(Observation {
             state,
             passthrough,

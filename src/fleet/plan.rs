@@ -1,5 +1,7 @@
 //! Planning: from how a container is and should be to the steps between. Pure; reads nothing, changes nothing.
 
+use std::collections::BTreeSet;
+
 use crate::cache::Presence as Cached;
 use crate::config::{Container, WantedDriver, Way};
 use crate::container_id::ContainerId;
@@ -62,7 +64,7 @@ impl Fleet<'_> {
     /// One of them is not configured, or cannot be had on this host.
     pub fn plan(&self, ids: &[ContainerId]) -> Result<Plan> {
         let mut containers = Vec::new();
-        for id in self.configuration.in_dependency_order(ids)? {
+        for id in self.needed_for(ids)? {
             let container = self.configuration.container(id)?;
             let dependency = !ids.contains(&id);
             if dependency && self.hypervisor.state(id)? != State::Absent {
@@ -72,6 +74,28 @@ impl Fleet<'_> {
             containers.push(plan_container(container, &self.observe(container)?, dependency));
         }
         Ok(Plan { containers })
+    }
+
+    /// The containers in the order of their dependencies, with those that they need: what they depend on, and the
+    /// sources of those that do not exist. The source of one that exists is nothing to it, and stays as it is, or gone.
+    ///
+    /// # Errors
+    /// One of them is not configured, or they wait for each other.
+    pub(super) fn needed_for(&self, ids: &[ContainerId]) -> Result<Vec<ContainerId>> {
+        let mut order = self.configuration.in_dependency_order(ids)?;
+        let mut needed: BTreeSet<ContainerId> = ids.iter().copied().collect();
+        for id in order.iter().rev() {
+            if !needed.contains(id) {
+                continue;
+            }
+            // What is wrong with one of them is said where its turn comes.
+            let Ok(container) = self.configuration.container(*id) else { continue };
+            needed.extend(&container.dependencies);
+            let source = container.clone_from.filter(|_| matches!(self.hypervisor.state(*id), Ok(State::Absent)));
+            needed.extend(source);
+        }
+        order.retain(|id| needed.contains(id));
+        Ok(order)
     }
 
     /// A source that is configured comes first in the order; any other must exist already.

@@ -168,8 +168,12 @@ pub trait Hypervisor: Sync {
     /// What stands against it: no template, no such bridge, no idmap.
     fn check(&self, desired: &Desired<'_>) -> Result<()>;
 
-    /// What of a container's configuration means nothing to this hypervisor and is left out, a phrase each.
-    fn left_out(&self, container: &Container) -> Vec<String>;
+    /// What of a container's configuration means nothing to this hypervisor and is left out, and what of the container
+    /// an operator may not expect; a phrase each.
+    ///
+    /// # Errors
+    /// What the hypervisor knows of it cannot be read.
+    fn left_out(&self, container: &Container) -> Result<Vec<String>>;
 
     /// Makes the container from its template; it is there as a whole or not at all, and stopped.
     ///

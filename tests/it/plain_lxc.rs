@@ -246,7 +246,7 @@ fn a_missing_mount_source_is_made_for_its_owner_and_what_lxc_cannot_do_is_said()
     let owner = fs_err::metadata(&source).unwrap();
     assert_eq!((owner.uid(), owner.gid()), (100_033, 100_033), "an idmap alone makes it unprivileged");
     assert!(source.join("seen").exists());
-    let left_out = lxc.left_out(desired.container);
+    let left_out = lxc.left_out(desired.container).unwrap();
     assert_eq!(left_out.len(), 2, "{left_out:?}");
     assert!(left_out[0].contains("`models`"), "{left_out:?}");
 }

@@ -128,7 +128,7 @@ impl Hypervisor for Lxc<'_> {
         self.check_desired(desired)
     }
 
-    fn left_out(&self, container: &Container) -> Vec<String> {
+    fn left_out(&self, container: &Container) -> Result<Vec<String>> {
         let mut left_out = Vec::new();
         if !container.volumes.is_empty() {
             let names: Vec<&str> = container.volumes.iter().map(|volume| volume.name.as_str()).collect();
@@ -138,7 +138,7 @@ impl Hypervisor for Lxc<'_> {
         if container.lifecycle_snapshots {
             left_out.push("plain LXC names no snapshots, so no lifecycle snapshots are made".to_owned());
         }
-        left_out
+        Ok(left_out)
     }
 
     fn snapshot_obstacle(&self, _id: ContainerId) -> Result<Option<String>> {

@@ -109,6 +109,11 @@ impl ConfigFile {
         self.main().lines().filter_map(RawLine::parse)
     }
 
+    /// The raw lines of a snapshot's section.
+    pub(super) fn raw_of<'t>(&'t self, snapshot: &'t str) -> impl Iterator<Item = RawLine> + 't {
+        self.section(snapshot).filter_map(RawLine::parse)
+    }
+
     /// What waits for the next start.
     pub(super) fn pending(&self) -> Pending {
         let mut pending = Pending::default();

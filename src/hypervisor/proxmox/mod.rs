@@ -15,6 +15,7 @@ mod lifecycle;
 mod making;
 mod mounted;
 mod neighbours;
+mod notes;
 mod pct;
 mod property;
 mod record;
@@ -104,8 +105,8 @@ impl Hypervisor for Proxmox<'_> {
         self.check_desired(desired)
     }
 
-    fn left_out(&self, container: &Container) -> Vec<String> {
-        snapshots::left_out(container)
+    fn left_out(&self, container: &Container) -> Result<Vec<String>> {
+        self.told_of(container)
     }
 
     fn create(&self, desired: &Desired<'_>) -> Result<()> {

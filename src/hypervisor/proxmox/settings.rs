@@ -56,6 +56,7 @@ impl Changes {
                 changes.set.push((key.to_owned(), value));
             }
         }
+        changes.set.extend(startup(desired.container, current.get("startup").map(String::as_str)));
         changes.set.extend(interface(desired.container, current.get("net0").map(String::as_str)));
         changes.mounts(&current, desired.container, record);
         if surroundings.version.has_device_entries() {
@@ -205,6 +206,7 @@ pub(super) fn given(desired: &Desired<'_>, version: Version) -> Record {
 pub(super) fn is_ours(key: &str, container: &Container) -> bool {
     plain(container).iter().any(|(ours, _)| *ours == key)
         || (key == "net0" && container.network.is_some())
+        || (key == "startup" && (container.boot_order.is_some() || container.boot_delay.is_some()))
         || ["mp", "dev"].iter().any(|word| index_of(key, word).is_some())
 }
 
@@ -229,21 +231,38 @@ fn plain(container: &Container) -> Vec<(&'static str, String)> {
         keys.push(("features", features.join(",")));
     }
     keys.push(("onboot", u8::from(container.start_at_boot).to_string()));
-    // The operators' scripts have always said the same delay for the way up and the way down.
-    let order = container.boot_order.map(|order| format!("order={order}"));
-    let delay = container.boot_delay.map(|delay| format!("up={delay},down={delay}"));
-    let startup: Vec<String> = order.into_iter().chain(delay).collect();
-    if !startup.is_empty() {
-        keys.push(("startup", startup.join(",")));
-    }
     keys
+}
+
+/// `startup`, where it does not say what it should: `up` is the delay before the next container's start, and `down` how
+/// long this one's end may take before it is killed (pct.conf(5)), which the configuration does not know. The operators'
+/// scripts and former versions have put the delay there, too; that goes, and any other stays.
+fn startup(container: &Container, current: Option<&str>) -> Option<(String, String)> {
+    let mut ours: Vec<(&str, String)> = Vec::new();
+    ours.extend(container.boot_order.map(|order| ("order", order.to_string())));
+    ours.extend(container.boot_delay.map(|delay| ("up", delay.to_string())));
+    let current = current.unwrap_or_default();
+    // The place may lack its key: `3,up=5`.
+    let current = if current.starts_with(|it: char| it.is_ascii_digit()) {
+        format!("order={current}")
+    } else {
+        current.to_owned()
+    };
+    let there = property::parts(&current, "");
+    let delay = container.boot_delay.map(|delay| delay.to_string());
+    let is_put_there = delay.is_some() && ["up", "down"].iter().all(|key| there.get(*key) == delay.as_ref());
+    if !is_put_there && ours.iter().all(|(key, value)| there.get(*key) == Some(value)) {
+        return None;
+    }
+    let gone: &[&str] = if is_put_there { &["down"] } else { &[] };
+    Some(("startup".to_owned(), property::merged(&current, &ours, gone)))
 }
 
 /// Whether a key says what it should.
 fn says(current: Option<&str>, key: &str, wanted: &str) -> bool {
     match (current, key) {
         (current, "onboot") => current.is_some_and(is_on) == is_on(wanted),
-        (Some(current), "features" | "startup") => property::same(current, wanted),
+        (Some(current), "features") => property::same(current, wanted),
         (Some(current), "nameserver") => {
             let words = |text: &str| {
                 text.split([' ', ',', ';']).filter(|it| !it.is_empty()).map(str::to_owned).collect::<Vec<_>>()

@@ -76,7 +76,7 @@ net0: name=eth0,bridge=vmbr0,firewall=1,gw=10.99.0.1,hwaddr=52:54:00:AA:BB:CD,ip
 onboot: 1
 ostype: debian
 rootfs: tank:subvol-901-disk-0,size=8G
-startup: order=3,up=10,down=10
+startup: order=3,up=10,down=60
 swap: 0
 unprivileged: 1
 lxc.cap.drop: mknod
@@ -93,7 +93,7 @@ fn a_new_container_is_told_everything_at_once() {
     --nameserver 10.99.0.1 8.8.8.8
     --features nesting=1,keyctl=1
     --onboot 1
-    --startup order=3,up=10,down=10
+    --startup order=3,up=10
     --net0 name=eth0,bridge=vmbr0,ip=10.99.0.11/24,gw=10.99.0.1,hwaddr=52:54:00:AA:BB:CD
     --mp0 /srv/models,mp=/models
     --mp1 tank:50,mp=/data
@@ -111,6 +111,17 @@ fn a_container_as_pct_writes_it_lacks_nothing() {
 fn what_the_configuration_does_not_name_stays() {
     let entry = json!({ "name": "gpu1" });
     assert_eq!(words(&entry, &["nvidia0"], FULL_FILE), "--onboot 0");
+}
+
+#[test]
+fn a_delay_is_no_time_for_a_shutdown() {
+    let entry = json!({ "name": "gpu1", "boot_order": 3, "boot_delay": 10 });
+    let of = |startup: &str| words(&entry, &[], &format!("hostname: gpu1\nstartup: {startup}\n"));
+    assert_eq!(of("order=3,up=10,down=10"), "--startup order=3,up=10", "a former version has put it there");
+    assert_eq!(of("order=3,up=10,down=120"), "", "an operator has");
+    assert_eq!(of("3,up=10"), "");
+    assert_eq!(of("2,down=10"), "--startup order=3,up=10,down=10");
+    assert_eq!(words(&json!({ "name": "gpu1" }), &[], "hostname: gpu1\nstartup: order=3,up=10,down=10\n"), "");
 }
 
 #[test]

@@ -17,15 +17,6 @@ use super::storage::{self, Storage};
 // Going back can copy or merge a whole disk.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
-/// What of a container's configuration Proxmox VE cannot do.
-pub(super) fn left_out(container: &Container) -> Vec<String> {
-    let wants_snapshots = container.lifecycle_snapshots || container.template_snapshot_name.is_some();
-    if !wants_snapshots || container.mounts.is_empty() {
-        return Vec::new();
-    }
-    vec!["Proxmox VE has no snapshots of containers that see directories of the host, so none are taken".to_owned()]
-}
-
 /// The keys of directories of the host that a container sees.
 pub(super) fn host_directories(config: &ConfigFile) -> Vec<String> {
     let keys = config.after_restart().into_iter();

@@ -229,3 +229,37 @@ fn a_container_whose_monitor_is_in_the_foreground_is_found_without_a_tool() {
     job.run(&["status"]).ok();
     assert_eq!(fs_err::read_to_string(notes).unwrap(), "");
 }
+
+#[test]
+fn a_source_that_was_destroyed_is_not_made_again_for_a_copy_that_exists() {
+    let job = Job::new();
+    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
+    job.run(&["create", "901"]).ok();
+    job.run(&["create", "902"]).ok();
+    job.run(&["destroy", "--yes", "901"]).ok();
+    job.node.calls();
+    for words in [&["plan", "902"][..], &["create", "902"], &["apply", "902"]] {
+        let ran = job.run(words).ok();
+        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains("901"), "{words:?}: {} {}", ran.stdout, ran.stderr);
+    }
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+    // A copy that does not exist needs it.
+    job.run(&["destroy", "--yes", "902"]).ok();
+    assert!(job.run(&["plan", "902"]).ok().stdout.contains("901"));
+}
+
+#[test]
+fn what_an_operator_may_not_expect_of_a_container_is_told() {
+    let job = Job::new();
+    job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
+    job.run(&["create", "901"]).ok();
+    job.node.edit(901, |text| format!("net0: name=eth0,bridge=vmbr0,ip=10.0.0.5/24\n{text}"));
+    let planned = job.run(&["plan", "902"]).ok().stdout;
+    assert!(planned.contains("it keeps the address 10.0.0.5/24 of container 901"), "{planned}");
+    job.node.edit(901, |text| {
+        let text = text.replace("net0: name=eth0,bridge=vmbr0,ip=10.0.0.5/24\n", "");
+        format!("{text}\n[before]\n{text}lxc.cgroup2.devices.allow: c 195:* rwm\n")
+    });
+    let planned = job.run(&["plan", "901"]).ok().stdout;
+    assert!(planned.contains("in the section of its snapshot `before`"), "{planned}");
+}

@@ -1,0 +1,104 @@
+//! What an operator may not expect of a container on this node, a phrase each.
+
+use std::collections::BTreeSet;
+
+use crate::config::Container;
+use crate::container_id::ContainerId;
+use crate::error::Result;
+use crate::hypervisor::liblxc::passes_nvidia;
+
+use super::Proxmox;
+use super::config_file::ConfigFile;
+use super::property;
+use super::settings::index_of;
+
+impl Proxmox<'_> {
+    pub(super) fn told_of(&self, container: &Container) -> Result<Vec<String>> {
+        let mut told: Vec<String> = without_snapshots(container).into_iter().collect();
+        match (self.config_if_there(container.id)?, container.clone_from) {
+            (Some(config), _) => told.extend(lines_of_snapshots(&config, container.id)),
+            (None, Some(source)) if container.network.is_none() => {
+                told.extend(self.config_if_there(source)?.and_then(|config| inherited_address(&config, source)));
+            }
+            (None, _) => {}
+        }
+        Ok(told)
+    }
+}
+
+fn without_snapshots(container: &Container) -> Option<String> {
+    let wants_snapshots = container.lifecycle_snapshots || container.template_snapshot_name.is_some();
+    (wants_snapshots && !container.mounts.is_empty()).then(|| {
+        "Proxmox VE has no snapshots of containers that see directories of the host, so none are taken".to_owned()
+    })
+}
+
+/// `pct clone` gives a copy another hardware address, and leaves it the static address of its source.
+fn inherited_address(source: &ConfigFile, id: ContainerId) -> Option<String> {
+    let interfaces = source.keys().filter(|(key, _)| index_of(key, "net").is_some());
+    let addresses: Vec<String> = interfaces
+        .flat_map(|(_, value)| {
+            let mut parts = property::parts(value, "");
+            ["ip", "ip6"].map(|key| parts.remove(key)).into_iter().flatten().collect::<Vec<_>>()
+        })
+        .filter(|address| address.contains('/'))
+        .collect();
+    (!addresses.is_empty()).then(|| {
+        format!(
+            "it has no `network_config`, so it keeps the address {} of container {id}, its source; where both run, neither can be reached",
+            addresses.join(" and ")
+        )
+    })
+}
+
+/// A line that is appended to `ID.conf` lands in its last section, which is that of a snapshot where there is one: the
+/// container does not have it, and gets it when somebody goes back to that snapshot.
+fn lines_of_snapshots(config: &ConfigFile, id: ContainerId) -> Vec<String> {
+    let main: BTreeSet<_> = config.raw().collect();
+    let is_for_devices =
+        |key: &str, value: &str| passes_nvidia(key, value, &|major| major == crate::driver::device::MAJOR);
+    let told = |name: String| {
+        let lines: Vec<String> = config
+            .raw_of(&name)
+            .filter(|line| !main.contains(line) && is_for_devices(&line.key, &line.value))
+            .map(|line| format!("`{line}`"))
+            .collect();
+        (!lines.is_empty()).then(|| {
+            format!(
+                "the container does not have {}: that stands in the section of its snapshot `{name}`, where a line lands that is appended to `{id}.conf`",
+                lines.join(", ")
+            )
+        })
+    };
+    config.snapshots().into_iter().filter_map(told).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_keeps_a_static_address_and_no_other() {
+        let source = ContainerId::new(901).unwrap();
+        let of = |text: &str| inherited_address(&ConfigFile::new(text), source);
+        let told = of("net0: name=eth0,bridge=vmbr0,ip=10.0.0.5/24\nnet1: name=eth1,ip=dhcp,ip6=fd00::5/64\n").unwrap();
+        assert!(told.contains("keeps the address 10.0.0.5/24 and fd00::5/64 of container 901"), "{told}");
+        assert_eq!(of("net0: name=eth0,bridge=vmbr0,ip=dhcp,ip6=auto\n"), None);
+    }
+
+    #[test]
+    fn lines_for_a_gpu_that_stand_in_a_snapshot_alone_are_told() {
+        let id = ContainerId::new(901).unwrap();
+        let main = "hostname: a\nlxc.mount.entry: /dev/nvidia0 dev/nvidia0 none bind,create=file\n";
+        let same = format!("{main}\n[before]\n{main}lxc.cap.drop: mknod\n");
+        assert_eq!(lines_of_snapshots(&ConfigFile::new(same.clone()), id), Vec::<String>::new());
+        let appended = same + "lxc.cgroup2.devices.allow: c 195:* rwm\n";
+        let told = lines_of_snapshots(&ConfigFile::new(appended), id);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].starts_with("the container does not have `lxc.cgroup2.devices.allow: c 195:* rwm`: "),
+            "{told:?}"
+        );
+        assert!(told[0].contains("snapshot `before`"), "{told:?}");
+    }
+}
