@@ -82,17 +82,22 @@ fn unpack(node: &Node, arguments: &Arguments, file: &File) -> Result<(), Failure
     println!("extracting archive '{}'", template.display());
     let directory = node.volume(&root(file));
     let place = directory.to_string_lossy();
+    let lost = |failure: Failure| if storage::is_full(&directory) { Ok(String::new()) } else { Err(failure) };
     let tar = ["tar", "--zstd", "--numeric-owner", "--exclude", "./dev/*", "-C", &place, "-xpf", "-"];
     if arguments.is_on("unprivileged") {
         std::os::unix::fs::chown(&directory, Some(100_000), Some(100_000))?;
-        return run("lxc-usernsexec", &[&MAPPED[..], &tar].concat(), Some(&template)).map(|_| ());
+        return run("lxc-usernsexec", &[&MAPPED[..], &tar].concat(), Some(&template)).or_else(lost).map(|_| ());
     }
-    run("tar", &tar[1..], Some(&template)).map(|_| ())
+    run("tar", &tar[1..], Some(&template)).or_else(lost).map(|_| ())
 }
 
 /// Gives a new root the container's name.
 fn name(node: &Node, file: &File) -> Result<(), Failure> {
-    let path = node.volume(&root(file)).join("etc/hostname");
+    let directory = node.volume(&root(file));
+    if storage::is_full(&directory) {
+        return Ok(());
+    }
+    let path = directory.join("etc/hostname");
     let hostname = file.main.keys.get("hostname").map(String::as_str).unwrap_or("CT");
     Ok(fs_err::write(path, format!("{hostname}\n"))?)
 }

@@ -26,7 +26,8 @@ impl Node {
         Ok(file.write_all(format!("pct {}\n", words.join(" ")).as_bytes())?)
     }
 
-    /// Proxmox's own lock on a container's file, which a call waits ten seconds for.
+    /// Proxmox's own lock on a container's file, which a call waits ten seconds for; for a test that is about it, as many
+    /// milliseconds as the file `lock-milliseconds` says.
     pub(crate) fn lock(&self, id: &str, verb: &str) -> Result<fs_err::File, Failure> {
         let directory = self.directory.join("locks");
         fs_err::create_dir_all(&directory)?;
@@ -35,7 +36,9 @@ impl Node {
         let (waiting, locked) = (file.file().try_clone()?, std::sync::mpsc::channel());
         std::thread::spawn(move || locked.0.send(waiting.lock()));
         // The lock is that of the open file, whichever of its handles it was asked with.
-        match locked.1.recv_timeout(std::time::Duration::from_secs(10)) {
+        let patience = fs_err::read_to_string(self.directory.join("lock-milliseconds")).ok();
+        let patience = patience.and_then(|text| text.trim().parse().ok()).unwrap_or(10_000);
+        match locked.1.recv_timeout(std::time::Duration::from_millis(patience)) {
             Ok(result) => result?,
             Err(_) => {
                 let code = if ["set", "mount"].contains(&verb) { 4 } else { 255 };

@@ -83,3 +83,9 @@ pub(crate) fn resize(node: &Node, arguments: &Arguments) -> Result<(), Failure> 
     println!("Image resized.");
     node.save(id, &file)
 }
+
+/// Whether a pool of files has no room left. A volume of the real one is a sparse file there with a file system in it,
+/// so a program that writes into the container does not learn it, and `pct create` exits with 0.
+pub(crate) fn is_full(volume: &std::path::Path) -> bool {
+    rustix::fs::statvfs(volume).is_ok_and(|it| it.f_bfree * it.f_frsize < 1 << 20)
+}

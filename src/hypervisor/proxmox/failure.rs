@@ -15,6 +15,13 @@ pub(super) fn of(id: ContainerId, command: &str, output: &Output) -> Error {
     error.output(output.last_lines())
 }
 
+/// Whether a call has given up because another one is at work on the container: before it did anything, for what fails
+/// halfway says what has failed first.
+pub(super) fn is_locked_out(output: &Output) -> bool {
+    let said = String::from_utf8_lossy(&output.stderr);
+    said.lines().any(|line| line.starts_with("can't lock file '") && line.contains("/pve-config-"))
+}
+
 /// The part of a line between two texts.
 fn between<'t>(said: &'t str, before: &str, after: &str) -> Option<&'t str> {
     said.lines().find_map(|line| {

@@ -33,7 +33,8 @@ impl Proxmox<'_> {
     }
 
     pub(super) fn pct(&self) -> Pct<'_> {
-        Pct { tools: self.node.tools.clone(), cancel: self.cancel }
+        let patience = Some((self.node.patience, self.listener));
+        Pct { tools: self.node.tools.clone(), cancel: self.cancel, patience }
     }
 
     /// `pct <verb> <id> <words>`.

@@ -19,6 +19,7 @@ use super::mounted;
 use super::pct::{self, Call, Pct};
 use super::record::{Making, Record};
 use super::settings::{self, Changes};
+use super::snapshots::volumes;
 use super::storage::Storage;
 
 const CREATE_DEADLINE: Duration = Duration::from_secs(60 * 60);
@@ -134,12 +135,21 @@ impl Proxmox<'_> {
 
     /// Gives a new container what `pct` could not: there as a whole or not at all.
     pub(super) fn settle(&self, desired: &Desired<'_>) -> Result<()> {
-        let Err(error) = self.write_settings(desired) else { return Ok(()) };
+        let whole = self.require_room(desired.container.id).and_then(|()| self.write_settings(desired));
+        let Err(error) = whole else { return Ok(()) };
         let never = Cancel::new()?;
         let id = desired.container.id;
         Pct { cancel: &never, ..self.pct() }.run(&Call::new("destroy", id, &[]))?;
         Record::default().save(&self.record_path(id))?;
         Err(error)
+    }
+
+    /// That the pools of a new container's volumes have taken what was written into them.
+    fn require_room(&self, id: ContainerId) -> Result<()> {
+        let pools = self.pools()?;
+        let names = volumes(&self.config(id)?);
+        let names = names.iter().filter_map(|volume| volume.split_once(':')).map(|(name, _)| name);
+        names.filter_map(|name| pools.iter().find(|pool| pool.name == name)).try_for_each(|pool| pool.require_room(id))
     }
 
     /// Clears away a container that a killed run of ours has begun to make: its `pct` may even be still at work.

@@ -72,7 +72,7 @@ impl Mounted {
     fn unmount(&self) -> Result<()> {
         // With a flag of its own: it must be done even when the operator has interrupted.
         let never = Cancel::new()?;
-        Pct { tools: self.tools.clone(), cancel: &never }.run(&Call::new("unmount", self.id, &[]))?;
+        Pct { tools: self.tools.clone(), cancel: &never, patience: None }.run(&Call::new("unmount", self.id, &[]))?;
         let mut record = Record::load(&self.record)?;
         record.mounted = false;
         record.save(&self.record)

@@ -5,10 +5,11 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Listener};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
 
@@ -25,12 +26,14 @@ pub(super) const MARKER: &str = "PHOENIX_NVIDIA_MAKING";
 const ELSEWHERE: &str = "run this on a node of Proxmox VE, or use `--backend lxc` for containers of plain LXC";
 
 /// The tools of Proxmox VE.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Pct<'a> {
     /// The directory that they are in; found by `PATH` where none is named.
     pub(super) tools: Option<PathBuf>,
     /// Whether to stop.
     pub(super) cancel: &'a Cancel,
+    /// How long a container is waited for that another `pct` is at work on, and who hears of it.
+    pub(super) patience: Option<(Duration, &'a dyn Listener)>,
 }
 
 /// One call: `pct <verb> <id> <words>`.
@@ -67,11 +70,25 @@ impl Pct<'_> {
             command = command.env(MARKER, marker).input_file(fs_err::File::open(marker)?.into_parts().0);
         }
         let command = command.deadline(call.deadline);
-        let output = command.run(self.cancel)?;
-        if output.success() {
-            return Ok(output);
+        let started = Instant::now();
+        let mut told = false;
+        loop {
+            let output = command.run(self.cancel)?;
+            if output.success() {
+                return Ok(output);
+            }
+            // It waits by itself for ten seconds, and has done nothing when it gives up.
+            match self.patience.filter(|_| failure::is_locked_out(&output)) {
+                Some((patience, listener)) if started.elapsed() < patience => {
+                    if !told {
+                        let reason = format!("another `pct` is at work on container {}", call.id);
+                        listener.hear(&Event::Waiting { reason });
+                    }
+                    told = true;
+                }
+                _ => return Err(failure::of(call.id, &command.display(), &output)),
+            }
         }
-        Err(failure::of(call.id, &command.display(), &output))
     }
 
     /// That `pct` is on this host, without calling it.

@@ -24,7 +24,7 @@ pub(super) fn host_directories(config: &ConfigFile) -> Vec<String> {
 }
 
 /// The volumes of a container.
-fn volumes(config: &ConfigFile) -> Vec<String> {
+pub(super) fn volumes(config: &ConfigFile) -> Vec<String> {
     let keys = config.after_restart().into_iter();
     let disks = keys.filter(|(key, _)| key == "rootfs" || index_of(key, "mp").is_some());
     disks.filter_map(|(_, value)| property::parts(&value, "volume").remove("volume")).collect()

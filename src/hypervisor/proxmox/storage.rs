@@ -1,6 +1,9 @@
-//! `storage.cfg`: the storage pools of a Proxmox VE host, as far as a container's making depends on them. Pure.
+//! `storage.cfg`: the storage pools of a Proxmox VE host, as far as a container's making depends on them.
 
 use std::path::{Path, PathBuf};
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
 
 /// One storage pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +37,39 @@ impl Storage {
 
     /// Where a template of it lies: `local:vztmpl/NAME` in `template/cache`. Unknown for pools that are no directory.
     pub(super) fn template(&self, name: &str) -> Option<PathBuf> {
-        let path = match (self.property("path"), self.kind.as_str()) {
-            (Some(path), _) => PathBuf::from(path),
-            (None, "nfs" | "cifs" | "cephfs" | "glusterfs") => Path::new("/mnt/pve").join(&self.name),
-            (None, _) => return None,
-        };
-        Some(path.join("template/cache").join(name))
+        Some(self.directory()?.join("template/cache").join(name))
+    }
+
+    /// The directory that a pool of files is.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        match (self.property("path"), self.kind.as_str()) {
+            (Some(path), _) => Some(PathBuf::from(path)),
+            (None, "nfs" | "cifs" | "cephfs" | "glusterfs") => Some(Path::new("/mnt/pve").join(&self.name)),
+            (None, _) => None,
+        }
+    }
+
+    /// That a pool of files has room left. A container's volume is a sparse file there with a file system in it: when
+    /// there is no room for it to grow, what was written into the container is lost, and `pct create` and `pct clone`
+    /// exit with 0 (pve-container 6.1.10).
+    ///
+    /// # Errors
+    /// It is full.
+    pub(super) fn require_room(&self, id: ContainerId) -> Result<()> {
+        const NONE: u64 = 1 << 20;
+        let Some(directory) = self.directory() else { return Ok(()) };
+        let system = rustix::fs::statvfs(&directory).map_err(|error| {
+            Error::new(Kind::Host, format!("the storage pool `{}` cannot be looked at", self.name)).caused_by(error)
+        })?;
+        if system.f_bfree.saturating_mul(system.f_frsize) >= NONE {
+            return Ok(());
+        }
+        let Self { name, kind, .. } = self;
+        Err(Error::new(
+            Kind::Host,
+            format!("container {id}: its storage pool `{name}` ({kind}) is full, so what was written into it is lost"),
+        )
+        .hint(format!("make room in `{}`, or set `storage_pool` to another pool", directory.display())))
     }
 }
 

@@ -69,6 +69,12 @@ impl Job {
         )
     }
 
+    /// The same with patience for the locks of others.
+    fn run_patiently(&self, words: &[&str]) -> Ran {
+        let words = [words, &["--backend", "proxmox", "--lock-timeout", "60"]].concat();
+        self.world.run_with(None, &words, &self.node.environment())
+    }
+
     fn configuration(&self) -> Configuration {
         Configuration::load(&Layout::new(self.world.base())).unwrap()
     }

@@ -206,3 +206,67 @@ fn a_running_source_in_a_pool_without_snapshots_is_refused_before_anything_is_do
     job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Stopped));
     assert_eq!(job.inside(902, "cat /etc/hostname"), "copy\n");
 }
+
+#[test]
+fn a_container_that_another_pct_is_at_work_on_is_waited_for_as_long_as_the_operator_says() {
+    let job = Job::new();
+    job.run(&["create", "901"]).ok();
+    job.node.calls();
+    fs_err::write(job.world.scratch("lock-milliseconds"), "100").unwrap();
+    job.set("memory_mb", 300);
+    let lock = fs_err::File::create(job.world.scratch("locks/pve-config-901.lock")).unwrap();
+    lock.file().lock().unwrap();
+    let said = job.run(&["create", "901"]).exits(9).stderr;
+    assert!(said.contains("waiting: another `pct` is at work on container 901\n"), "{said}");
+    assert!(said.contains("container 901: its configuration is in use\n"), "{said}");
+    let attempts = job.node.calls();
+    assert!(attempts.len() > 2 && attempts.iter().all(|call| call == "pct set 901 --memory 300"), "{attempts:?}");
+    // It goes on as soon as the other one has ended.
+    let calls = job.world.scratch("calls");
+    let other = std::thread::spawn(move || {
+        while fs_err::read_to_string(&calls).unwrap_or_default().lines().count() < 2 {
+            std::thread::yield_now();
+        }
+        drop(lock);
+    });
+    job.run_patiently(&["create", "901"]).ok();
+    other.join().unwrap();
+    assert!(job.node.conf(901).contains("memory: 300\n"));
+}
+
+#[test]
+fn a_pool_that_has_run_full_is_named_and_the_container_goes_that_lost_its_data() {
+    let job = Job::new();
+    let pool = job.world.scratch("volumes/small");
+    fs_err::create_dir_all(&pool).unwrap();
+    let _mount = SmallFileSystem::mount(&pool);
+    let storage = fs_err::read_to_string(job.node.pve("storage.cfg")).unwrap();
+    let small = format!("dir: small\n\tpath {}\n\tcontent rootdir\n", pool.display());
+    job.node.write("storage.cfg", &format!("{storage}\n{small}"));
+    job.set("storage_pool", "small");
+    let refusal = job.refusal(10);
+    assert!(
+        refusal.contains("its storage pool `small` (dir) is full, so what was written into it is lost"),
+        "{refusal}"
+    );
+    assert!(refusal.contains(&format!("make room in `{}`", pool.display())), "{refusal}");
+    job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Absent));
+    assert_eq!(fs_err::read_dir(&pool).unwrap().count(), 0);
+}
+
+/// A file system with room for 20 MB, until this is dropped.
+struct SmallFileSystem(std::path::PathBuf);
+
+impl SmallFileSystem {
+    fn mount(place: &std::path::Path) -> Self {
+        let (kind, none) = (c"size=20m", rustix::mount::MountFlags::empty());
+        rustix::mount::mount("tmpfs", place, "tmpfs", none, Some(kind)).unwrap();
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for SmallFileSystem {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
