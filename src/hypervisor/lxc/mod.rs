@@ -12,6 +12,7 @@ mod settings;
 mod staging;
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::config::Container;
 use crate::container_id::ContainerId;
@@ -29,7 +30,7 @@ use host_features::HostFeatures;
 #[derive(Debug)]
 pub struct Lxc<'a> {
     lxcpath: PathBuf,
-    features: HostFeatures,
+    features: OnceLock<HostFeatures>,
     starting: Option<Starting>,
     monitors: Monitors,
     cancel: &'a Cancel,
@@ -51,7 +52,16 @@ impl<'a> Lxc<'a> {
     pub fn new(lxcpath: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
         let lxcpath = lxcpath.into();
         let monitors = Monitors::new(&lxcpath);
-        Self { lxcpath, features: HostFeatures::read(), starting: None, monitors, cancel }
+        Self { lxcpath, features: OnceLock::new(), starting: None, monitors, cancel }
+    }
+
+    /// What this host offers, read when it is first asked for.
+    fn features(&self) -> Result<HostFeatures> {
+        if let Some(features) = self.features.get() {
+            return Ok(*features);
+        }
+        let features = HostFeatures::read(self.cancel)?;
+        Ok(*self.features.get_or_init(|| features))
     }
 
     /// The same, called by liblxc itself just before it starts this container, of which nothing runs yet. liblxc must

@@ -5,7 +5,7 @@ use crate::driver::device::DeviceNode;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Desired, DriverMount, liblxc};
 
-use super::host_features::HostFeatures;
+use super::host_features::{Cgroups, HostFeatures};
 
 /// The name of the file, beside the container's `config`.
 pub(super) const FILE: &str = "phoenix-nvidia.conf";
@@ -87,25 +87,27 @@ fn resources(container: &Container, host: HostFeatures) -> Vec<String> {
     let mut lines = Vec::new();
     let memory = container.memory_mb.map(|mb| mb.saturating_mul(MIB));
     if let Some(memory) = memory {
-        let key = if host.pure_cgroup2 { "lxc.cgroup2.memory.max" } else { "lxc.cgroup.memory.limit_in_bytes" };
+        let key = match host.cgroups {
+            Cgroups::First => "lxc.cgroup.memory.limit_in_bytes",
+            Cgroups::Second => "lxc.cgroup2.memory.max",
+        };
         lines.push(format!("{key} = {memory}"));
     }
     if let (Some(swap), true) = (container.swap_mb.map(|mb| mb.saturating_mul(MIB)), host.swap_limit) {
-        match (host.pure_cgroup2, memory) {
-            (true, _) => lines.push(format!("lxc.cgroup2.memory.swap.max = {swap}")),
+        match (host.cgroups, memory) {
+            (Cgroups::Second, _) => lines.push(format!("lxc.cgroup2.memory.swap.max = {swap}")),
             // v1 counts memory and swap together.
-            (false, Some(memory)) => {
+            (Cgroups::First, Some(memory)) => {
                 lines.push(format!("lxc.cgroup.memory.memsw.limit_in_bytes = {}", memory.saturating_add(swap)))
             }
-            (false, None) => {}
+            (Cgroups::First, None) => {}
         }
     }
     if let Some(cores) = container.cores {
         let quota = u64::from(cores) * PERIOD;
-        lines.push(if host.pure_cgroup2 {
-            format!("lxc.cgroup2.cpu.max = {quota} {PERIOD}")
-        } else {
-            format!("lxc.cgroup.cpu.cfs_quota_us = {quota}")
+        lines.push(match host.cgroups {
+            Cgroups::First => format!("lxc.cgroup.cpu.cfs_quota_us = {quota}"),
+            Cgroups::Second => format!("lxc.cgroup2.cpu.max = {quota} {PERIOD}"),
         });
     }
     lines
@@ -152,7 +154,10 @@ fn driver_mount(mount: &DriverMount) -> String {
 }
 
 fn devices(nodes: &[DeviceNode], host: HostFeatures) -> Vec<String> {
-    let allow = if host.pure_cgroup2 { "lxc.cgroup2.devices.allow" } else { "lxc.cgroup.devices.allow" };
+    let allow = match host.cgroups {
+        Cgroups::First => "lxc.cgroup.devices.allow",
+        Cgroups::Second => "lxc.cgroup2.devices.allow",
+    };
     let lines = |node: &DeviceNode| {
         let path = node.path.display().to_string();
         [

@@ -8,8 +8,8 @@ use super::*;
 use crate::config::{Configuration, Layout};
 use crate::driver::device::DeviceNode;
 
-const V1: HostFeatures = HostFeatures { pure_cgroup2: false, apparmor: false, swap_limit: false };
-const V2: HostFeatures = HostFeatures { pure_cgroup2: true, apparmor: true, swap_limit: true };
+const V1: HostFeatures = HostFeatures { cgroups: Cgroups::First, apparmor: false, swap_limit: false };
+const V2: HostFeatures = HostFeatures { cgroups: Cgroups::Second, apparmor: true, swap_limit: true };
 
 fn node(name: &str, major: u32, minor: u32) -> DeviceNode {
     DeviceNode { path: PathBuf::from(format!("/dev/{name}")), major, minor, mode: 0o666 }
