@@ -40,7 +40,7 @@ impl Lxc<'_> {
         if wants_idmap(container) {
             subordinate_ids()?;
         }
-        settings::render(desired, self.features()?).map(|_| ())
+        settings::render(desired, self.features()?, wants_idmap(container)).map(|_| ())
     }
 
     pub(super) fn create_from_template(&self, desired: &Desired<'_>) -> Result<()> {
@@ -104,7 +104,7 @@ impl Lxc<'_> {
 
     /// Writes the settings into a container's directory; what they mount is there afterwards.
     fn put_settings(&self, directory: &Path, desired: &Desired<'_>, idmap: &IdMap) -> Result<()> {
-        let rendered = settings::render(desired, self.features()?)?;
+        let rendered = settings::render(desired, self.features()?, !idmap.is_identity())?;
         for mount in &desired.container.mounts {
             prepare_mount_source(mount, idmap)?;
         }
@@ -115,7 +115,8 @@ impl Lxc<'_> {
         let id = desired.container.id;
         self.require(id)?;
         let config = fs_err::read_to_string(self.config(id))?;
-        let rendered = settings::render(desired, self.features()?)?;
+        let is_unprivileged = !config_file::idmap(&config, id)?.is_identity();
+        let rendered = settings::render(desired, self.features()?, is_unprivileged)?;
         let current = match fs_err::read_to_string(self.settings(id)) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),

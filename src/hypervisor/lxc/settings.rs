@@ -15,11 +15,11 @@ pub(super) const MARKER: &str = "PHOENIX_NVIDIA_SETTINGS";
 
 const HEADER: &str = "# Written by phoenix-nvidia and replaced as a whole; change phoenix_lxc_configs.json instead.";
 
-/// The whole file for a container.
+/// The whole file for a container, which has a user namespace of its own or not.
 ///
 /// # Errors
 /// A value that liblxc's line format cannot hold.
-pub(super) fn render(desired: &Desired<'_>, host: HostFeatures) -> Result<String> {
+pub(super) fn render(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool) -> Result<String> {
     let container = desired.container;
     let mut lines = vec![format!("lxc.uts.name = {}", container.name)];
     if container.pct_options.iter().any(|option| option == "nesting=1") {
@@ -31,7 +31,9 @@ pub(super) fn render(desired: &Desired<'_>, host: HostFeatures) -> Result<String
     lines.extend(boot(container));
     lines.extend(container.lxc_options.iter().map(|option| format!("{} = {}", option.key, option.value)));
     lines.extend(container.mounts.iter().map(mount_entry));
-    lines.extend(devices(&desired.devices, host));
+    let is_listed = has_device_list(container, host, is_unprivileged);
+    let of_node = |node| std::iter::once(device(node)).chain(is_listed.then(|| allowed(node, host)));
+    lines.extend(desired.devices.iter().flat_map(of_node));
     if let Some(line) = lines.iter().find(|line| line.contains(['\n', '\r', '\0'])) {
         let line = line.escape_debug();
         return Err(Error::new(Kind::Configuration, format!("container {}: `{line}` has a line break", container.id))
@@ -153,19 +155,25 @@ fn driver_mount(mount: &DriverMount) -> String {
     format!("lxc.mount.entry = {}", liblxc::driver_mount(mount))
 }
 
-fn devices(nodes: &[DeviceNode], host: HostFeatures) -> Vec<String> {
+fn device(node: &DeviceNode) -> String {
+    let path = node.path.display().to_string();
+    format!("lxc.mount.entry = {path} {} none bind,create=file 0 0", path.trim_start_matches('/'))
+}
+
+fn allowed(node: &DeviceNode, host: HostFeatures) -> String {
     let allow = match host.cgroups {
         Cgroups::First => "lxc.cgroup.devices.allow",
         Cgroups::Second => "lxc.cgroup2.devices.allow",
     };
-    let lines = |node: &DeviceNode| {
-        let path = node.path.display().to_string();
-        [
-            format!("lxc.mount.entry = {path} {} none bind,create=file 0 0", path.trim_start_matches('/')),
-            format!("{allow} = c {}:{} rwm", node.major, node.minor),
-        ]
-    };
-    nodes.iter().flat_map(lines).collect()
+    format!("{allow} = c {}:{} rwm", node.major, node.minor)
+}
+
+/// Whether a container has a list of devices, which ours must be on. `userns.conf` takes an unprivileged one's away; with
+/// cgroups of version 2, the first line after that makes a new list, with that one device alone on it and not even
+/// `/dev/null` (measured with lxc 5.0.2 and 7.0.0).
+fn has_device_list(container: &Container, host: HostFeatures, is_unprivileged: bool) -> bool {
+    let is_of_operator = container.lxc_options.iter().any(|option| option.key.starts_with("lxc.cgroup2.devices."));
+    !is_unprivileged || host.cgroups == Cgroups::First || is_of_operator
 }
 
 #[cfg(test)]

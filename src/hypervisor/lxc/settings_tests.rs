@@ -22,7 +22,8 @@ fn rendered(entry: &Value, devices: Vec<DeviceNode>, host: HostFeatures) -> Stri
     crate::sys::atomic::write(&layout.containers_file(), file.as_bytes(), 0o644).unwrap();
     let configuration = Configuration::load(&layout).unwrap();
     let container = configuration.container("901".parse().unwrap()).unwrap();
-    render(&Desired { container, devices, mounts: Vec::new() }, host).unwrap()
+    let is_unprivileged = container.unprivileged == Some(true);
+    render(&Desired { container, devices, mounts: Vec::new() }, host, is_unprivileged).unwrap()
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -67,6 +68,20 @@ fn devices_are_bound_one_by_one_and_allowed_by_their_own_numbers() {
         ]
     );
     assert!(rendered(&entry, nodes, V1).contains("lxc.cgroup.devices.allow = c 195:1 rwm\n"));
+}
+
+#[test]
+fn an_unprivileged_container_without_a_list_of_devices_gets_none() {
+    let nodes = || vec![node("nvidia1", 195, 1)];
+    let entry = json!({ "name": "a", "template": "/t.tar", "unprivileged": true });
+    let text = rendered(&entry, nodes(), V2);
+    assert!(text.contains("lxc.mount.entry = /dev/nvidia1 ") && !text.contains("devices"), "{text}");
+    assert!(rendered(&entry, nodes(), V1).contains("lxc.cgroup.devices.allow = c 195:1 rwm\n"));
+    let own = json!({
+        "name": "a", "template": "/t.tar", "unprivileged": true,
+        "lxc_options": ["lxc.cgroup2.devices.allow=c 1:3 rwm"],
+    });
+    assert!(rendered(&own, nodes(), V2).contains("lxc.cgroup2.devices.allow = c 195:1 rwm\n"));
 }
 
 #[test]
