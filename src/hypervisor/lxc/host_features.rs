@@ -46,10 +46,19 @@ impl HostFeatures {
     }
 }
 
-/// Whether this host's liblxc knows `lxc.cgroup2.*` alone.
+/// Whether this host's liblxc knows `lxc.cgroup2.*` alone. It knows the other, too, where the file that every container
+/// includes has such lines; only where it has none is its version asked for.
 fn knows_second_alone(cancel: &Cancel) -> Result<bool> {
+    let common = fs_err::read_to_string("/usr/share/lxc/config/common.conf").unwrap_or_default();
+    if has_lines_of_first(&common) {
+        return Ok(false);
+    }
     let output = Command::new("lxc-start").arg("--version").run_ok(cancel)?;
     Ok(major_version(&output.stdout_text()).is_some_and(|major| major >= 7))
+}
+
+fn has_lines_of_first(config: &str) -> bool {
+    config.lines().any(|line| line.trim_start().starts_with("lxc.cgroup.devices."))
 }
 
 /// Reads what `lxc-start --version` prints: `5.0.2`, `7.0.0`.
@@ -60,6 +69,12 @@ fn major_version(printed: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_version_1_are_told_from_those_of_version_2() {
+        assert!(has_lines_of_first("# x\nlxc.cgroup.devices.deny = a\n"));
+        assert!(!has_lines_of_first("lxc.cgroup2.devices.deny = a\n#lxc.cgroup.devices.deny = a\n"));
+    }
 
     #[test]
     fn the_major_version_is_the_first_number() {
