@@ -1,6 +1,6 @@
 # What one does with the project: `make test` on any Debian 12 with Rust, as root, for the tests make containers.
 
-.PHONY: test demo lint bench deb
+.PHONY: test demo lint bench deb release test-release
 
 test:
 	sh tests/prepare.sh
@@ -29,6 +29,16 @@ bench:
 	cargo build --release --examples
 	cargo bench
 
+# Where cargo builds.
+target = $(or $(CARGO_TARGET_DIR),target)
+
 deb:
-	cargo build --release
-	sh packaging/deb.sh target/release/phoenix-nvidia target/deb
+	cargo build --release --locked
+	sh packaging/deb.sh $(target)/release/phoenix-nvidia $(target)/deb
+
+release:
+	sh packaging/release.sh $(target)/release-files
+
+# Takes a quarter of an hour: two builds, and a root file system of each release of Debian.
+test-release:
+	sh tests/release.sh
