@@ -181,7 +181,8 @@ fn run_in_foreground(node: &Node, id: &str) -> Result<(), Failure> {
 fn config(node: &Node, id: &str, file: &File) -> String {
     let key = |key: &str| file.main.keys.get(key).map(String::as_str);
     let root = node.volume(&root(file));
-    let mut lines = vec!["lxc.include = /usr/share/lxc/config/common.conf".to_owned()];
+    let mut lines = cgroups(node, id);
+    lines.push("lxc.include = /usr/share/lxc/config/common.conf".to_owned());
     if key("unprivileged") == Some("1") {
         lines.push("lxc.include = /usr/share/lxc/config/userns.conf".to_owned());
         lines.extend(["u", "g"].map(|kind| format!("lxc.idmap = {kind} {IDS}")));
@@ -210,6 +211,18 @@ fn config(node: &Node, id: &str, file: &File) -> String {
     lines.push(format!("lxc.include = {}/devices.conf", node.lxc(id).display()));
     lines.extend(file.main.raw.iter().map(|(key, value)| format!("{key} = {value}")));
     lines.join("\n") + "\n"
+}
+
+/// The cgroups of a container and of its monitor, which have places of their own there; the real ones have no name of a
+/// node in theirs, and stand-ins of many nodes run side by side.
+fn cgroups(node: &Node, id: &str) -> Vec<String> {
+    let name = format!("{}-{id}", node.name());
+    vec![
+        "lxc.cgroup.relative = 0".to_owned(),
+        format!("lxc.cgroup.dir.monitor = lxc.monitor/{name}"),
+        format!("lxc.cgroup.dir.container = lxc/{name}"),
+        "lxc.cgroup.dir.container.inner = ns".to_owned(),
+    ]
 }
 
 /// Memory, and processors as a quota; the real one pins a container to processors.

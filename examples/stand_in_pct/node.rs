@@ -20,6 +20,11 @@ impl Node {
         }
     }
 
+    /// A word that no other node has.
+    pub(crate) fn name(&self) -> String {
+        self.directory.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     pub(crate) fn log_call(&self, words: &[String]) -> Result<(), Failure> {
         let mut file = fs_err::OpenOptions::new().create(true).append(true).open(self.directory.join("calls"))?;
         // In one piece, for calls that run at the same time.

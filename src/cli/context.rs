@@ -14,7 +14,7 @@ use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::hypervisor::Hypervisor;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
-use phoenix_nvidia::hypervisor::proxmox::{Node, Proxmox};
+use phoenix_nvidia::hypervisor::proxmox::{self, Node, Proxmox};
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -145,7 +145,7 @@ impl<'a> Context<'a> {
 
     /// The containers of plain LXC.
     pub(crate) fn lxc(&self) -> Lxc<'_> {
-        Lxc::new(&self.global.lxcpath, &self.cancel)
+        Lxc::new(&self.global.lxcpath, &self.global.pve_root, &self.cancel)
     }
 
     /// The containers of this node of Proxmox VE.
@@ -167,7 +167,7 @@ impl<'a> Context<'a> {
             (Backend::Auto, Some(config::Backend::Lxc)) => Backend::Lxc,
             (Backend::Auto, Some(config::Backend::Proxmox)) => Backend::Proxmox,
             (Backend::Auto, Some(config::Backend::Incus)) => Backend::Incus,
-            (Backend::Auto, None) if Proxmox::is_installed() => Backend::Proxmox,
+            (Backend::Auto, None) if proxmox::is_node(&self.global.pve_root) => Backend::Proxmox,
             (Backend::Auto, None) if !Lxc::is_installed() && Path::new("/usr/bin/incus").exists() => Backend::Incus,
             (backend, _) => backend,
         }

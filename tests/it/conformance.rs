@@ -293,7 +293,7 @@ fn plain_lxc_conforms_with_unprivileged_containers() {
 
 fn plain_lxc_conforms(privilege: Privilege) {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     let ground = Ground::new(&lxc, &world, &world.template(), privilege);
     conformance(&ground);
     assert_eq!(fs_err::read_dir(world.lxcpath()).unwrap().count(), 0, "nothing is left");

@@ -46,7 +46,7 @@ fn names(world: &World) -> Vec<String> {
 #[test]
 fn a_frozen_container_is_thawed_by_a_start_and_ended_by_a_stop() {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     world.create_by_hand(901, Privilege::Unprivileged, &["lxc.signal.halt = SIGKILL"]);
     lxc.start(id(901)).unwrap();
     world.lxc("lxc-freeze", 901, &[]).ok();
@@ -78,7 +78,7 @@ fn small_template(world: &World, name: &str, option: &str, members: &[&str]) -> 
 #[test]
 fn templates_are_unpacked_whatever_they_are_compressed_with() {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     let forms = [
         ("t.tar", "--owner=0", &["."][..]),
         ("t.tar.gz", "--gzip", &["."]),
@@ -103,7 +103,7 @@ fn templates_are_unpacked_whatever_they_are_compressed_with() {
 #[test]
 fn what_exists_is_not_created_over() {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     let template = small_template(&world, "t.tar", "--owner=0", &["."]);
     let configuration = configured(&world, &json!({ "901": { "name": "small", "template": template } }));
     lxc.create(&desired(&configuration, 901)).unwrap();
@@ -139,7 +139,7 @@ impl Drop for Bridge {
 fn a_network_is_a_veth_on_the_bridge_with_address_and_name_server() {
     let Some(bridge) = Bridge::new() else { return };
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     let configuration = configured(
         &world,
         &json!({ "901": {
@@ -203,7 +203,7 @@ fn a_copy_that_was_killed_is_done_by_the_next_one_and_its_source_runs_again() {
         }),
     );
     world.run(&["create", "901"]).ok();
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     let staged = world.lxcpath().join(".phoenix-nvidia-902/902/rootfs/usr");
     killed_when(&world, &["create", "902"], || staged.exists());
     assert_eq!(lxc.state(id(901)).unwrap(), State::Frozen, "nobody was left to thaw it");
@@ -216,7 +216,7 @@ fn a_copy_that_was_killed_is_done_by_the_next_one_and_its_source_runs_again() {
 #[test]
 fn a_source_that_somebody_has_frozen_stays_frozen() {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     let configuration = configured(&world, &json!({ "902": { "name": "copy", "clone_from_ctid": "901" } }));
     world.create_by_hand(901, Privilege::Privileged, &[]);
     lxc.start(id(901)).unwrap();
@@ -228,7 +228,7 @@ fn a_source_that_somebody_has_frozen_stays_frozen() {
 #[test]
 fn a_missing_mount_source_is_made_for_its_owner_and_what_lxc_cannot_do_is_said() {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
-    let lxc = Lxc::new(world.lxcpath(), &cancel);
+    let lxc = Lxc::new(world.lxcpath(), world.scratch("pve"), &cancel);
     let source = world.scratch("not there yet/logs");
     let configuration = configured(
         &world,

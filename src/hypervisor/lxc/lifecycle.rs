@@ -27,10 +27,12 @@ impl Lxc<'_> {
     pub(super) fn current_states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
         let listening = self.monitors.listening();
         let state = |id: ContainerId| match &listening {
-            Some(listening) if self.config(id).exists() => self.monitors.state_among(id, listening),
+            Some(listening) if self.config(id).exists() && self.plain(id).is_ok() => {
+                self.monitors.state_among(id, listening)
+            }
             _ => None,
         };
-        ids.iter().map(|id| state(*id).map_or_else(|| self.current_state(*id), Ok)).collect()
+        ids.iter().map(|id| state(*id).map_or_else(|| self.plain(*id)?.current_state(*id), Ok)).collect()
     }
 
     pub(super) fn bring_up(&self, id: ContainerId) -> Result<()> {

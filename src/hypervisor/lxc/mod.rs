@@ -8,6 +8,7 @@ mod config_file;
 mod create;
 mod host_features;
 mod lifecycle;
+mod ownership;
 mod settings;
 mod staging;
 
@@ -30,6 +31,9 @@ use host_features::HostFeatures;
 #[derive(Debug)]
 pub struct Lxc<'a> {
     lxcpath: PathBuf,
+    /// Where the cluster's file system is mounted if this host is a node of Proxmox VE, and whether it is one.
+    pve_root: PathBuf,
+    is_node: OnceLock<bool>,
     features: OnceLock<HostFeatures>,
     starting: Option<Starting>,
     monitors: Monitors,
@@ -48,11 +52,12 @@ impl<'a> Lxc<'a> {
     /// Where liblxc keeps containers unless it is told otherwise.
     pub const DEFAULT_PATH: &'static str = "/var/lib/lxc";
 
-    /// The containers below `lxcpath`.
-    pub fn new(lxcpath: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
-        let lxcpath = lxcpath.into();
+    /// The containers below `lxcpath`, but for those of Proxmox VE, whose cluster's file system is at `pve_root`.
+    pub fn new(lxcpath: impl Into<PathBuf>, pve_root: impl Into<PathBuf>, cancel: &'a Cancel) -> Self {
+        let (lxcpath, pve_root) = (lxcpath.into(), pve_root.into());
         let monitors = Monitors::new(&lxcpath);
-        Self { lxcpath, features: OnceLock::new(), starting: None, monitors, cancel }
+        let (is_node, features) = (OnceLock::new(), OnceLock::new());
+        Self { lxcpath, pve_root, is_node, features, starting: None, monitors, cancel }
     }
 
     /// What this host offers, read when it is first asked for.
@@ -127,7 +132,7 @@ impl Hypervisor for Lxc<'_> {
     }
 
     fn state(&self, id: ContainerId) -> Result<State> {
-        self.current_state(id)
+        self.plain(id)?.current_state(id)
     }
 
     fn states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
@@ -135,7 +140,10 @@ impl Hypervisor for Lxc<'_> {
     }
 
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
-        self.check_desired(desired)
+        if let Some(source) = desired.container.clone_from {
+            self.plain(source)?;
+        }
+        self.plain(desired.container.id)?.check_desired(desired)
     }
 
     fn left_out(&self, container: &Container) -> Result<Vec<String>> {
@@ -157,35 +165,35 @@ impl Hypervisor for Lxc<'_> {
     }
 
     fn create(&self, desired: &Desired<'_>) -> Result<()> {
-        self.create_from_template(desired)
+        self.plain(desired.container.id)?.create_from_template(desired)
     }
 
     fn clone_from(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
-        self.copy_of(source, desired)
+        self.plain(source)?.plain(desired.container.id)?.copy_of(source, desired)
     }
 
     fn drift(&self, desired: &Desired<'_>) -> Result<Drift> {
-        self.drift_of(desired)
+        self.plain(desired.container.id)?.drift_of(desired)
     }
 
     fn configure(&self, desired: &Desired<'_>) -> Result<()> {
-        self.write_settings(desired)
+        self.plain(desired.container.id)?.write_settings(desired)
     }
 
     fn start(&self, id: ContainerId) -> Result<()> {
-        self.bring_up(id)
+        self.plain(id)?.bring_up(id)
     }
 
     fn stop(&self, id: ContainerId) -> Result<()> {
-        self.bring_down(id)
+        self.plain(id)?.bring_down(id)
     }
 
     fn destroy(&self, id: ContainerId) -> Result<()> {
-        self.remove(id)
+        self.plain(id)?.remove(id)
     }
 
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
-        self.attach(id, exec, watch)
+        self.plain(id)?.attach(id, exec, watch)
     }
 
     fn is_being_started(&self, id: ContainerId) -> bool {
@@ -193,6 +201,6 @@ impl Hypervisor for Lxc<'_> {
     }
 
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {
-        self.open_rootfs(id)
+        self.plain(id)?.open_rootfs(id)
     }
 }

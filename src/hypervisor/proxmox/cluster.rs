@@ -45,8 +45,16 @@ struct Cluster {
 }
 
 impl GuestList {
+    /// Its name below `/etc/pve`.
+    pub(super) const FILE: &'static str = ".vmlist";
+
     pub(super) fn parse(text: &str) -> Result<Self> {
-        serde_json::from_str(text).map_err(|error| unreadable(".vmlist", error))
+        serde_json::from_str(text).map_err(|error| unreadable(Self::FILE, error))
+    }
+
+    /// Whether this CTID is a guest's, of whichever kind and node.
+    pub(super) fn has(&self, id: ContainerId) -> bool {
+        self.ids.contains_key(&id.to_string())
     }
 
     /// Every container of the cluster, with its node.

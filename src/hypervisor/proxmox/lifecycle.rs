@@ -1,6 +1,5 @@
 //! Containers that exist: their files, their state, Proxmox's locks on them; starting, stopping, destroying.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,6 +13,7 @@ use crate::sys::cancel::Cancel;
 use super::Proxmox;
 use super::cluster::{GuestList, Members};
 use super::config_file::ConfigFile;
+use super::node;
 use super::pct::{Call, Pct};
 use super::record::Record;
 
@@ -24,8 +24,6 @@ const HA_PATIENCE: Duration = Duration::from_secs(120);
 const DESTROY_DEADLINE: Duration = Duration::from_secs(30 * 60);
 // Proxmox's locks are lines in a file, which nobody announces.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
-// pmxcfs holds no larger file.
-const LARGEST_FILE: u64 = 1 << 20;
 
 impl Proxmox<'_> {
     pub(super) fn liblxc(&self) -> Liblxc<'_> {
@@ -57,13 +55,7 @@ impl Proxmox<'_> {
 
     /// A file of the cluster's file system; none where it does not exist.
     pub(super) fn read(&self, name: &str) -> Result<Option<String>> {
-        let path = self.node.root.join(name);
-        let mut text = String::new();
-        match fs_err::File::open(&path).and_then(|file| file.take(LARGEST_FILE).read_to_string(&mut text)) {
-            Ok(_) => Ok(Some(text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        node::read(&self.node.root.join(name))
     }
 
     pub(super) fn members(&self) -> Result<Members> {
@@ -96,7 +88,8 @@ impl Proxmox<'_> {
     }
 
     pub(super) fn guests(&self) -> Result<GuestList> {
-        GuestList::parse(&self.read(".vmlist")?.ok_or_else(|| self.no_cluster_file_system(".vmlist"))?)
+        let text = self.read(GuestList::FILE)?.ok_or_else(|| self.no_cluster_file_system(GuestList::FILE))?;
+        GuestList::parse(&text)
     }
 
     /// The file of a container that must exist.

@@ -15,6 +15,7 @@ mod lifecycle;
 mod making;
 mod mounted;
 mod neighbours;
+mod node;
 mod notes;
 mod pct;
 mod property;
@@ -26,7 +27,7 @@ mod storage;
 mod tasks;
 mod version;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
 
+pub(in crate::hypervisor) use node::has_guest;
+pub use node::is_node;
 use version::Version;
 
 /// Where a node's containers are found, and how long others are waited for.
@@ -76,11 +79,6 @@ impl<'a> Proxmox<'a> {
     pub fn new(node: Node, layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
         let (monitors, version) = (Monitors::new(&node.lxcpath), OnceLock::new());
         Self { monitors, node, layout, listener, cancel, version, starting: None }
-    }
-
-    /// Whether this host is a node of Proxmox VE.
-    pub fn is_installed() -> bool {
-        Path::new("/usr/bin/pct").exists()
     }
 }
 

@@ -13,8 +13,8 @@ use crate::event::{Event, Listener};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
 
-use super::failure;
 use super::version::Version;
+use super::{failure, node};
 
 // A call that changes a setting takes a second, and waits up to ten for Proxmox's own lock; a start waits for hooks.
 const DEADLINE: Duration = Duration::from_secs(5 * 60);
@@ -55,7 +55,7 @@ impl<'w> Call<'w> {
 
 impl Pct<'_> {
     fn command(&self, program: &str) -> Command {
-        let path = self.tools.as_ref().map_or_else(|| PathBuf::from(program), |tools| tools.join(program));
+        let path = self.place_of(program).unwrap_or_else(|| PathBuf::from(program));
         // Its arguments are decoded by the locale: under `C`, every byte beyond ASCII is lost.
         Command::new(path).env("LC_ALL", "C.UTF-8")
     }
@@ -96,15 +96,19 @@ impl Pct<'_> {
     /// # Errors
     /// It is not.
     pub(super) fn require_installed(&self) -> Result<()> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = match &self.tools {
-            Some(tools) => tools.join("pct").is_file(),
-            None => std::env::split_paths(&path).any(|directory| directory.join("pct").is_file()),
-        };
-        if found {
-            return Ok(());
+        match self.place_of("pct") {
+            Some(_) => Ok(()),
+            None => {
+                Err(Error::new(Kind::Host, "`pct` is not on this host, or in no directory of `PATH`").hint(ELSEWHERE))
+            }
         }
-        Err(Error::new(Kind::Host, "`pct` is not on this host, or in no directory of `PATH`").hint(ELSEWHERE))
+    }
+
+    fn place_of(&self, program: &str) -> Option<PathBuf> {
+        match &self.tools {
+            Some(tools) => Some(tools.join(program)).filter(|path| path.is_file()),
+            None => node::place_of(program),
+        }
     }
 
     /// The version of pve-container.

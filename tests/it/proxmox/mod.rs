@@ -5,6 +5,7 @@ mod cluster;
 mod hookscript;
 mod interrupted;
 mod mistakes;
+mod ownership;
 mod refusals;
 mod secured;
 
