@@ -138,7 +138,11 @@ pub(crate) fn start(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     if node.init(id)?.is_some() {
         return Err(Failure::new(format!("CT {id} already running")));
     }
-    let mut file = node.load_unlocked(id)?;
+    // The lock of `pct mount` keeps nobody from starting.
+    let mut file = node.load(id)?;
+    if let Some(lock) = file.main.keys.get("lock").filter(|lock| *lock != "mounted") {
+        return Err(Failure::new(format!("CT is locked ({lock})")));
+    }
     file.apply_pending();
     node.save(id, &file)?;
     for (_, value) in file.main.numbered("dev") {
@@ -284,9 +288,8 @@ pub(crate) fn mount(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     file.main.keys.insert("lock".to_owned(), "mounted".to_owned());
     node.save(id, &file)?;
     let place = node.lxc(id).join("rootfs");
-    fs_err::create_dir_all(node.lxc(id))?;
-    // A link for a mount: it shows the same, and nobody has to take it away when a test dies.
-    fs_err::os::unix::fs::symlink(node.volume(&root(&file)), &place)?;
+    fs_err::create_dir_all(&place)?;
+    rustix::mount::mount_bind(node.volume(&root(&file)), &place)?;
     println!("mounted CT {id} in '{}'", place.display());
     Ok(())
 }
@@ -294,12 +297,28 @@ pub(crate) fn mount(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
 pub(crate) fn unmount(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     let id = arguments.id();
     let mut file = node.load(id)?;
+    let place = node.lxc(id).join("rootfs");
+    if is_mounted(&place)? {
+        match rustix::mount::unmount(&place, rustix::mount::UnmountFlags::empty()) {
+            Err(rustix::io::Errno::BUSY) => {
+                let place = place.display();
+                let said =
+                    format!("umount: {place}: target is busy.\ncommand 'umount -d {place}/' failed: exit code 32");
+                return Err(Failure::new(said));
+            }
+            ended => ended?,
+        }
+    }
     if file.main.keys.get("lock").map(String::as_str) != Some("mounted") {
         return Err(Failure::new("no lock found trying to remove 'mounted'  lock"));
     }
-    fs_err::remove_file(node.lxc(id).join("rootfs"))?;
     file.main.keys.remove("lock");
     node.save(id, &file)
+}
+
+fn is_mounted(place: &Path) -> Result<bool, Failure> {
+    let table = fs_err::read_to_string("/proc/self/mountinfo")?;
+    Ok(table.lines().filter_map(|line| line.split(' ').nth(4)).any(|point| Path::new(point) == place))
 }
 
 pub(crate) fn unlock(node: &Node, arguments: &Arguments) -> Result<(), Failure> {

@@ -97,13 +97,16 @@ impl Fleet<'_> {
         let presence = presence::observe(&site, &rootfs)?;
         if presence.satisfies(driver) {
             receipt::restore(&site, &rootfs)?;
-            if !shared::left(&rootfs, self.image_of(container.id)?.as_ref())?.is_empty() {
+            let left = shared::left(&rootfs, self.image_of(container.id)?.as_ref())?;
+            drop(rootfs);
+            if !left.is_empty() {
                 self.settle_images(container)?;
             }
             self.listener.note(Some(container.id), format!("driver {} is there already", driver.version));
             return Ok(false);
         }
         let installed = self.go_the_way(driver, &site);
+        drop(rootfs);
         // What an interrupted change has begun stays as it is until the next run brings it to its end.
         if installed.is_ok() || !placed::is_interrupted(&site)? {
             let settled = self.settle_images(container);
@@ -142,15 +145,15 @@ impl Fleet<'_> {
 
     /// Brings a container's mounts in line with its receipt: those in its configuration, and those that it sees.
     pub(super) fn settle_images(&self, container: &Container) -> Result<()> {
-        let (site, rootfs) = (self.site(container.id), self.hypervisor.rootfs(container.id)?);
-        let image = self.image_of(container.id)?;
-        if image.is_none() && !shared::is_there(&rootfs)? {
+        let (site, image) = (self.site(container.id), self.image_of(container.id)?);
+        if image.is_none() && !shared::is_there(&self.hypervisor.rootfs(container.id)?)? {
             return Ok(());
         }
         // Again, for somebody may have unmounted it before the receipt named it.
         self.store.ensure_mounted(image.as_slice())?;
+        // A stopped container takes no settings while its root is mounted.
         self.hypervisor.configure(&self.desired(container)?)?;
-        shared::settle(&site, &rootfs, image.as_ref())?;
+        shared::settle(&site, &self.hypervisor.rootfs(container.id)?, image.as_ref())?;
         self.release_images();
         Ok(())
     }

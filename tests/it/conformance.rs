@@ -162,6 +162,8 @@ fn limit(process: u32, controller: &str, v1: &str, v2: &str) -> String {
     let place = |line: &str| -> Option<PathBuf> {
         let mut parts = line.splitn(3, ':').skip(1);
         let (controllers, path) = (parts.next()?, parts.next()?.trim_start_matches('/'));
+        // Proxmox VE's limits are those of the cgroup above the one in which the container's processes are.
+        let path = path.trim_end_matches("/init.scope").trim_end_matches("/ns");
         let is_v1 = controllers.split(',').any(|it| it == controller);
         let directory = if is_v1 { format!("/sys/fs/cgroup/{controller}") } else { "/sys/fs/cgroup".to_owned() };
         let file = Path::new(&directory).join(path).join(if is_v1 { v1 } else { v2 });

@@ -141,9 +141,13 @@ impl World {
 
     /// Where something is mounted on this host below the base directory.
     pub fn mounts(&self) -> Vec<PathBuf> {
+        self.mounts_below(&self.base())
+    }
+
+    fn mounts_below(&self, directory: &Path) -> Vec<PathBuf> {
         let table = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
         let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-        points.filter(|point| point.starts_with(self.base())).collect()
+        points.filter(|point| point.starts_with(directory)).collect()
     }
 
     /// How the program is told where this world is.
@@ -227,7 +231,7 @@ impl Drop for World {
             // One that does not run cannot be stopped, and need not be.
             let _ = Ran::of("lxc-stop", &arguments, &[]);
         }
-        for point in self.mounts() {
+        for point in self.mounts_below(self.directory.path()) {
             let _ = Ran::of("umount", &["--lazy".as_ref(), point.as_os_str()], &[]);
         }
         // Not `lxc-destroy`: it wants a sound configuration, and a broken one must not be left either.

@@ -57,7 +57,9 @@ impl Proxmox<'_> {
         let stale = |line: &RawLine| {
             line.key == "lxc.mount.entry" && passes_nvidia(&line.key, &line.value, &|_| false) && !wanted.contains(line)
         };
-        Ok(started_with.iter().any(stale) || wanted.iter().any(|line| !started_with.contains(line)))
+        // An image is mounted in a container that runs, and whether it sees it is looked at there.
+        let missing = |line: &RawLine| !settings::is_driver_mount(line) && !started_with.contains(line);
+        Ok(started_with.iter().any(stale) || wanted.iter().any(missing))
     }
 
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {

@@ -42,6 +42,7 @@ use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
 
+use mounted::Mounts;
 pub(in crate::hypervisor) use node::has_guest;
 pub use node::is_node;
 use version::Version;
@@ -67,6 +68,8 @@ pub struct Proxmox<'a> {
     listener: &'a dyn Listener,
     cancel: &'a Cancel,
     version: OnceLock<Version>,
+    /// The roots of stopped containers that are mounted for this run.
+    mounts: Mounts,
     /// A container that is being started, by a `pct` that waits for this program, and its init.
     starting: Option<(ContainerId, u32)>,
 }
@@ -77,8 +80,8 @@ impl<'a> Proxmox<'a> {
 
     /// The containers of a node.
     pub fn new(node: Node, layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
-        let (monitors, version) = (Monitors::new(&node.lxcpath), OnceLock::new());
-        Self { monitors, node, layout, listener, cancel, version, starting: None }
+        let (monitors, version, mounts) = (Monitors::new(&node.lxcpath), OnceLock::new(), Mounts::default());
+        Self { monitors, node, layout, listener, cancel, version, mounts, starting: None }
     }
 }
 

@@ -1,5 +1,8 @@
 //! The door to a container's root, running or stopped. A stopped one's lies in a volume that `pct` must mount first.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
@@ -24,6 +27,9 @@ impl Proxmox<'_> {
                 false => self.liblxc().running_rootfs(id, init),
             };
         }
+        if let Some(mounted) = self.mounts.of(id) {
+            return self.door(id, &self.config(id)?, mounted);
+        }
         let config = self.unlocked(id)?;
         let mut record = self.record(id)?;
         record.mounted = true;
@@ -34,13 +40,24 @@ impl Proxmox<'_> {
             record.save(&self.record_path(id))?;
         }
         mounted?;
-        let guard = Mounted { id, tools: self.node.tools.clone(), record: self.record_path(id) };
+        let mounted = Mounted { id, tools: self.node.tools.clone(), record: self.record_path(id) };
+        self.door(id, &config, self.mounts.remember(mounted))
+    }
+
+    fn door(&self, id: ContainerId, config: &ConfigFile, mounted: Arc<Mounted>) -> Result<Rootfs> {
         let root = self.node.lxcpath.join(id.to_string()).join("rootfs");
-        Ok(Rootfs::open(&root, idmap(&config, id)?, format!("container {id}"))?.keeping(guard))
+        Ok(Rootfs::open(&root, idmap(config, id)?, format!("container {id}"))?.keeping(mounted))
     }
 
     /// Unmounts what a killed run of ours has left mounted.
+    ///
+    /// # Errors
+    /// It is this run that is still in it; or `pct` refused.
     pub(super) fn unmount_left(&self, id: ContainerId) -> Result<()> {
+        if self.mounts.of(id).is_some() {
+            return Err(Error::new(Kind::Bug, format!("container {id}: its root is still held open by this very run"))
+                .hint("run the same command again, and report what it said"));
+        }
         self.call("unmount", id, &[])?;
         let mut record = self.record(id)?;
         record.mounted = false;
@@ -60,7 +77,25 @@ pub(super) fn idmap(config: &ConfigFile, id: ContainerId) -> Result<IdMap> {
     liblxc::idmap_of(lines.iter().map(String::as_str), id)
 }
 
-/// A root that `pct` has mounted, and unmounts when the door to it is closed.
+/// The roots that are mounted for this run. `pct unmount` fails while one handle on a root is open, so there is one
+/// mount of a container however many doors lead to it, and it goes with the last.
+#[derive(Debug, Default)]
+pub(super) struct Mounts(Mutex<BTreeMap<ContainerId, Weak<Mounted>>>);
+
+impl Mounts {
+    fn of(&self, id: ContainerId) -> Option<Arc<Mounted>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.upgrade()
+    }
+
+    fn remember(&self, mounted: Mounted) -> Arc<Mounted> {
+        let mounted = Arc::new(mounted);
+        let mut mounts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        mounts.insert(mounted.id, Arc::downgrade(&mounted));
+        mounted
+    }
+}
+
+/// A root that `pct` has mounted, and unmounts when the last door to it is closed.
 #[derive(Debug)]
 struct Mounted {
     id: ContainerId,

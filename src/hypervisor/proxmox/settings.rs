@@ -186,7 +186,7 @@ pub(super) fn raw(desired: &Desired<'_>, version: Version) -> Vec<RawLine> {
 }
 
 /// Whether a raw line is a driver's mount, which a running container is given without it.
-fn is_driver_mount(line: &RawLine) -> bool {
+pub(super) fn is_driver_mount(line: &RawLine) -> bool {
     let inside = line.value.split(' ').nth(1).unwrap_or_default();
     line.key == MOUNT_ENTRY && inside.starts_with(DriverMount::DIRECTORY.trim_start_matches('/'))
 }

@@ -4,6 +4,7 @@ use phoenix_nvidia::hypervisor::{Desired, Hypervisor};
 use serde_json::json;
 
 use super::{Job, VERSION, id, two_gpus};
+use crate::ran::Ran;
 use crate::test_driver::TestDriver;
 
 #[test]
@@ -186,7 +187,8 @@ fn a_stopped_containers_root_is_mounted_for_as_long_as_it_is_looked_at() {
         let owner = fs_err::metadata(job.node.root("tank", 901).join("etc/made")).unwrap();
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 100_000);
         // What a killed run has left mounted is unmounted by the next one, and only that.
-        std::mem::forget(proxmox.rootfs(id(901)).unwrap());
+        Ran::of(job.node.pct(), &["mount", "901"], &[("LC_ALL", "C.UTF-8".into())]).ok();
+        fs_err::write(job.world.base().join("lib/proxmox/901.json"), "{ \"mounted\": true }").unwrap();
         proxmox.start(id(901)).unwrap();
         assert_eq!(job.node.calls(), ["pct mount 901", "pct unmount 901", "pct start 901"]);
     });
@@ -262,4 +264,21 @@ fn what_an_operator_may_not_expect_of_a_container_is_told() {
     });
     let planned = job.run(&["plan", "901"]).ok().stdout;
     assert!(planned.contains("in the section of its snapshot `before`"), "{planned}");
+}
+
+#[test]
+fn a_container_that_was_given_an_image_while_it_ran_is_not_restarted_for_it() {
+    let job = Job::new();
+    TestDriver::new(VERSION).write_into(&job.world.cache());
+    job.set("features", json!(["nvidia"]));
+    job.set("nvidia_install_method", "shared");
+    job.run(&["create", "901"]).ok();
+    let mount = "lxc.mount.entry: ";
+    assert!(job.node.conf(901).contains(mount) && !job.liblxc_config(901).contains("phoenix-nvidia/"));
+    job.node.calls();
+    let again = job.run(&["create", "901"]).ok();
+    assert!(again.stdout.starts_with("901 gpu1: nothing to do; "), "{}", again.stdout);
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+    let status = job.run(&["status", "901"]).ok().stdout;
+    assert!(status.contains("in step"), "{status}");
 }

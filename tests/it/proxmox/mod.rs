@@ -5,6 +5,7 @@ mod cluster;
 mod hookscript;
 mod interrupted;
 mod mistakes;
+mod mounted;
 mod ownership;
 mod refusals;
 mod secured;
@@ -84,6 +85,11 @@ impl Job {
     fn with_proxmox<T>(&self, work: impl FnOnce(&Proxmox<'_>) -> T) -> T {
         let (layout, cancel) = (Layout::new(self.world.base()), Cancel::new().unwrap());
         work(&Proxmox::new(self.node.settings(), &layout, &Deaf, &cancel))
+    }
+
+    /// What liblxc has started a container from.
+    fn liblxc_config(&self, ctid: u32) -> String {
+        fs_err::read_to_string(self.world.lxcpath().join(format!("{ctid}/config"))).unwrap()
     }
 
     /// What a shell script in a running container prints.
