@@ -61,7 +61,7 @@ fn verdict(verification: &Verification) -> String {
         Verdict::NotVerifiedLive { reason } => {
             format!("driver {} installed, not verified live: {reason}", verification.wanted)
         }
-        Verdict::Wrong { reason, .. } => reason.clone(),
+        Verdict::Wrong { reason, .. } | Verdict::GpuUnavailable { reason, .. } => reason.clone(),
     }
 }
 

@@ -41,6 +41,7 @@ fn verdict(verification: &Verification) -> String {
     match &verification.verdict {
         Verdict::Verified => "verified".to_owned(),
         Verdict::NotVerifiedLive { reason } => format!("installed, not verified live: {reason}"),
+        Verdict::GpuUnavailable { .. } => "GPU unavailable".to_owned(),
         Verdict::Wrong { .. } => "wrong".to_owned(),
     }
 }

@@ -1,6 +1,6 @@
 //! Device nodes of NVIDIA's driver: their names, numbers, and which of them a container needs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The major of `nvidiaN`, `nvidiactl` and `nvidia-modeset`, the only fixed one (`devices.txt` of the kernel).
 pub const MAJOR: u32 = 195;
@@ -36,6 +36,25 @@ pub const COMPANIONS: [Companion; 4] = [
     Companion { name: "nvidia-uvm-tools", required: false, numbers: (Some("nvidia-uvm"), 1) },
     Companion { name: "nvidia-modeset", required: false, numbers: (None, 254) },
 ];
+
+/// Whether CUDA works without this node.
+pub fn is_optional(path: &Path) -> bool {
+    COMPANIONS.iter().any(|companion| !companion.required && path == Path::new("/dev").join(companion.name))
+}
+
+/// N of `/dev/nvidiaN`.
+pub fn minor_of(path: &Path) -> Option<u32> {
+    path.to_str()?.strip_prefix("/dev/nvidia")?.parse().ok()
+}
+
+/// Where a node stands among those of a container: GPUs by their number, then what goes with every GPU, then others.
+pub fn rank(path: &Path) -> (usize, u32) {
+    if let Some(minor) = minor_of(path) {
+        return (0, minor);
+    }
+    let is_it = |companion: &Companion| path == Path::new("/dev").join(companion.name);
+    (COMPANIONS.iter().position(is_it).map_or(COMPANIONS.len() + 1, |place| place + 1), 0)
+}
 
 /// Whether a name below `/dev` is one of NVIDIA's: `nvidia0`, `nvidiactl`, `nvidia-uvm`, `nvidia-caps/…`.
 pub fn is_nvidia_node(name: &str) -> bool {

@@ -47,8 +47,9 @@ pub struct Told<'a> {
 
 /// All nodes that this module answers at.
 ///
-/// What is not in `/proc/devices` has no driver behind it, and a node for it would only hide that. Older modules show
-/// `nvidia-frontend` there in place of `nvidia`, `nvidiactl` and `nvidia-modeset`.
+/// What is not in `/proc/devices` has no driver behind it, and a node for it would only hide that. `nvidia-modeset` is made
+/// all the same: its number is fixed, CUDA does not need it, and a container that was given it while its module was loaded
+/// does not start on Proxmox VE where the node is missing.
 pub fn wanted(told: &Told<'_>) -> Vec<WantedNode> {
     let NodeAccess { modify, user, group, mode } = told.access;
     let node = |name: String, major, minor| WantedNode {
@@ -63,8 +64,7 @@ pub fn wanted(told: &Told<'_>) -> Vec<WantedNode> {
         let (dynamic, minor) = companion.numbers;
         let found = match dynamic {
             Some(name) => major(name),
-            None if companion.required => Some(MAJOR),
-            None => major(companion.name).or_else(|| major("nvidia-frontend")),
+            None => Some(MAJOR),
         };
         nodes.extend(found.map(|major| node(companion.name.to_owned(), major, minor)));
     }
@@ -186,10 +186,8 @@ mod tests {
     #[test]
     fn what_has_no_driver_behind_it_gets_no_node() {
         let without = "Character devices:\n195 nvidia\n195 nvidiactl\n\n";
-        let nodes = ["nvidia0 195:0 666", "nvidia2 195:2 666", "nvidiactl 195:255 666"];
+        let nodes = ["nvidia0 195:0 666", "nvidia2 195:2 666", "nvidiactl 195:255 666", "nvidia-modeset 195:254 666"];
         assert_eq!(names(without, NodeAccess::default()), nodes);
-        let older = names("Character devices:\n195 nvidia-frontend\n\n", NodeAccess::default());
-        assert_eq!(older.last().unwrap(), "nvidia-modeset 195:254 666");
     }
 
     #[test]

@@ -11,13 +11,19 @@ pub const HELP: [&str; 2] = ["nvidia-smi", "--help"];
 /// An answer of `nvidia-smi --query-gpu=driver_version`, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// One version per GPU that the container sees.
-    Versions(Vec<DriverVersion>),
+    /// The driver has answered.
+    Versions {
+        /// One version per GPU that works.
+        versions: Vec<DriverVersion>,
+        /// What it said besides: a GPU that is lost, an infoROM that is corrupted. At most eight lines.
+        warnings: Vec<String>,
+    },
     /// It failed, for this reason.
     Failed(Failure),
 }
 
-/// Why `nvidia-smi` failed. The exit codes were measured with 550.163.01; everything is written to standard output.
+/// Why `nvidia-smi` failed. What the exit codes mean is said in nvidia-smi(1), section RETURN VALUE; the texts were seen
+/// with 550.163.01 and in public reports. Everything is written to standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
@@ -27,10 +33,14 @@ pub enum Failure {
     NoLibrary,
     /// 18: the kernel module is of another version.
     VersionMismatch,
-    /// 255 with "Unknown Error": the container's device cgroup denies the node.
+    /// 255 with "Failed to initialize NVML: Unknown Error": the container's device cgroup denies the node.
     Denied,
+    /// 4: the mode or the owner of a node keeps the user out.
+    NoPermission,
     /// 6: no GPU that it was asked about.
     NoGpu,
+    /// 15, or "Unable to determine the device handle": a GPU has fallen off the bus.
+    Lost,
     /// 126 and 127: there is no such program in the container, or it cannot run there.
     NotThere,
     /// Any other exit code.
@@ -47,35 +57,71 @@ impl Failure {
             Self::NoLibrary => "it does not find libnvidia-ml.so.1",
             Self::VersionMismatch => "the host's kernel module has another version than the container's libraries",
             Self::Denied => "the container's device cgroup denies it the GPU",
+            Self::NoPermission => "the mode or the owner of a device node keeps it out",
             Self::NoGpu => "it sees no GPU",
+            Self::Lost => "a GPU does not answer any more",
             Self::NotThere => "there is no nvidia-smi that runs in the container",
             Self::Other => "it failed",
             Self::Unreadable => "its answer is not a list of versions",
         }
     }
+
+    /// Whether the driver's files are right all the same: what is wrong is a GPU, or the way to it.
+    pub fn is_of_gpu(self) -> bool {
+        match self {
+            Self::NoDriver | Self::Denied | Self::NoPermission | Self::NoGpu | Self::Lost => true,
+            Self::NoLibrary | Self::VersionMismatch | Self::NotThere | Self::Other | Self::Unreadable => false,
+        }
+    }
 }
+
+const MOST_GPUS: usize = 64;
+const MOST_WARNINGS: usize = 8;
 
 /// Reads an answer. At most 64 lines are believed: the text comes from a container.
 pub fn answer(code: i32, stdout: &str) -> Answer {
+    let lines = stdout.lines().map(str::trim).filter(|line| !line.is_empty()).take(MOST_GPUS);
+    let (mut versions, mut warnings, mut has_other) = (Vec::new(), Vec::new(), false);
+    for line in lines {
+        match line.parse() {
+            Ok(version) => versions.push(version),
+            Err(_) if is_warning(line) => warnings.push(line.to_owned()),
+            Err(_) => has_other = true,
+        }
+    }
+    warnings.truncate(MOST_WARNINGS);
+    // With a GPU that is lost or unhealthy beside one that works, the exit code is that of the former.
+    if !versions.is_empty() && !has_other && (code == 0 || !warnings.is_empty() || [14, 15].contains(&code)) {
+        return Answer::Versions { versions, warnings };
+    }
+    Answer::Failed(failure(code, stdout))
+}
+
+/// A line about one GPU that says nothing against the driver.
+fn is_warning(line: &str) -> bool {
+    line.starts_with("WARNING:") || is_of_lost_gpu(line)
+}
+
+fn is_of_lost_gpu(line: &str) -> bool {
+    line.starts_with("Unable to determine the device handle for") || line.contains("GPU is lost")
+}
+
+fn failure(code: i32, stdout: &str) -> Failure {
     match code {
-        0 => {}
-        6 => return Answer::Failed(Failure::NoGpu),
-        9 => return Answer::Failed(Failure::NoDriver),
-        12 => return Answer::Failed(Failure::NoLibrary),
-        18 => return Answer::Failed(Failure::VersionMismatch),
-        126 | 127 => return Answer::Failed(Failure::NotThere),
-        _ if stdout.contains("version mismatch") => return Answer::Failed(Failure::VersionMismatch),
-        255 if stdout.contains("Unknown Error") => return Answer::Failed(Failure::Denied),
-        _ => return Answer::Failed(Failure::Other),
-    }
-    let lines: Vec<&str> = stdout.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if lines.first().is_some_and(|line| line.starts_with("No devices")) {
-        return Answer::Failed(Failure::NoGpu);
-    }
-    let versions: Result<Vec<DriverVersion>, _> = lines.iter().take(64).map(|line| line.parse()).collect();
-    match versions {
-        Ok(versions) if !versions.is_empty() => Answer::Versions(versions),
-        _ => Answer::Failed(Failure::Unreadable),
+        4 => Failure::NoPermission,
+        6 => Failure::NoGpu,
+        9 => Failure::NoDriver,
+        12 => Failure::NoLibrary,
+        15 => Failure::Lost,
+        18 => Failure::VersionMismatch,
+        126 | 127 => Failure::NotThere,
+        _ if stdout.contains("version mismatch") => Failure::VersionMismatch,
+        _ if stdout.contains("Insufficient Permissions") => Failure::NoPermission,
+        _ if stdout.lines().any(|line| is_of_lost_gpu(line.trim())) => Failure::Lost,
+        255 if stdout.contains("Failed to initialize NVML: Unknown Error") => Failure::Denied,
+        0 if stdout.trim_start().starts_with("No devices") => Failure::NoGpu,
+        0 => Failure::Unreadable,
+        _ => Failure::Other,
     }
 }
 
@@ -92,7 +138,7 @@ mod tests {
     fn one_version_per_gpu_is_read() {
         let answer = answer(0, "580.76.05\n580.76.05\n");
         let version: DriverVersion = "580.76.05".parse().unwrap();
-        assert_eq!(answer, Answer::Versions(vec![version.clone(), version]));
+        assert_eq!(answer, Answer::Versions { versions: vec![version.clone(), version], warnings: Vec::new() });
     }
 
     #[test]
@@ -106,6 +152,33 @@ mod tests {
         assert_eq!(answer(12, "NVIDIA-SMI couldn't find libnvidia-ml.so library"), Answer::Failed(Failure::NoLibrary));
         assert_eq!(answer(127, ""), Answer::Failed(Failure::NotThere));
         assert_eq!(answer(0, "No devices were found\n"), Answer::Failed(Failure::NoGpu));
+    }
+
+    /// The GPUs that work, and how many lines were said besides.
+    fn read(code: i32, stdout: &str) -> (usize, usize) {
+        match answer(code, stdout) {
+            Answer::Versions { versions, warnings } => (versions.len(), warnings.len()),
+            Answer::Failed(failure) => panic!("{failure:?}"),
+        }
+    }
+
+    #[test]
+    fn a_warning_about_a_gpu_says_nothing_against_the_driver() {
+        let inforom = "580.95.05\nWARNING: infoROM is corrupted at gpu 0000:01:00.0\n";
+        assert_eq!(read(14, inforom), (1, 1));
+        assert_eq!(read(0, inforom), (1, 1));
+        let lost = "580.95.05\nUnable to determine the device handle for GPU0000:02:00.0: Unknown Error\n";
+        assert_eq!(read(255, lost), (1, 1));
+        assert_eq!(read(15, "580.95.05\n"), (1, 0));
+    }
+
+    #[test]
+    fn a_gpu_off_the_bus_and_a_closed_node_are_not_the_cgroups_doing() {
+        let lost = "Unable to determine the device handle for GPU0000:01:00.0: Unknown Error\n";
+        assert_eq!(answer(255, lost), Answer::Failed(Failure::Lost));
+        assert_eq!(answer(15, ""), Answer::Failed(Failure::Lost));
+        let closed = "Failed to initialize NVML: Insufficient Permissions\n";
+        assert_eq!(answer(4, closed), Answer::Failed(Failure::NoPermission));
     }
 
     #[test]

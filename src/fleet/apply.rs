@@ -15,7 +15,7 @@ use crate::install::verify::{self, Expectation, Verdict, Verification};
 use crate::sys::atomic;
 use crate::sys::command::Command;
 
-use super::passthrough::{Passthrough, passthrough};
+use super::passthrough::Passthrough;
 use super::plan::plan_container;
 use super::record::Record;
 use super::report::ContainerReport;
@@ -174,7 +174,9 @@ impl Fleet<'_> {
     pub(super) fn step(&self, container: &Container, step: &Step, report: &mut ContainerReport) -> Result<()> {
         let phrase = step.phrase();
         report.began_installation |= matches!(step, Step::InstallDriver { .. });
-        if self.told(container.id, &phrase, || self.perform(container, step))? {
+        let is_done = self.told(container.id, &phrase, || self.perform(container, step))?;
+        report.is_installed |= matches!(step, Step::InstallDriver { .. });
+        if is_done {
             report.is_secured |= matches!(step, Step::SecureBySnapshot { .. });
             report.done.push(phrase);
         }
@@ -211,11 +213,12 @@ impl Fleet<'_> {
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
             Step::Grow { .. } => return self.grow(container),
             Step::Restart => {
+                self.require_nodes(container)?;
                 // What stands against its start is found while it still runs.
                 self.mount_images(id)?;
                 self.hypervisor.stop(id).and_then(|()| self.start(id))?;
             }
-            Step::Start => self.start(id)?,
+            Step::Start => self.require_nodes(container).and_then(|()| self.start(id))?,
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::Snapshot { name } => return self.take_snapshot(container, name),
@@ -258,7 +261,10 @@ impl Fleet<'_> {
                 self.listener.warn(Some(container.id), format!("installed, not verified live: {reason}"));
             }
             // Told as the failure that it becomes.
-            Verdict::Wrong { .. } => {}
+            Verdict::Wrong { .. } | Verdict::GpuUnavailable { .. } => {}
+        }
+        for warning in &verification.warnings {
+            self.listener.warn(Some(container.id), format!("`nvidia-smi` says: {warning}"));
         }
         report.verification = Some(verification.clone());
         verification.into_result(&self.site(container.id), require_live).map(|_| ())
@@ -267,10 +273,10 @@ impl Fleet<'_> {
     /// The verification of a container; of one that is stopped, the files alone.
     pub(super) fn verification(&self, container: &Container) -> Result<Verification> {
         let wanted = &wanted_driver(container)?.version;
-        let Passthrough { devices, gpus, .. } = passthrough(container, self.host)?;
+        let Passthrough { devices, gpus, waiting, .. } = self.passthrough(container)?;
         let host = self.host.loaded.as_ref();
         let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.cancel));
-        let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus };
+        let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus, waiting: &waiting };
         let site = self.site(container.id);
         match self.hypervisor.state(container.id)? {
             State::Stopped => verify::verify_files(&site, &expected),
@@ -327,6 +333,7 @@ pub(super) fn empty_report(id: ContainerId, name: &str) -> ContainerReport {
         notes: Vec::new(),
         verification: None,
         began_installation: false,
+        is_installed: false,
         is_secured: false,
         error: None,
     }

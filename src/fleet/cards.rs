@@ -73,13 +73,18 @@ pub(super) fn moved_since(layout: &Layout, container: &Container, host: &NvidiaH
     Ok(moved(&Record::load(layout, container.id)?.cards, &cards_of(container, host)))
 }
 
-/// Remembers which cards a container's GPUs are; a host whose module is not loaded knows of none and forgets none.
+/// Remembers which cards a container's GPUs are. One that the host lacks for the moment is not forgotten.
 ///
 /// # Errors
 /// What the host remembers of the container cannot be read or written.
 pub(super) fn remember(layout: &Layout, container: &Container, host: &NvidiaHost) -> Result<()> {
     let mut record = Record::load(layout, container.id)?;
-    let cards = cards_of(container, host);
+    let mut cards = cards_of(container, host);
+    for name in container.gpus.iter().map(ToString::to_string) {
+        if let (false, Some(card)) = (cards.contains_key(&name), record.cards.get(&name)) {
+            cards.insert(name, card.clone());
+        }
+    }
     if host.loaded.is_none() || record.cards == cards {
         return Ok(());
     }

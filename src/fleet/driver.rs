@@ -9,16 +9,16 @@ use crate::install::receipt::{self, Choice, Receipt};
 use crate::install::{Attempt, Site, installer, native, placed, presence, runfile, shared};
 use crate::store::{ImageName, Tree};
 
-use super::passthrough::passthrough;
+use super::passthrough::Passthrough;
 use super::{Fleet, request, wanted_driver};
 
 impl Fleet<'_> {
     /// How a container should be.
     pub(super) fn desired<'c>(&self, container: &'c Container) -> Result<Desired<'c>> {
-        let devices = passthrough(container, self.host)?.devices;
+        let Passthrough { devices, kept, .. } = self.passthrough(container)?;
         let receipt = receipt::of_host(self.layout, container.id)?;
         let mounts = receipt.map(|receipt| shared::mounts(self.layout, &receipt)).unwrap_or_default();
-        Ok(Desired { container, devices, mounts })
+        Ok(Desired { container, devices, kept, mounts })
     }
 
     /// Whether the driver can be installed without its run file: it is extracted, and the way asks for no more.

@@ -8,8 +8,10 @@ use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
+use crate::install::verify::WAITING_HINT;
 
 use super::apply::{empty_report, refuse_if_dependency_failed};
+use super::observe::Observation;
 use super::plan::{ContainerPlan, Plan};
 use super::report::ContainerReport;
 use super::rollback::{RollbackPoint, SNAPSHOT};
@@ -135,6 +137,7 @@ impl Fleet<'_> {
         // Not undone with the rest: the new driver is verified before it.
         let last = plan.steps.pop_if(|step| matches!(step, Step::RemoveSnapshot { .. }));
         let ended = self.carry_out(container, &plan.steps, manner, report);
+        let ended = ended.and_then(|()| require_gpus(container.id, &observation, report));
         match (ended, last) {
             (Ok(()), Some(last)) => self.cancel.finishing(|| self.step(container, &last, report)),
             (Ok(()), None) => Ok(()),
@@ -171,6 +174,16 @@ impl Fleet<'_> {
             Step::FetchRunFile { .. } | Step::ExtractDriver { .. } => self.step(container, step, report),
             step => self.cancel.finishing(|| self.step(container, step, report)),
         }
+    }
+}
+
+/// GPUs that wait for the host are a failure where no verification has said so.
+fn require_gpus(id: ContainerId, observation: &Observation, report: &ContainerReport) -> Result<()> {
+    match observation.passthrough.waiting.first() {
+        Some(waiting) if report.verification.is_none() => {
+            Err(Error::new(Kind::Verification, format!("container {id}: {waiting}")).hint(WAITING_HINT))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::hypervisor::{Drift, State};
 use crate::install::presence::{self, Presence};
 use crate::install::{leftovers, shared};
 
-use super::passthrough::{Passthrough, passthrough};
+use super::passthrough::Passthrough;
 use super::record::Record;
 use super::rollback::RollbackPoint;
 use super::{Fleet, cards};
@@ -59,7 +59,7 @@ impl Fleet<'_> {
     /// It cannot be looked at, or what its configuration asks for cannot be had on this host.
     pub fn observe(&self, container: &Container) -> Result<Observation> {
         let state = self.hypervisor.state(container.id)?;
-        let passthrough = passthrough(container, self.host)?;
+        let passthrough = self.passthrough(container)?;
         let desired = self.desired(container)?;
         self.hypervisor.check(&desired)?;
         let (drift, presence) = match state {

@@ -1,40 +1,185 @@
-//! Which device nodes a container gets: from its `gpu_assignment` and what this host has.
+//! Which device nodes a container gets: from its `gpu_assignment`, what this host has, and what the container has already.
+//!
+//! What is assigned is never taken from a container because the host lacks it for the moment: a module that was not built,
+//! a GPU that fell off the bus. Such a node stays in the container's settings as it is, and is said to wait.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use crate::config::{Container, GpuSelector};
-use crate::driver::device::DeviceNode;
+use crate::driver::device::{COMPANIONS, DeviceNode, is_optional, minor_of, rank};
 use crate::driver::proc_files::Gpu;
 use crate::error::{Error, Kind, Result};
-use crate::host::NvidiaHost;
+use crate::host::{self, NvidiaHost};
+use crate::hypervisor::State;
+
+use super::Fleet;
+use super::cards::Cards;
+use super::record::Record;
 
 /// The device nodes of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Passthrough {
-    /// Exactly those that it must have.
+    /// Exactly those that it must have, of those that this host has.
     pub devices: Vec<DeviceNode>,
+    /// Those that its settings pass and that this host lacks for the moment.
+    pub kept: Vec<PathBuf>,
     /// How many GPUs are assigned to it.
     pub gpus: usize,
-    /// Why it gets none although GPUs are assigned.
+    /// What of its GPUs waits for the host, a sentence each.
+    pub waiting: Vec<String>,
+    /// Why it gets none although GPUs are assigned, and never had one.
     pub withheld: Option<String>,
+}
+
+/// What a container has of NVIDIA's devices already.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Held {
+    /// The nodes that its settings pass.
+    pub(super) nodes: Vec<PathBuf>,
+    /// The cards that its GPUs were when it was configured.
+    pub(super) cards: Cards,
+}
+
+impl Held {
+    fn has(&self, path: &Path) -> bool {
+        self.nodes.iter().any(|node| node == path)
+    }
+
+    /// N of the node by which it had this GPU.
+    fn minor(&self, selector: &GpuSelector) -> Option<u32> {
+        match selector {
+            GpuSelector::Minor(minor) => Some(*minor),
+            named => self.cards.get(&named.to_string()).map(|card| card.minor),
+        }
+    }
 }
 
 /// Works out the device nodes.
 ///
 /// # Errors
-/// It asks for a GPU that this host does not have, or a node is missing.
-pub fn passthrough(container: &Container, host: &NvidiaHost) -> Result<Passthrough> {
-    let gpus = container.gpus.iter().count();
-    if gpus == 0 {
-        return Ok(Passthrough::default());
+/// It asks for a GPU that neither this host nor the container has, or a node has the wrong number.
+pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held) -> Result<Passthrough> {
+    let mut passthrough = Passthrough { gpus: container.gpus.iter().count(), ..Passthrough::default() };
+    if passthrough.gpus == 0 {
+        return Ok(passthrough);
     }
     if host.loaded.is_none() {
-        let withheld = Some("no NVIDIA kernel module on this host, so its GPUs are not passed through".to_owned());
-        return Ok(Passthrough { devices: Vec::new(), gpus, withheld });
+        passthrough.wait_for_module(container, held);
+        return Ok(passthrough);
     }
-    let devices = minors_of(container, host).and_then(|minors| host.nodes_for(&minors));
-    let devices = devices.map_err(|error| error.about(format_args!("container {}", container.id)))?;
-    Ok(Passthrough { devices, gpus, withheld: None })
+    let of_gpus = container.gpus.iter().try_for_each(|selector| passthrough.gpu(selector, host, held));
+    let ended = of_gpus.and_then(|()| passthrough.companions(host, held));
+    ended.map_err(|error| error.about(format_args!("container {}", container.id)))?;
+    passthrough.devices.sort_by_key(|node| rank(&node.path));
+    passthrough.devices.dedup();
+    Ok(passthrough)
+}
+
+impl Passthrough {
+    /// Whether the host has every node that a container can have of its GPUs.
+    fn is_whole(&self) -> bool {
+        self.gpus == 0 || self.devices.len() == self.gpus + COMPANIONS.len()
+    }
+
+    /// Everything stays as it is. A GPU whose number nobody knows may be any of those that the container has.
+    fn wait_for_module(&mut self, container: &Container, held: &Held) {
+        let minors: Option<BTreeSet<u32>> = container.gpus.iter().map(|selector| held.minor(selector)).collect();
+        let is_assigned = |path: &&PathBuf| match (minor_of(path), &minors) {
+            (Some(minor), Some(minors)) => minors.contains(&minor),
+            _ => true,
+        };
+        self.kept = held.nodes.iter().filter(is_assigned).cloned().collect();
+        if self.kept.is_empty() && held.cards.is_empty() {
+            self.withheld = Some("no NVIDIA kernel module on this host, so its GPUs are not passed through".to_owned());
+        } else {
+            self.waiting.push("its GPUs wait for the host's NVIDIA kernel module, which is not loaded".to_owned());
+        }
+    }
+
+    fn gpu(&mut self, selector: &GpuSelector, host: &NvidiaHost, held: &Held) -> Result<()> {
+        let there = match selector {
+            GpuSelector::Minor(minor) => Some(*minor),
+            named => find_gpu(named, host).map(|gpu| gpu.minor),
+        };
+        if let Some(node) = there.map(|minor| host.gpu_node(minor)).transpose()?.flatten() {
+            self.devices.push(node);
+            return Ok(());
+        }
+        let Some(minor) = held.minor(selector) else { return Err(no_such_gpu(selector)) };
+        let path = PathBuf::from(format!("/dev/nvidia{minor}"));
+        let was_there = held.cards.contains_key(&selector.to_string());
+        if !held.has(&path) && !was_there {
+            return Err(host.no_gpu_node(minor));
+        }
+        let is_known = there.is_some_and(|minor| host.gpus.iter().any(|gpu| gpu.minor == minor));
+        self.waiting.push(match is_known {
+            true => format!("GPU {selector} waits for its device node, `{}`, which this host lacks", path.display()),
+            false => format!("GPU {selector} waits for this host to have it again"),
+        });
+        // Another card may have the number by now, and that one is nobody's to give.
+        let is_anothers = there.is_none() && host.gpus.iter().any(|gpu| gpu.minor == minor);
+        if held.has(&path) && !is_anothers {
+            self.kept.push(path);
+        }
+        Ok(())
+    }
+
+    fn companions(&mut self, host: &NvidiaHost, held: &Held) -> Result<()> {
+        for companion in &COMPANIONS {
+            let path = Path::new("/dev").join(companion.name);
+            match host.companion_node(companion)? {
+                Some(node) => self.devices.push(node),
+                None if held.has(&path) => {
+                    if companion.required {
+                        let path = path.display();
+                        self.waiting.push(format!("its GPUs wait for `{path}`, which this host lacks"));
+                    }
+                    self.kept.push(path);
+                }
+                None if companion.required => return Err(host::missing_node(&path)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Fleet<'_> {
+    /// The device nodes of a container, after a look at what it has.
+    ///
+    /// # Errors
+    /// As [`passthrough`]; or its settings cannot be read.
+    pub(super) fn passthrough(&self, container: &Container) -> Result<Passthrough> {
+        let of_host = passthrough(container, self.host, &Held::default());
+        // Only what the host lacks makes a difference.
+        if of_host.as_ref().is_ok_and(Passthrough::is_whole) {
+            return of_host;
+        }
+        match self.hypervisor.state(container.id)? {
+            State::Absent => of_host,
+            _ => {
+                let nodes = self.hypervisor.passed_nodes(container.id)?;
+                let cards = Record::load(self.layout, container.id)?.cards;
+                passthrough(container, self.host, &Held { nodes, cards })
+            }
+        }
+    }
+
+    /// Refuses to start a container whose settings need a node that this host lacks: it would not come up.
+    ///
+    /// # Errors
+    /// It says which node, and what it waits for.
+    pub(super) fn require_nodes(&self, container: &Container) -> Result<()> {
+        let passthrough = self.passthrough(container)?;
+        let lacking = |path: &&PathBuf| !is_optional(path) && !path.exists();
+        let Some(path) = passthrough.kept.iter().find(lacking) else { return Ok(()) };
+        let (id, path) = (container.id, path.display());
+        Err(Error::new(Kind::Host, format!("container {id} cannot start: this host has no `{path}`, which it is given"))
+            .hint(format!(
+                "bring the host's GPUs back, then run `phoenix-nvidia host prepare`; or take them out of the `gpu_assignment` of {id}"
+            )))
+    }
 }
 
 /// The GPUs of a container, as N of `/dev/nvidiaN`.
@@ -42,17 +187,16 @@ pub fn passthrough(container: &Container, host: &NvidiaHost) -> Result<Passthrou
 /// # Errors
 /// It asks by address or UUID for a GPU that this host does not have.
 pub(super) fn minors_of(container: &Container, host: &NvidiaHost) -> Result<BTreeSet<u32>> {
-    container.gpus.iter().map(|gpu| minor_of(gpu, host)).collect()
+    let minor = |selector: &GpuSelector| match selector {
+        GpuSelector::Minor(minor) => Ok(*minor),
+        named => find_gpu(named, host).map(|gpu| gpu.minor).ok_or_else(|| no_such_gpu(named)),
+    };
+    container.gpus.iter().map(minor).collect()
 }
 
-fn minor_of(selector: &GpuSelector, host: &NvidiaHost) -> Result<u32> {
-    if let GpuSelector::Minor(minor) = selector {
-        return Ok(*minor);
-    }
-    find_gpu(selector, host).map(|gpu| gpu.minor).ok_or_else(|| {
-        Error::new(Kind::Configuration, format!("this host has no GPU `{selector}`"))
-            .hint("`phoenix-nvidia host show` lists those that are there")
-    })
+fn no_such_gpu(selector: &GpuSelector) -> Error {
+    Error::new(Kind::Configuration, format!("this host has no GPU `{selector}`"))
+        .hint("`phoenix-nvidia host show` lists those that are there")
 }
 
 /// The GPU of this host that a name means.
@@ -65,38 +209,5 @@ pub(super) fn find_gpu<'h>(selector: &GpuSelector, host: &'h NvidiaHost) -> Opti
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host() -> NvidiaHost {
-        let gpu = |minor, pci: &str, uuid: Option<&str>| Gpu {
-            minor,
-            pci_address: pci.to_owned(),
-            uuid: uuid.map(str::to_owned),
-            model: "NVIDIA GeForce RTX 3090".to_owned(),
-        };
-        let uuid = "GPU-eaf23aa1-4d3d-596c-da66-b86b0e5db584";
-        NvidiaHost::of(
-            "580.76.05".parse().unwrap(),
-            vec![gpu(2, "0000:07:00.0", None), gpu(0, "0000:81:00.0", Some(uuid))],
-        )
-    }
-
-    fn minor(selector: &str) -> Result<u32> {
-        minor_of(&selector.parse().unwrap(), &host())
-    }
-
-    #[test]
-    fn a_gpu_is_found_by_each_of_its_three_names() {
-        assert_eq!(minor("2").unwrap(), 2);
-        assert_eq!(minor("0000:07:00.0").unwrap(), 2);
-        assert_eq!(minor("GPU-EAF23AA1-4d3d-596c-da66-b86b0e5db584").unwrap(), 0);
-    }
-
-    #[test]
-    fn a_gpu_that_is_not_there_is_a_fault_of_the_configuration() {
-        let error = minor("0000:08:00.0").unwrap_err();
-        assert_eq!(error.kind(), Kind::Configuration);
-        assert_eq!(error.message(), "this host has no GPU `0000:08:00.0`");
-    }
-}
+#[path = "passthrough_tests.rs"]
+mod tests;

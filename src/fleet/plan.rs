@@ -280,6 +280,7 @@ pub(super) fn notes(container: &Container, observation: &Observation) -> Vec<Str
     let mut notes: Vec<String> = container.driver.iter().flat_map(|driver| driver.notes.clone()).collect();
     notes.extend(container.driver.as_ref().and_then(profile_without_effect));
     notes.extend(observation.passthrough.withheld.clone());
+    notes.extend(observation.passthrough.waiting.clone());
     notes.extend(observation.moved_cards.clone());
     notes.extend(observation.left_out.clone());
     for (feature, script) in &observation.feature_scripts {

@@ -21,6 +21,8 @@ pub struct ContainerReport {
     pub verification: Option<Verification>,
     /// Whether the driver's files may have been touched.
     pub began_installation: bool,
+    /// Whether the driver was brought in to its end, or was there.
+    pub is_installed: bool,
     /// Whether there is a snapshot that a failure goes back to.
     pub is_secured: bool,
     /// Why the work ended before its end.
@@ -83,6 +85,7 @@ mod tests {
             notes: Vec::new(),
             verification: None,
             began_installation: false,
+            is_installed: false,
             is_secured: false,
             error: kind.map(|kind| Error::new(kind, "it failed")),
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Container;
 use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
 use crate::install::Remembered;
@@ -120,6 +121,11 @@ impl Fleet<'_> {
             RollbackPoint::Left { taken_at, .. } => Some(taken_at),
             _ => None,
         })
+    }
+
+    /// The version of the driver that the container had when its snapshot was taken.
+    pub(super) fn driver_in_snapshot(&self, id: ContainerId) -> Result<Option<DriverVersion>> {
+        Ok(Record::load(&self.layout.rollback(id))?.and_then(|record| record.remembered.version()))
     }
 
     /// Takes the snapshot, or goes on with the one that an interrupted run has left. False where the storage turns out

@@ -1,9 +1,14 @@
 //! A container whose new driver has failed: back to the snapshot, or else the former driver put back by its own way.
+//!
+//! Only a failure of the driver is undone, and only by a driver that fits the loaded module: a GPU that is lost is lost with
+//! every driver, and one of another version than the module's cannot work at all.
 
 use crate::cache::Presence as Cached;
 use crate::config::{Container, WantedDriver};
+use crate::driver::DriverVersion;
 use crate::error::{Error, Kind};
 use crate::install::presence::Presence;
+use crate::install::verify::Verdict;
 
 use super::observe::Observation;
 use super::report::ContainerReport;
@@ -23,7 +28,10 @@ impl Fleet<'_> {
             return self.undo_by_snapshot(container, observation, error, report);
         }
         if let Some(former) = self.former_driver(observation, &error, report) {
-            self.put_back(container, &former, report);
+            match self.unfit(Some(&former.version)) {
+                Some(why) => self.tell(container, format!("driver {} is not put back: {why}", former.version), report),
+                None => self.put_back(container, &former, report),
+            }
         }
         if matches!(observation.rollback_point, RollbackPoint::Left { .. }) {
             let id = container.id;
@@ -53,13 +61,21 @@ impl Fleet<'_> {
             report.notes.push(note);
             return error;
         }
-        if !began || (!was_left && self.is_as_before(container, observation)) {
+        let is_right = began && !is_of_driver(report);
+        if !began || is_right || (!was_left && self.is_as_before(container, observation)) {
             let phrase = format!("remove the snapshot `{SNAPSHOT}`");
             let removed = self.told(id, &phrase, || self.cancel.finishing(|| self.remove_rollback_point(id)));
             match removed {
                 Ok(_) => report.done.push(phrase),
                 Err(left) => self.tell_of_left_snapshot(container, "could not be removed", &left, report),
             }
+            return error;
+        }
+        // A record that cannot be read is told by what goes back.
+        let former = self.driver_in_snapshot(id).unwrap_or_default();
+        if let Some(why) = self.unfit(former.as_ref()) {
+            let note = format!("the snapshot `{SNAPSHOT}` is not gone back to and stays: {why}");
+            self.tell(container, note, report);
             return error;
         }
         let phrase = format!("go back to the snapshot `{SNAPSHOT}`");
@@ -91,6 +107,18 @@ impl Fleet<'_> {
         report.notes.push(note);
     }
 
+    /// Why what was there before would not work: the loaded module is of another version. Nothing is known against it where
+    /// no module is loaded.
+    fn unfit(&self, former: Option<&DriverVersion>) -> Option<String> {
+        let (host, former) = (self.host.loaded.as_ref()?, former?);
+        (former != host).then(|| format!("the host's kernel module is {host}, with which driver {former} cannot work"))
+    }
+
+    fn tell(&self, container: &Container, note: String, report: &mut ContainerReport) {
+        self.listener.warn(Some(container.id), &note);
+        report.notes.push(note);
+    }
+
     /// The driver that was there and may have to come back: when the installation had begun, and nobody interrupted.
     fn former_driver(
         &self,
@@ -99,7 +127,7 @@ impl Fleet<'_> {
         report: &ContainerReport,
     ) -> Option<WantedDriver> {
         let Presence::Complete { version, way, profile } = &observation.presence else { return None };
-        if error.kind() == Kind::Interrupted || !report.began_installation {
+        if error.kind() == Kind::Interrupted || !report.began_installation || !is_of_driver(report) {
             return None;
         }
         let mut former = self.configuration.driver_of(version);
@@ -134,5 +162,14 @@ impl Fleet<'_> {
                 report.notes.push(note);
             }
         }
+    }
+}
+
+/// Whether what has failed is the driver: its installation, or its verdict. A container that could not be asked, or not
+/// stopped afterwards, says nothing against it.
+fn is_of_driver(report: &ContainerReport) -> bool {
+    match &report.verification {
+        Some(verification) => matches!(verification.verdict, Verdict::Wrong { .. }),
+        None => !report.is_installed,
     }
 }

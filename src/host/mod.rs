@@ -4,12 +4,11 @@ mod boot;
 mod prepare;
 mod survey;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::driver::DriverVersion;
-use crate::driver::device::{COMPANIONS, Companion, DeviceNode, MAJOR};
+use crate::driver::device::{Companion, DeviceNode, MAJOR};
 use crate::driver::proc_files::{self, Gpu};
 use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;
@@ -64,54 +63,42 @@ impl NvidiaHost {
         output.stdout_text().trim().parse().ok()
     }
 
-    /// The device nodes for these GPUs (N of `/dev/nvidiaN`), with what goes with every GPU.
-    ///
-    /// Nodes that CUDA can do without and the host lacks are left out.
+    /// The node of a GPU (N of `/dev/nvidiaN`); `None` where it is missing.
     ///
     /// # Errors
-    /// A GPU that this host does not have, a node that is missing, or one with the wrong number.
-    pub fn nodes_for(&self, minors: &BTreeSet<u32>) -> Result<Vec<DeviceNode>> {
-        let mut nodes = Vec::new();
-        if minors.is_empty() {
-            return Ok(nodes);
-        }
-        for minor in minors {
-            nodes.push(self.gpu_node(*minor)?);
-        }
-        for companion in &COMPANIONS {
-            nodes.extend(self.companion_node(companion)?);
-        }
-        Ok(nodes)
-    }
-
-    fn gpu_node(&self, minor: u32) -> Result<DeviceNode> {
-        let path = PathBuf::from(format!("/dev/nvidia{minor}"));
-        match device_node(&path)? {
-            Some(node) if (node.major, node.minor) == (MAJOR, minor) => Ok(node),
-            Some(node) => Err(wrong_numbers(&node, MAJOR, minor)),
-            None if self.gpus.iter().any(|gpu| gpu.minor == minor) => Err(missing_node(&path)),
-            None => Err(Error::new(
-                Kind::Configuration,
-                format!("this host has no GPU {minor}: there is no `{}`", path.display()),
-            )
-            .hint(format!("set `gpu_assignment` to GPUs that are there: {}", self.describe_gpus()))),
+    /// It has the wrong number, or is no device node.
+    pub fn gpu_node(&self, minor: u32) -> Result<Option<DeviceNode>> {
+        match device_node(&PathBuf::from(format!("/dev/nvidia{minor}")))? {
+            Some(node) if (node.major, node.minor) != (MAJOR, minor) => Err(wrong_numbers(&node, MAJOR, minor)),
+            found => Ok(found),
         }
     }
 
-    fn companion_node(&self, companion: &Companion) -> Result<Option<DeviceNode>> {
-        let path = Path::new("/dev").join(companion.name);
+    /// A node that goes with every GPU; `None` where it is missing.
+    ///
+    /// # Errors
+    /// It has the wrong number, or is no device node.
+    pub fn companion_node(&self, companion: &Companion) -> Result<Option<DeviceNode>> {
         let major = match companion.numbers.0 {
             None => Some(MAJOR),
             Some(name) => proc_files::character_major(&self.devices, name),
         };
-        match (device_node(&path)?, major) {
+        match (device_node(&Path::new("/dev").join(companion.name))?, major) {
             (Some(node), Some(major)) if (node.major, node.minor) != (major, companion.numbers.1) => {
                 Err(wrong_numbers(&node, major, companion.numbers.1))
             }
-            (Some(node), _) => Ok(Some(node)),
-            (None, _) if companion.required => Err(missing_node(&path)),
-            (None, _) => Ok(None),
+            (found, _) => Ok(found),
         }
+    }
+
+    /// Why there is no node of this GPU: the host has no such GPU, or has lost its node.
+    pub fn no_gpu_node(&self, minor: u32) -> Error {
+        let path = PathBuf::from(format!("/dev/nvidia{minor}"));
+        if self.gpus.iter().any(|gpu| gpu.minor == minor) {
+            return missing_node(&path);
+        }
+        Error::new(Kind::Configuration, format!("this host has no GPU {minor}: there is no `{}`", path.display()))
+            .hint(format!("set `gpu_assignment` to GPUs that are there: {}", self.describe_gpus()))
     }
 
     fn describe_gpus(&self) -> String {
@@ -123,7 +110,8 @@ impl NvidiaHost {
     }
 }
 
-fn missing_node(path: &Path) -> Error {
+/// A node that the module answers at and that is not there.
+pub(crate) fn missing_node(path: &Path) -> Error {
     Error::new(Kind::Host, format!("the device node `{}` is missing on this host", path.display()))
         .hint("make it with `phoenix-nvidia host prepare`")
 }

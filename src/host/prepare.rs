@@ -12,8 +12,8 @@ use crate::sys::cancel::Cancel;
 use crate::sys::command::Command;
 use crate::sys::device_node::{self, CharacterDevice, Found};
 
-use super::NvidiaHost;
 use super::survey::{Node, directory};
+use super::{NvidiaHost, missing_node};
 
 /// The modules that CUDA needs.
 const MODULES: [&str; 2] = ["nvidia", "nvidia-uvm"];
@@ -259,8 +259,20 @@ impl NvidiaHost {
             return Err(error);
         }
         // What the module does not know has not been made; a GPU that is not there is said so.
-        self.nodes_for(minors)?;
+        self.require_nodes(minors)?;
         Ok(changes)
+    }
+
+    fn require_nodes(&self, minors: &BTreeSet<u32>) -> Result<()> {
+        for minor in minors {
+            self.gpu_node(*minor)?.ok_or_else(|| self.no_gpu_node(*minor))?;
+        }
+        for companion in &COMPANIONS {
+            if self.companion_node(companion)?.is_none() && companion.required {
+                return Err(missing_node(&directory().join(companion.name)));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -158,10 +158,7 @@ pub(super) fn idmap_of<'v>(values: impl Iterator<Item = &'v str>, id: ContainerI
 /// Whether a raw line, by its key and value, passes an NVIDIA device: by its name, or by a major that is NVIDIA's.
 pub(super) fn passes_nvidia(key: &str, value: &str, is_nvidias: &dyn Fn(u32) -> bool) -> bool {
     match key {
-        "lxc.mount.entry" => {
-            let source = value.split_whitespace().next().and_then(|source| source.strip_prefix("/dev/"));
-            source.is_some_and(is_nvidia_node)
-        }
+        "lxc.mount.entry" => passed_node(key, value).is_some(),
         "lxc.cgroup.devices.allow" | "lxc.cgroup2.devices.allow" => {
             let major = value
                 .strip_prefix("c ")
@@ -171,6 +168,13 @@ pub(super) fn passes_nvidia(key: &str, value: &str, is_nvidias: &dyn Fn(u32) -> 
         }
         _ => false,
     }
+}
+
+/// The NVIDIA device node of the host that a `lxc.mount.entry` passes.
+pub(super) fn passed_node(key: &str, value: &str) -> Option<PathBuf> {
+    let source = value.split_whitespace().next()?;
+    let is_one = key == "lxc.mount.entry" && source.strip_prefix("/dev/").is_some_and(is_nvidia_node);
+    is_one.then(|| PathBuf::from(source))
 }
 
 /// The value of the `lxc.mount.entry` that lets a container see a driver's image.

@@ -60,8 +60,10 @@ impl State {
 pub struct Desired<'a> {
     /// Its entry in the configuration.
     pub container: &'a Container,
-    /// Exactly the NVIDIA device nodes that it must have; it must have no others.
+    /// Exactly the NVIDIA device nodes that it must have; it must have no others but those that are kept.
     pub devices: Vec<DeviceNode>,
+    /// NVIDIA device nodes that this host lacks for the moment: where its settings pass them, they go on doing so.
+    pub kept: Vec<PathBuf>,
     /// Exactly the read-only mounts of drivers that it must have.
     pub mounts: Vec<DriverMount>,
 }
@@ -192,6 +194,12 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// Its settings cannot be read.
     fn drift(&self, desired: &Desired<'_>) -> Result<Drift>;
+
+    /// The NVIDIA device nodes that the settings of an existing container pass, as they lie on the host.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>>;
 
     /// Gives an existing container the desired settings and exactly the desired devices; a running one gets them
     /// at its next start.

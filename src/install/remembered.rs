@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Layout;
 use crate::container_id::ContainerId;
+use crate::driver::DriverVersion;
 use crate::error::Result;
 use crate::sys::atomic;
+
+use super::receipt::Receipt;
 
 /// The host's files about the driver in one container, byte for byte as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,11 @@ impl Remembered {
     pub fn of(layout: &Layout, id: ContainerId) -> Result<Self> {
         let [receipt, intent] = files(layout, id);
         Ok(Self { receipt: read_if_there(&receipt)?, intent: read_if_there(&intent)? })
+    }
+
+    /// The version of the driver that the receipt is of.
+    pub fn version(&self) -> Option<DriverVersion> {
+        Receipt::parse(self.receipt.as_ref()?.as_bytes()).map(|receipt| receipt.version)
     }
 
     /// Lets the host remember this and nothing else.

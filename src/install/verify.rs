@@ -27,6 +27,8 @@ pub struct Expectation<'a> {
     pub devices: &'a [DeviceNode],
     /// How many GPUs are assigned to it.
     pub gpus: usize,
+    /// What of its GPUs waits for the host, a sentence each.
+    pub waiting: &'a [String],
 }
 
 /// The four versions, and what follows from them.
@@ -40,6 +42,8 @@ pub struct Verification {
     pub installed: Option<DriverVersion>,
     /// What `nvidia-smi` reports, one entry per GPU.
     pub reported: Vec<DriverVersion>,
+    /// What `nvidia-smi` said of GPUs that the driver answers for all the same.
+    pub warnings: Vec<String>,
     /// What follows.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -56,7 +60,17 @@ pub enum Verdict {
         /// Why not.
         reason: String,
     },
-    /// Two of them disagree.
+    /// The driver is the right one, and a GPU of the container cannot be used: the host lacks it, or it does not answer.
+    /// No other driver would change that.
+    GpuUnavailable {
+        /// What is wrong, in one phrase.
+        reason: String,
+        /// What to do.
+        hint: String,
+        /// What `nvidia-smi` printed.
+        output: String,
+    },
+    /// Two of them disagree, or the driver is not whole.
     Wrong {
         /// Which two, in one phrase.
         reason: String,
@@ -75,7 +89,9 @@ impl Verification {
     pub fn into_result(self, site: &Site<'_>, require_live: bool) -> Result<Self> {
         let failure = |reason: &str| Error::new(Kind::Verification, format!("container {}: {reason}", site.id));
         match &self.verdict {
-            Verdict::Wrong { reason, hint, output } => Err(failure(reason).hint(hint.clone()).output(output.clone())),
+            Verdict::Wrong { reason, hint, output } | Verdict::GpuUnavailable { reason, hint, output } => {
+                Err(failure(reason).hint(hint.clone()).output(output.clone()))
+            }
             Verdict::NotVerifiedLive { reason } if require_live => {
                 Err(failure(&format!("the driver is installed, not verified live: {reason}"))
                     .hint("load the kernel module with `modprobe nvidia`, or leave out `--require-live`"))
@@ -115,22 +131,45 @@ fn judge(site: &Site<'_>, expected: &Expectation<'_>, runs: bool) -> Result<Veri
         host: expected.host.cloned(),
         installed,
         reported: Vec::new(),
+        warnings: Vec::new(),
         verdict: Verdict::Verified,
     };
     verification.verdict = match judge_files(site, expected, &presence, verification.installed.as_ref()) {
         Some(wrong) => wrong,
-        None if !runs => not_live("the container does not run"),
-        None => match (expected.host, expected.gpus) {
-            (None, _) => not_live("no NVIDIA kernel module on this host"),
-            (Some(_), 0) => not_live("no GPU is assigned to the container"),
-            (Some(host), _) => match missing_node(site, &rootfs, expected.devices)? {
-                Some(wrong) => wrong,
-                None => judge_live(site, expected, host, &mut verification.reported)?,
-            },
-        },
+        None => judge_gpus(site, expected, &rootfs, runs, &mut verification)?,
     };
     Ok(verification)
 }
+
+/// The verdict on a container whose files are right.
+fn judge_gpus(
+    site: &Site<'_>,
+    expected: &Expectation<'_>,
+    rootfs: &Rootfs,
+    runs: bool,
+    verification: &mut Verification,
+) -> Result<Verdict> {
+    let waiting = || expected.waiting.first().map(|waiting| unavailable(waiting.clone(), WAITING_HINT));
+    match (expected.host, expected.gpus) {
+        (None, _) => Ok(waiting().unwrap_or_else(|| not_live("no NVIDIA kernel module on this host"))),
+        (Some(_), _) if !runs => Ok(waiting().unwrap_or_else(|| not_live("the container does not run"))),
+        (Some(_), 0) => Ok(not_live("no GPU is assigned to the container")),
+        (Some(host), _) => {
+            if let Some(missing) = missing_node(site, rootfs, expected.devices)? {
+                return Ok(missing);
+            }
+            let verdict = judge_live(site, expected, host, verification)?;
+            Ok(match (&verdict, waiting()) {
+                (Verdict::Verified | Verdict::GpuUnavailable { .. }, Some(waiting)) => waiting,
+                _ => verdict,
+            })
+        }
+    }
+}
+
+/// What to do about GPUs that wait for the host.
+pub const WAITING_HINT: &str = "see what keeps the host from its GPUs with `phoenix-nvidia doctor`, then run \
+                                `phoenix-nvidia host prepare`; the container's settings keep what is assigned";
 
 fn installed_by_help(site: &Site<'_>) -> Result<Option<DriverVersion>> {
     let output = ask(site, &nvidia_smi::HELP)?;
@@ -145,6 +184,10 @@ fn ask(site: &Site<'_>, words: &[&str]) -> Result<crate::sys::command::Output> {
 
 fn not_live(reason: &str) -> Verdict {
     Verdict::NotVerifiedLive { reason: reason.to_owned() }
+}
+
+fn unavailable(reason: impl Into<String>, hint: impl Into<String>) -> Verdict {
+    Verdict::GpuUnavailable { reason: reason.into(), hint: hint.into(), output: String::new() }
 }
 
 fn wrong(reason: impl Into<String>, hint: impl Into<String>) -> Option<Verdict> {
@@ -199,13 +242,13 @@ fn missing_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Res
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
         if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {
-            return Ok(wrong(
+            return Ok(Some(unavailable(
                 format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor),
                 format!(
                     "bring it in with `phoenix-nvidia create {}`, which restarts the container where it must",
                     site.id
                 ),
-            ));
+            )));
         }
     }
     Ok(None)
@@ -215,24 +258,29 @@ fn judge_live(
     site: &Site<'_>,
     expected: &Expectation<'_>,
     host: &DriverVersion,
-    reported: &mut Vec<DriverVersion>,
+    verification: &mut Verification,
 ) -> Result<Verdict> {
     let output = ask(site, &nvidia_smi::QUERY)?;
     let wanted = expected.wanted;
     let host_decides = host_decides(wanted, host, expected.on_disk.as_ref());
     let failure = match nvidia_smi::answer(output.code, &output.stdout_text()) {
         Answer::Failed(failure) => failure,
-        Answer::Versions(versions) => {
-            *reported = versions;
-            return Ok(judge_reported(expected, reported, host_decides));
+        Answer::Versions { versions, warnings } => {
+            (verification.reported, verification.warnings) = (versions, warnings);
+            return Ok(judge_reported(expected, &verification.reported, host_decides));
         }
     };
+    let is_of_gpu = failure.is_of_gpu() && host == wanted;
     let hint = match failure {
         Failure::VersionMismatch => host_decides,
         Failure::NoDriver if host != wanted => host_decides,
         Failure::Denied => {
             format!("bring its devices in order with `phoenix-nvidia create {}`, which restarts the container", site.id)
         }
+        Failure::NoPermission => {
+            "see with `phoenix-nvidia doctor` which device node is closed; `NVreg_DeviceFileMode` of the host's module decides their mode".to_owned()
+        }
+        Failure::Lost => LOST_HINT.to_owned(),
         Failure::NoLibrary | Failure::NotThere => {
             format!("install the driver again with `phoenix-nvidia install {}`", site.id)
         }
@@ -245,8 +293,16 @@ fn judge_live(
         output.code,
         failure.cause()
     );
-    Ok(Verdict::Wrong { reason, hint, output: output.last_lines() })
+    let output = output.last_lines();
+    Ok(if is_of_gpu {
+        Verdict::GpuUnavailable { reason, hint, output }
+    } else {
+        Verdict::Wrong { reason, hint, output }
+    })
 }
+
+const LOST_HINT: &str = "look at `nvidia-smi -L` and `dmesg | grep -i -e nvrm -e xid` on the host: a GPU may have fallen \
+                         off the bus, which only a reset or a reboot of the host brings back";
 
 fn judge_reported(expected: &Expectation<'_>, reported: &[DriverVersion], host_decides: String) -> Verdict {
     let wanted = expected.wanted;
@@ -256,8 +312,7 @@ fn judge_reported(expected: &Expectation<'_>, reported: &[DriverVersion], host_d
     }
     if reported.len() < expected.gpus {
         let reason = format!("{} GPUs are assigned and nvidia-smi reports {}", expected.gpus, reported.len());
-        let hint = "look at `nvidia-smi -L` on the host: a GPU may have fallen off the bus".to_owned();
-        return Verdict::Wrong { reason, hint, output: String::new() };
+        return unavailable(reason, LOST_HINT);
     }
     Verdict::Verified
 }

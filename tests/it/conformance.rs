@@ -62,6 +62,7 @@ impl<'a> Ground<'a> {
         Desired {
             container: self.configuration.container(id(ctid)).unwrap(),
             devices: devices.to_vec(),
+            kept: Vec::new(),
             mounts: Vec::new(),
         }
     }

@@ -29,6 +29,7 @@ fn desired(configuration: &Configuration, ctid: u32) -> Desired<'_> {
     Desired {
         container: configuration.container(id(ctid)).unwrap(),
         devices: Vec::<DeviceNode>::new(),
+        kept: Vec::new(),
         mounts: Vec::new(),
     }
 }

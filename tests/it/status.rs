@@ -108,7 +108,7 @@ fn what_differs_is_told_with_the_side_to_change() {
     assert_eq!(row["reason"], format!("driver {VERSION} was asked for and the host's kernel module is 590.44.01"));
     assert!(row["hint"].as_str().unwrap().ends_with("590.44.01 is still loaded: reboot the host"), "{row}");
     let without = &rows(&world.run(&["status", "1000", "--output", "json"]).ok())[0];
-    assert_eq!(without["verdict"], "settings differ", "its settings name devices that this host has not: {without}");
+    assert_eq!(without["verdict"], "GPU unavailable", "its settings name devices that this host has not: {without}");
 }
 
 #[test]

@@ -12,6 +12,12 @@ if [ "$1" = --help ] || [ "$1" = -h ]; then
     exit 0
 fi
 
+# What was seen elsewhere: an exit code in the first line, and what is printed with it.
+if [ -f /etc/pretended-answer ]; then
+    sed 1d /etc/pretended-answer
+    exit "$(head -n 1 /etc/pretended-answer)"
+fi
+
 library=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | sed -n 's/^[[:space:]]*libnvidia-ml\.so\.1 .*=> //p' | head -n 1)
 if [ -z "$library" ] || [ ! -e "$library" ]; then
     echo "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system. Please make sure that the NVIDIA Display Driver is properly installed and present in your system."

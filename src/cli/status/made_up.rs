@@ -8,7 +8,9 @@ use super::Fleet;
 pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
     let in_step = match verdict {
         Verdict::Verified | Verdict::InStep => Some(true),
-        Verdict::Wrong | Verdict::SettingsDiffer | Verdict::NotInstalled | Verdict::Error => Some(false),
+        Verdict::Wrong | Verdict::GpuUnavailable | Verdict::SettingsDiffer | Verdict::NotInstalled | Verdict::Error => {
+            Some(false)
+        }
         Verdict::NotVerifiedLive
         | Verdict::Unknown
         | Verdict::NotKnownFromHere

@@ -46,7 +46,7 @@ impl Tone {
 
     fn of(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Wrong | Verdict::NotInstalled | Verdict::Error => Self::Bad,
+            Verdict::Wrong | Verdict::GpuUnavailable | Verdict::NotInstalled | Verdict::Error => Self::Bad,
             Verdict::NotVerifiedLive | Verdict::SettingsDiffer | Verdict::Unknown => Self::Doubtful,
             Verdict::Verified | Verdict::InStep => Self::Good,
             Verdict::Absent | Verdict::NoDriverWanted | Verdict::NotKnownFromHere => Self::Quiet,

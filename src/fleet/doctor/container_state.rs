@@ -14,7 +14,6 @@ use crate::driver::device::DeviceNode;
 use crate::driver::foreign_packages;
 use crate::driver::nvidia_smi::{self, Answer};
 use crate::error::Result;
-use crate::fleet::passthrough::passthrough;
 use crate::fleet::{Fleet, cards, request};
 use crate::hypervisor::{Exec, State};
 use crate::install::preflight::Needs;
@@ -92,11 +91,13 @@ impl Fleet<'_> {
     }
 
     fn devices_state(&self, container: &Container, rootfs: &Rootfs, is_running: bool) -> Result<DevicesState> {
-        let wanted = if is_running { passthrough(container, self.host)?.devices } else { Vec::new() };
+        let passthrough = self.passthrough(container)?;
+        let wanted = if is_running { passthrough.devices } else { Vec::new() };
         let drift = self.hypervisor.drift(&self.desired(container)?)?;
         Ok(DevicesState {
             id: container.id,
             nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
+            waiting: passthrough.waiting,
             drift: drift.changes,
             restart: drift.restart,
             moved: cards::moved_since(self.layout, container, self.host)?,

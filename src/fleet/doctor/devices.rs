@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Finding, Rule, listed};
 use crate::container_id::ContainerId;
 use crate::driver::device::DeviceNode;
+use crate::install::verify::WAITING_HINT;
 use crate::sys::rootfs::Found;
 
 /// What is known of a container's devices.
@@ -13,6 +14,8 @@ pub(super) struct DevicesState {
     pub(super) id: ContainerId,
     /// The nodes that it must have, each with what lies there; nothing while it does not run.
     pub(super) nodes: Vec<NodeInside>,
+    /// What of its GPUs waits for the host, a sentence each.
+    pub(super) waiting: Vec<String>,
     /// What separates its settings from those of the configuration, a phrase each.
     pub(super) drift: Vec<String>,
     /// Only a restart brings its settings in.
@@ -37,7 +40,8 @@ pub(super) struct NodeInside {
 /// Every rule of this subject.
 pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
     let create = format!("phoenix-nvidia create {}, which restarts the container where it must", state.id);
-    let mut findings = Vec::new();
+    let unavailable = |sentence: &String| Finding::new(Rule::GpuUnavailable, sentence, WAITING_HINT);
+    let mut findings: Vec<Finding> = state.waiting.iter().map(unavailable).collect();
     let of = |choose: &dyn Fn(&NodeInside) -> bool| -> Vec<String> {
         state.nodes.iter().filter(|node| choose(node)).map(|node| shown(&node.wanted.path)).collect()
     };
@@ -110,6 +114,7 @@ mod tests {
         DevicesState {
             id: "901".parse().unwrap(),
             nodes: vec![NodeInside { wanted, found, mode, owned }],
+            waiting: Vec::new(),
             drift: Vec::new(),
             restart: false,
             moved: Vec::new(),

@@ -71,6 +71,8 @@ rules! {
     DriverSilent "driver-silent" Error "`nvidia-smi` in the container fails";
     Denied "denied" Error "the container's device cgroup denies it the GPU";
     GpuMissing "gpu-missing" Error "fewer GPUs are reported than assigned";
+    GpuUnavailable "gpu-unavailable" Error "the host lacks what a GPU of the container needs; its settings keep what is assigned";
+    GpuWarning "gpu-warning" Warning "`nvidia-smi` complains of a GPU that it answers for";
     ContainerNodeMissing "container-node-missing" Error "a device node is missing in the container";
     ContainerNodeWrong "container-node-wrong" Error "a device node in the container has another number, or is no device";
     ContainerNodeAccess "container-node-access" Warning "a device node in the container may be opened by its root alone, or by nobody in it";

@@ -30,7 +30,10 @@ pub(super) fn examine(state: &VersionsState) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         [wanted_and_host, presence, installed].iter().filter_map(|rule| rule(state)).collect();
     match &state.answer {
-        Some((_, Answer::Versions(reported))) => findings.extend(reported_versions(state, reported)),
+        Some((_, Answer::Versions { versions, warnings })) => {
+            findings.extend(reported_versions(state, versions));
+            findings.extend(complaint(warnings));
+        }
         // What `nvidia-smi` says then follows from the versions, and would be told twice.
         Some((_, Answer::Failed(Failure::VersionMismatch))) if !findings.is_empty() => {}
         Some((code, Answer::Failed(failure))) => findings.push(failed(state, *code, *failure)),
@@ -103,6 +106,13 @@ fn reported_versions(state: &VersionsState, reported: &[DriverVersion]) -> Optio
     (reported.len() < state.gpus).then(|| Finding::new(Rule::GpuMissing, cause, remedy))
 }
 
+fn complaint(warnings: &[String]) -> Option<Finding> {
+    let first = warnings.first()?;
+    let remedy =
+        "the driver is not the cause: look at `nvidia-smi -q` and `dmesg | grep -i -e nvrm -e xid` on the host";
+    Some(Finding::new(Rule::GpuWarning, format!("`nvidia-smi` says: {first}"), remedy))
+}
+
 fn failed(state: &VersionsState, code: i32, failure: Failure) -> Finding {
     let cause = format!("`nvidia-smi` in the container fails with exit code {code}: {}", failure.cause());
     let id = state.id;
@@ -113,6 +123,17 @@ fn failed(state: &VersionsState, code: i32, failure: Failure) -> Finding {
         Failure::VersionMismatch => (Rule::InstalledNotHost, format!("phoenix-nvidia apply {id} --target host")),
         Failure::NoLibrary | Failure::NotThere => (Rule::DriverSilent, format!("phoenix-nvidia install {id}")),
         Failure::NoGpu => (Rule::GpuMissing, "nvidia-smi -L on the host: a GPU may have fallen off the bus".to_owned()),
+        Failure::Lost => (
+            Rule::GpuMissing,
+            "`dmesg | grep -i -e nvrm -e xid` on the host says why; only a reset or a reboot of the host brings it back"
+                .to_owned(),
+        ),
+        Failure::NoPermission => (
+            Rule::ContainerNodeAccess,
+            "set `options nvidia NVreg_DeviceFileMode=0666` in /etc/modprobe.d, load the module again, then \
+             `phoenix-nvidia host prepare`"
+                .to_owned(),
+        ),
         Failure::NoDriver | Failure::Other | Failure::Unreadable => (
             Rule::DriverSilent,
             "nvidia-smi on the host; when it fails there too, mend the host's driver first".to_owned(),

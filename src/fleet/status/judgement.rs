@@ -5,7 +5,7 @@ use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::hypervisor::Drift;
 use crate::install::presence::Presence;
-use crate::install::verify::host_decides;
+use crate::install::verify::{WAITING_HINT, host_decides};
 
 use super::{Nodes, Verdict};
 
@@ -22,6 +22,8 @@ pub(super) struct Seen<'a> {
     pub(super) gpus: usize,
     /// Its device nodes, where they could be looked at.
     pub(super) nodes: Option<&'a Nodes>,
+    /// What of its GPUs waits for the host.
+    pub(super) waiting: &'a [String],
     pub(super) drift: &'a Drift,
 }
 
@@ -36,7 +38,11 @@ pub(super) struct Judgement {
 
 /// Judges. Of several faults the one is told that is to be mended first.
 pub(super) fn judge(seen: &Seen<'_>) -> Judgement {
-    let fault = driver_fault(seen).or_else(|| host_fault(seen)).or_else(|| node_fault(seen)).or_else(|| drift(seen));
+    let fault = driver_fault(seen)
+        .or_else(|| host_fault(seen))
+        .or_else(|| waiting(seen))
+        .or_else(|| node_fault(seen))
+        .or_else(|| drift(seen));
     if let Some(fault) = fault {
         return fault;
     }
@@ -85,6 +91,15 @@ fn host_fault(seen: &Seen<'_>) -> Option<Judgement> {
     let host = seen.host.filter(|host| *host != wanted && seen.gpus > 0)?;
     let reason = format!("driver {wanted} was asked for and the host's kernel module is {host}");
     wrong(reason, host_decides(wanted, host, seen.on_disk))
+}
+
+fn waiting(seen: &Seen<'_>) -> Option<Judgement> {
+    Some(Judgement {
+        verdict: Verdict::GpuUnavailable,
+        in_step: Some(false),
+        reason: Some(seen.waiting.first()?.clone()),
+        hint: Some(WAITING_HINT.to_owned()),
+    })
 }
 
 fn node_fault(seen: &Seen<'_>) -> Option<Judgement> {
@@ -155,6 +170,7 @@ mod tests {
         };
         change(&mut case);
         judge(&Seen {
+            waiting: &[],
             id: "901".parse().unwrap(),
             wanted: &wanted,
             presence: &case.presence,

@@ -8,7 +8,8 @@ use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::driver::device::DeviceNode;
 use crate::error::{Error, Result};
-use crate::fleet::{Fleet, cards, lanes, passthrough::passthrough, request};
+use crate::fleet::passthrough::Passthrough;
+use crate::fleet::{Fleet, cards, lanes, request};
 use crate::hypervisor::State;
 use crate::hypervisor::cluster::Cluster;
 use crate::install::presence::{self, Presence};
@@ -124,9 +125,9 @@ impl Fleet<'_> {
             (row.way, row.profile) = (*way, Some(*profile));
         }
         let is_running = matches!(state, State::Running { .. });
-        let devices = passthrough(container, self.host)?.devices;
+        let Passthrough { devices, waiting, .. } = self.passthrough(container)?;
         row.nodes = (is_running && !devices.is_empty()).then(|| nodes(&rootfs, &devices)).transpose()?;
-        let judgement = self.judged(container, wanted, &presence, row.nodes.as_ref(), on_disk)?;
+        let judgement = self.judged(container, wanted, &presence, row.nodes.as_ref(), &waiting, on_disk)?;
         row.settle(judgement);
         if asking == Asking::Drivers && is_running {
             self.ask(container, row)?;
@@ -140,6 +141,7 @@ impl Fleet<'_> {
         wanted: &WantedDriver,
         presence: &Presence,
         nodes: Option<&Nodes>,
+        waiting: &[String],
         on_disk: &OnDisk,
     ) -> Result<Judgement> {
         let drift = self.hypervisor.drift(&self.desired(container)?)?;
@@ -147,7 +149,7 @@ impl Fleet<'_> {
         let other = host.is_some_and(|host| *host != wanted.version);
         let on_disk = other.then(|| on_disk.get_or_init(|| self.host.on_disk(self.cancel)).as_ref()).flatten();
         let gpus = container.gpus.iter().count();
-        Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, drift: &drift }))
+        Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
     }
 
     /// Asks the driver; what the files say stands unless the driver's answer says more.
@@ -166,6 +168,12 @@ impl Fleet<'_> {
                 row.reason = Some(reason);
             }
             verify::Verdict::NotVerifiedLive { .. } => {}
+            verify::Verdict::GpuUnavailable { reason, hint, .. } => row.settle(Judgement {
+                verdict: Verdict::GpuUnavailable,
+                in_step: Some(false),
+                reason: Some(reason),
+                hint: Some(hint),
+            }),
             verify::Verdict::Wrong { reason, hint, .. } => row.settle(Judgement {
                 verdict: if row.installed.is_none() { row.verdict } else { Verdict::Wrong },
                 in_step: Some(false),

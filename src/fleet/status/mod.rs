@@ -107,6 +107,9 @@ pub enum Verdict {
     /// The right files are there, and nobody can ask the driver.
     #[serde(rename = "installed, not verified live")]
     NotVerifiedLive,
+    /// The right driver is there, and the host lacks what a GPU of the container needs.
+    #[serde(rename = "GPU unavailable")]
+    GpuUnavailable,
     /// Something disagrees; the reason says what.
     #[serde(rename = "wrong")]
     Wrong,
@@ -140,6 +143,7 @@ impl Verdict {
             Self::Verified => "verified",
             Self::InStep => "in step (not asked)",
             Self::NotVerifiedLive => "installed, not verified live",
+            Self::GpuUnavailable => "GPU unavailable",
             Self::Wrong => "wrong",
             Self::SettingsDiffer => "settings differ",
             Self::NotInstalled => "not installed",
@@ -160,6 +164,7 @@ mod tests {
     fn tables_and_json_have_the_same_words() {
         let all = [
             Verdict::Verified,
+            Verdict::GpuUnavailable,
             Verdict::InStep,
             Verdict::NotVerifiedLive,
             Verdict::Wrong,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::container_id::ContainerId;
 use crate::driver::device::MAJOR;
 use crate::error::Result;
+use crate::hypervisor::Desired;
 use crate::hypervisor::liblxc::{self, passes_nvidia};
 use crate::sys::idmap::{IdMap, Range};
 
@@ -53,21 +54,57 @@ fn include_line(directory: &Path) -> String {
     format!("lxc.include = {}/{}", directory.display(), settings::FILE)
 }
 
+/// What becomes of the lines in a `config` that pass NVIDIA's devices.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum NvidiaLines {
+    /// They go: what a container is given stands in our own file.
+    Remove {
+        /// The major of `nvidia-uvm` on this host.
+        uvm_major: Option<u32>,
+    },
+    /// They stay, for this host lacks some of the nodes for the moment.
+    Keep,
+}
+
+impl NvidiaLines {
+    /// What is to become of them in a container that should be like this.
+    pub(super) fn of(desired: &Desired<'_>) -> Self {
+        if !desired.kept.is_empty() {
+            return Self::Keep;
+        }
+        let uvm = desired.devices.iter().find(|node| node.path.ends_with("nvidia-uvm"));
+        Self::Remove { uvm_major: uvm.map(|node| node.major) }
+    }
+
+    fn removes(self, key: &str, value: &str) -> bool {
+        match self {
+            Self::Remove { uvm_major } => {
+                passes_nvidia(key, value, &|major| major == MAJOR || Some(major) == uvm_major)
+            }
+            Self::Keep => false,
+        }
+    }
+}
+
+/// The nodes of NVIDIA's that these lines pass.
+pub(super) fn passed_nodes(config: &str) -> impl Iterator<Item = PathBuf> {
+    config.lines().filter_map(entry).filter_map(|(key, value)| liblxc::passed_node(key, value))
+}
+
 /// The same `config` with our one line for this directory, and without NVIDIA's devices.
 ///
 /// A copy of a container brings its source's line and devices along; older tools and hands have written theirs.
-pub(super) fn settled(config: &str, directory: &Path, uvm_major: Option<u32>) -> String {
+pub(super) fn settled(config: &str, directory: &Path, nvidia: NvidiaLines) -> String {
     let ours = include_line(directory);
     let foreign_include = |key: &str, value: &str| {
         key == "lxc.include"
             && value.ends_with(&format!("/{}", settings::FILE))
             && !ours.ends_with(&format!("= {value}"))
     };
-    let is_ours = |major: u32| major == MAJOR || Some(major) == uvm_major;
     let mut lines: Vec<&str> = config
         .lines()
         .filter(|line| {
-            !entry(line).is_some_and(|(key, value)| foreign_include(key, value) || passes_nvidia(key, value, &is_ours))
+            !entry(line).is_some_and(|(key, value)| foreign_include(key, value) || nvidia.removes(key, value))
         })
         .collect();
     if !lines.iter().any(|line| line.trim() == ours) {
@@ -125,7 +162,7 @@ lxc.uts.name = 910
 
     #[test]
     fn a_copy_loses_its_sources_devices_and_nothing_else() {
-        let settled = settled(COPIED, Path::new("/var/lib/lxc/910"), Some(508));
+        let settled = settled(COPIED, Path::new("/var/lib/lxc/910"), NvidiaLines::Remove { uvm_major: Some(508) });
         assert_eq!(
             settled,
             "\
@@ -145,8 +182,8 @@ lxc.include = /var/lib/lxc/910/phoenix-nvidia.conf
     #[test]
     fn settling_twice_is_settling_once() {
         let directory = Path::new("/var/lib/lxc/910");
-        let once = settled(COPIED, directory, None);
-        assert_eq!(settled(&once, directory, None), once);
+        let once = settled(COPIED, directory, NvidiaLines::Remove { uvm_major: None });
+        assert_eq!(settled(&once, directory, NvidiaLines::Remove { uvm_major: None }), once);
     }
 
     #[test]
@@ -167,6 +204,6 @@ lxc.include = /var/lib/lxc/910/phoenix-nvidia.conf
         );
         let text = new_config(Path::new("/var/lib/lxc/901"), "gpu1", &map, Some("/bin/sleep infinity"), "linux64");
         assert_eq!(idmap(&text, "901".parse().unwrap()).unwrap(), map);
-        assert_eq!(settled(&text, Path::new("/var/lib/lxc/901"), None), text);
+        assert_eq!(settled(&text, Path::new("/var/lib/lxc/901"), NvidiaLines::Remove { uvm_major: None }), text);
     }
 }

@@ -15,6 +15,7 @@ use crate::sys::command::Command;
 use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
 
+use super::config_file::NvidiaLines;
 use super::{Lxc, config_file, settings, staging};
 
 const UNPACK_DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -40,7 +41,7 @@ impl Lxc<'_> {
         if wants_idmap(container) {
             subordinate_ids()?;
         }
-        settings::render(desired, self.features()?, wants_idmap(container)).map(|_| ())
+        settings::render(desired, self.features()?, wants_idmap(container), "").map(|_| ())
     }
 
     pub(super) fn create_from_template(&self, desired: &Desired<'_>) -> Result<()> {
@@ -94,7 +95,7 @@ impl Lxc<'_> {
         let text = fs_err::read_to_string(directory.join("config"))?;
         let final_place = self.directory(container.id);
         let text = config_file::moved(&text, &final_place.join("rootfs"), &container.name);
-        let text = config_file::settled(&text, &final_place, uvm_major(desired));
+        let text = config_file::settled(&text, &final_place, NvidiaLines::of(desired));
         atomic::write(&directory.join("config"), text.as_bytes(), 0o640)?;
         let idmap = config_file::idmap(&text, container.id)?;
         let door = Rootfs::open(&directory.join("rootfs"), idmap.clone(), format!("container {}", container.id))?;
@@ -104,7 +105,8 @@ impl Lxc<'_> {
 
     /// Writes the settings into a container's directory; what they mount is there afterwards.
     fn put_settings(&self, directory: &Path, desired: &Desired<'_>, idmap: &IdMap) -> Result<()> {
-        let rendered = settings::render(desired, self.features()?, !idmap.is_identity())?;
+        let former = read_if_there(&directory.join(settings::FILE))?;
+        let rendered = settings::render(desired, self.features()?, !idmap.is_identity(), &former)?;
         for mount in &desired.container.mounts {
             prepare_mount_source(mount, idmap)?;
         }
@@ -116,22 +118,23 @@ impl Lxc<'_> {
         self.require(id)?;
         let config = fs_err::read_to_string(self.config(id))?;
         let is_unprivileged = !config_file::idmap(&config, id)?.is_identity();
-        let rendered = settings::render(desired, self.features()?, is_unprivileged)?;
-        let current = match fs_err::read_to_string(self.settings(id)) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            Err(error) => return Err(error.into()),
-        };
-        let settled = config_file::settled(&config, &self.directory(id), uvm_major(desired));
+        let current = read_if_there(&self.settings(id))?;
+        let rendered = settings::render(desired, self.features()?, is_unprivileged, &current)?;
+        let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired));
         let mut changes = settings::differences(&config, &settled);
+        let (is_foreign, is_marked) = (!changes.is_empty(), settings::marker_of(&rendered));
         changes.extend(settings::differences(&current, &rendered));
         let restart = match self.current_state(id)? {
-            State::Running { init } => {
-                !changes.is_empty() || marker_of_running(init).as_deref() != settings::marker_of(&rendered)
-            }
+            // What the marker does not follow comes in without a restart, or makes none.
+            State::Running { init } => is_foreign || marker_of_running(init).as_deref() != is_marked,
             _ => false,
         };
         Ok(Drift { changes, restart })
+    }
+
+    pub(super) fn nodes_in_settings(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
+        let files = [read_if_there(&self.config(id))?, read_if_there(&self.settings(id))?];
+        Ok(files.iter().flat_map(|file| config_file::passed_nodes(file)).collect())
     }
 
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {
@@ -140,7 +143,7 @@ impl Lxc<'_> {
         // The settings first: a `config` that includes a file which is not there is a container that does not start.
         self.put_settings(&self.directory(id), desired, &self.idmap(id)?)?;
         let config = fs_err::read_to_string(self.config(id))?;
-        let settled = config_file::settled(&config, &self.directory(id), uvm_major(desired));
+        let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired));
         if settled == config {
             return Ok(());
         }
@@ -294,8 +297,12 @@ fn write_names(door: &Rootfs, container: &Container) -> Result<()> {
     door.write("/etc/resolv.conf", text.as_bytes(), 0o644)
 }
 
-fn uvm_major(desired: &Desired<'_>) -> Option<u32> {
-    desired.devices.iter().find(|node| node.path.ends_with("nvidia-uvm")).map(|node| node.major)
+fn read_if_there(path: &Path) -> Result<String> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn marker_of_running(init: u32) -> Option<String> {

@@ -176,6 +176,10 @@ impl Hypervisor for Lxc<'_> {
         self.plain(desired.container.id)?.drift_of(desired)
     }
 
+    fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
+        self.nodes_in_settings(id)
+    }
+
     fn configure(&self, desired: &Desired<'_>) -> Result<()> {
         self.plain(desired.container.id)?.write_settings(desired)
     }

@@ -1,7 +1,9 @@
 //! `phoenix-nvidia.conf` of a container: what the operators' configuration decides, as liblxc's lines.
 
+use std::path::{Path, PathBuf};
+
 use crate::config::{Address, Container, MacAddress, Mount, Network};
-use crate::driver::device::DeviceNode;
+use crate::driver::device::{DeviceNode, is_optional, rank};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Desired, DriverMount, liblxc};
 
@@ -13,13 +15,18 @@ pub(super) const FILE: &str = "phoenix-nvidia.conf";
 /// The variable of init's environment that names the settings which the container was started with.
 pub(super) const MARKER: &str = "PHOENIX_NVIDIA_SETTINGS";
 
+/// How a node's mount says that a container starts without it, and that it does not.
+const OPTIONAL: &str = "none bind,optional,create=file";
+const REQUIRED: &str = "none bind,create=file";
+
 const HEADER: &str = "# Written by phoenix-nvidia and replaced as a whole; change phoenix_lxc_configs.json instead.";
 
-/// The whole file for a container, which has a user namespace of its own or not.
+/// The whole file for a container, which has a user namespace of its own or not. What it keeps is taken from the former
+/// file.
 ///
 /// # Errors
 /// A value that liblxc's line format cannot hold.
-pub(super) fn render(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool) -> Result<String> {
+pub(super) fn render(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool, former: &str) -> Result<String> {
     let container = desired.container;
     let mut lines = vec![format!("lxc.uts.name = {}", container.name)];
     if container.pct_options.iter().any(|option| option == "nesting=1") {
@@ -31,16 +38,15 @@ pub(super) fn render(desired: &Desired<'_>, host: HostFeatures, is_unprivileged:
     lines.extend(boot(container));
     lines.extend(container.lxc_options.iter().map(|option| format!("{} = {}", option.key, option.value)));
     lines.extend(container.mounts.iter().map(mount_entry));
-    let is_listed = has_device_list(container, host, is_unprivileged);
-    let of_node = |node| std::iter::once(device(node)).chain(is_listed.then(|| allowed(node, host)));
-    lines.extend(desired.devices.iter().flat_map(of_node));
+    lines.extend(devices(desired, host, is_unprivileged, former));
     if let Some(line) = lines.iter().find(|line| line.contains(['\n', '\r', '\0'])) {
         let line = line.escape_debug();
         return Err(Error::new(Kind::Configuration, format!("container {}: `{line}` has a line break", container.id))
             .hint("a value in phoenix_lxc_configs.json must be one line"));
     }
-    // A driver's mount is brought into a running container, too, and asks for no restart.
-    let fingerprint = fingerprint(&lines.join("\n"));
+    // A driver's mount is brought into a running container, too, and asks for no restart; nor does it when a node that
+    // is there is no longer required.
+    let fingerprint = fingerprint(&lines.join("\n").replace(OPTIONAL, REQUIRED));
     lines.extend(desired.mounts.iter().map(driver_mount));
     let body = lines.join("\n");
     Ok(format!("{HEADER}\nlxc.environment = {MARKER}={fingerprint}\n{body}\n"))
@@ -155,9 +161,44 @@ fn driver_mount(mount: &DriverMount) -> String {
     format!("lxc.mount.entry = {}", liblxc::driver_mount(mount))
 }
 
+/// The lines of the nodes that this host has, and those of the nodes that are kept, in an order that does not depend on
+/// which are which.
+fn devices(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool, former: &str) -> Vec<String> {
+    let is_listed = has_device_list(desired.container, host, is_unprivileged);
+    let of_node = |node: &DeviceNode| {
+        let lines = std::iter::once(device(node)).chain(is_listed.then(|| allowed(node, host))).collect();
+        (rank(&node.path), lines)
+    };
+    let of_kept = |path: &PathBuf| {
+        let mut lines = lines_of(former, path);
+        if is_optional(path) {
+            lines.iter_mut().for_each(|line| *line = line.replace(REQUIRED, OPTIONAL));
+        }
+        (rank(path), lines)
+    };
+    let mut nodes: Vec<(_, Vec<String>)> =
+        desired.devices.iter().map(of_node).chain(desired.kept.iter().map(of_kept)).collect();
+    nodes.sort();
+    nodes.into_iter().flat_map(|(_, lines)| lines).collect()
+}
+
+/// The lines of a former file that pass this node: its mount, and what allows it.
+fn lines_of(former: &str, path: &Path) -> Vec<String> {
+    let mut lines = former.lines();
+    let is_mount = |line: &str| {
+        line.strip_prefix("lxc.mount.entry = ")
+            .and_then(|value| liblxc::passed_node("lxc.mount.entry", value))
+            .is_some_and(|node| node == path)
+    };
+    let mount = lines.by_ref().find(|line| is_mount(line));
+    let allowed = lines.next().filter(|line| line.contains(".devices.allow = ")).filter(|_| mount.is_some());
+    mount.into_iter().chain(allowed).map(str::to_owned).collect()
+}
+
 fn device(node: &DeviceNode) -> String {
     let path = node.path.display().to_string();
-    format!("lxc.mount.entry = {path} {} none bind,create=file 0 0", path.trim_start_matches('/'))
+    let options = if is_optional(&node.path) { OPTIONAL } else { REQUIRED };
+    format!("lxc.mount.entry = {path} {} {options} 0 0", path.trim_start_matches('/'))
 }
 
 fn allowed(node: &DeviceNode, host: HostFeatures) -> String {

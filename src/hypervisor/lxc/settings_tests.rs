@@ -23,7 +23,7 @@ fn rendered(entry: &Value, devices: Vec<DeviceNode>, host: HostFeatures) -> Stri
     let configuration = Configuration::load(&layout).unwrap();
     let container = configuration.container("901".parse().unwrap()).unwrap();
     let is_unprivileged = container.unprivileged == Some(true);
-    render(&Desired { container, devices, mounts: Vec::new() }, host, is_unprivileged).unwrap()
+    render(&Desired { container, devices, kept: Vec::new(), mounts: Vec::new() }, host, is_unprivileged, "").unwrap()
 }
 
 fn lines(text: &str) -> Vec<&str> {

@@ -1,7 +1,7 @@
 //! Bringing an existing container's settings to where they should be: one `pct set`, and one edit of raw lines.
 
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::liblxc::{passes_nvidia, prepare_mount_source};
+use crate::hypervisor::liblxc::{passed_node, prepare_mount_source};
 use crate::hypervisor::{Desired, Drift, State};
 use crate::sys::atomic;
 
@@ -55,7 +55,8 @@ impl Proxmox<'_> {
         let started_with: Vec<RawLine> = started_with.lines().filter_map(RawLine::parse).collect();
         let wanted = settings::raw(desired, version);
         let stale = |line: &RawLine| {
-            line.key == "lxc.mount.entry" && passes_nvidia(&line.key, &line.value, &|_| false) && !wanted.contains(line)
+            let node = passed_node(&line.key, &line.value);
+            node.is_some_and(|node| !desired.kept.contains(&node) && !wanted.contains(line))
         };
         // An image is mounted in a container that runs, and whether it sees it is looked at there.
         let missing = |line: &RawLine| !settings::is_driver_mount(line) && !started_with.contains(line);

@@ -1,20 +1,22 @@
 //! Which devices a container of Proxmox VE has: `devN` entries, or raw lines where `pct` is too old for them. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use crate::driver::device::{DeviceNode, MAJOR, is_nvidia_node};
-use crate::hypervisor::liblxc::passes_nvidia;
+use crate::driver::device::{DeviceNode, MAJOR, is_nvidia_node, is_optional};
+use crate::hypervisor::liblxc::{passed_node, passes_nvidia};
 
-use super::config_file::RawLine;
+use super::config_file::{ConfigFile, RawLine};
 use super::property;
 use super::settings::{free_keys, index_of};
 
 /// The `devN` keys to set and to delete, so that exactly these devices of NVIDIA's and of ours are there.
 ///
-/// A device that stays keeps its number. An operator's own devices are neither changed nor counted.
+/// A device that stays keeps its number, and one that is to `stay` its whole entry. An operator's own devices are neither changed nor counted.
 pub(super) fn entries(
     current: &BTreeMap<String, String>,
     wanted: &[DeviceNode],
+    stay: &[PathBuf],
     given: &BTreeSet<String>,
 ) -> (Vec<(String, String)>, Vec<String>) {
     let there: BTreeMap<&str, String> = current
@@ -37,10 +39,22 @@ pub(super) fn entries(
         }
     }
     let is_ours = |path: &str| path.strip_prefix("/dev/").is_some_and(is_nvidia_node) || given.contains(path);
-    let gone = there.iter().filter(|(key, path)| !kept.contains(*key) && is_ours(path));
+    let stays = |key: &str, path: &str| kept.contains(key) || stay.iter().any(|stay| stay == Path::new(path));
+    let gone = there.iter().filter(|(key, path)| !stays(key, path) && is_ours(path));
     let mut gone: Vec<String> = gone.map(|(key, _)| (*key).to_owned()).collect();
     gone.sort_by_key(|key| index_of(key, "dev"));
     (set, gone)
+}
+
+/// The NVIDIA device nodes that a container's settings pass, as its next start will find them.
+pub(super) fn passed(config: &ConfigFile) -> Vec<PathBuf> {
+    let entries = config.after_restart().into_iter().filter(|(key, _)| index_of(key, "dev").is_some());
+    let of_entry = |(_, value): (String, String)| {
+        let path = property::parts(&value, "path").remove("path")?;
+        path.strip_prefix("/dev/").is_some_and(is_nvidia_node).then(|| PathBuf::from(&path))
+    };
+    let raw = config.raw().filter_map(|line| passed_node(&line.key, &line.value)).collect::<Vec<_>>();
+    entries.filter_map(of_entry).chain(raw).collect()
 }
 
 /// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU; the nodes of `nvidia-caps`
@@ -57,11 +71,12 @@ fn same_entry(left: &str, right: &str) -> bool {
 
 /// The raw lines that pass these devices, for pve-container before 5.0.7.
 ///
-/// They are not `optional`: a container without its GPU should not start as if nothing were wrong.
+/// What CUDA needs is not `optional`: a container without its GPU should not start as if nothing were wrong.
 pub(super) fn raw_lines(nodes: &[DeviceNode]) -> Vec<RawLine> {
     let lines = |node: &DeviceNode| {
         let path = node.path.display().to_string();
-        let mount = format!("{path} {} none bind,create=file", path.trim_start_matches('/'));
+        let options = if is_optional(&node.path) { "bind,optional,create=file" } else { "bind,create=file" };
+        let mount = format!("{path} {} none {options}", path.trim_start_matches('/'));
         [
             RawLine::new("lxc.mount.entry", &mount),
             RawLine::new("lxc.cgroup2.devices.allow", &format!("c {}:{} rwm", node.major, node.minor)),
@@ -111,8 +126,6 @@ impl Majors {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn node(name: &str, mode: u32) -> DeviceNode {
@@ -132,7 +145,7 @@ mod tests {
             ("dev10", "/dev/nvidia1,mode=0666"),
         ]);
         let wanted = [node("nvidia1", 0o666), node("nvidiactl", 0o666), node("nvidia-caps/nvidia-cap2", 0o444)];
-        let (set, delete) = entries(&current, &wanted, &BTreeSet::new());
+        let (set, delete) = entries(&current, &wanted, &[], &BTreeSet::new());
         let expected = [("dev3", "/dev/nvidiactl,mode=0666"), ("dev2", "/dev/nvidia-caps/nvidia-cap2,mode=0444")];
         assert_eq!(set, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
         assert_eq!(delete, ["dev0"]);
@@ -142,7 +155,15 @@ mod tests {
     fn an_operators_own_device_goes_only_when_we_gave_it() {
         let current = keys(&[("dev0", "/dev/kvm"), ("dev1", "/dev/fuse,mode=0666")]);
         let given = BTreeSet::from(["/dev/fuse".to_owned()]);
-        assert_eq!(entries(&current, &[], &given), (Vec::new(), vec!["dev1".to_owned()]));
+        assert_eq!(entries(&current, &[], &[], &given), (Vec::new(), vec!["dev1".to_owned()]));
+    }
+
+    #[test]
+    fn what_the_host_lacks_for_the_moment_stays_as_it_is() {
+        let current = keys(&[("dev0", "/dev/nvidia0,gid=44"), ("dev1", "/dev/nvidia1,mode=0666")]);
+        let gone = |stay: &[PathBuf]| entries(&current, &[], stay, &BTreeSet::new());
+        assert_eq!(gone(&["/dev/nvidia0".into()]), (Vec::new(), vec!["dev1".to_owned()]));
+        assert_eq!(gone(&[]), (Vec::new(), vec!["dev0".to_owned(), "dev1".to_owned()]));
     }
 
     #[test]

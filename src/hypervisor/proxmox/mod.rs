@@ -122,6 +122,10 @@ impl Hypervisor for Proxmox<'_> {
         self.drift_of(desired)
     }
 
+    fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
+        Ok(self.config_if_there(id)?.map(|config| devices::passed(&config)).unwrap_or_default())
+    }
+
     fn configure(&self, desired: &Desired<'_>) -> Result<()> {
         self.write_settings(desired)
     }

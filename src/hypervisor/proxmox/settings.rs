@@ -4,6 +4,7 @@
 //! know (`tag`, `firewall`), and every device, mount and raw line that neither is NVIDIA's nor came from us.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::config::{Address, Container, Network};
 use crate::hypervisor::{Desired, DriverMount, liblxc};
@@ -60,7 +61,7 @@ impl Changes {
         changes.set.extend(interface(desired.container, current.get("net0").map(String::as_str)));
         changes.mounts(&current, desired.container, record);
         if surroundings.version.has_device_entries() {
-            let (set, delete) = devices::entries(&current, &desired.devices, &record.devices);
+            let (set, delete) = devices::entries(&current, &desired.devices, &desired.kept, &record.devices);
             changes.set.extend(set);
             changes.delete.extend(delete);
         }
@@ -155,12 +156,11 @@ impl Changes {
         let wanted = raw(desired, surroundings.version);
         let there: Vec<RawLine> = config.raw().collect();
         let of_nvidia = surroundings.majors.passing_nvidia(&there, &desired.devices);
-        let mut gone = BTreeSet::new();
-        gone.extend(
-            there
-                .iter()
-                .filter(|line| !wanted.contains(line) && (of_nvidia.contains(line) || record.raw.contains(line))),
-        );
+        // Whose number a line allows is not known while the host lacks the node.
+        let stays = |line: &RawLine| !desired.kept.is_empty() && of_nvidia.contains(line);
+        let is_ours = |line: &RawLine| of_nvidia.contains(line) || record.raw.contains(line);
+        let gone: BTreeSet<&RawLine> =
+            there.iter().filter(|line| !wanted.contains(line) && is_ours(line) && !stays(line)).collect();
         self.raw_gone = gone.into_iter().cloned().collect();
         self.raw_come = wanted.into_iter().filter(|line| !there.contains(line)).collect();
     }
@@ -196,10 +196,14 @@ pub(super) fn given(desired: &Desired<'_>, version: Version) -> Record {
     let container = desired.container;
     Record {
         raw: raw(desired, version).into_iter().collect(),
-        devices: desired.devices.iter().map(|node| node.path.display().to_string()).collect(),
+        devices: desired.devices.iter().map(|node| &node.path).chain(&desired.kept).map(path_text).collect(),
         mounts: container.mounts.iter().map(|mount| mount.container_path.display().to_string()).collect(),
         ..Record::default()
     }
+}
+
+fn path_text(path: impl AsRef<Path>) -> String {
+    path.as_ref().display().to_string()
 }
 
 /// Whether a change that waits for the next start is one that the configuration decides.

@@ -25,7 +25,7 @@ fn changes(entry: &Value, devices: &[&str], file: &str, record: &Record, version
     let configuration = Configuration::load(&layout).unwrap();
     let container = configuration.container("901".parse().unwrap()).unwrap();
     let devices = devices.iter().map(|name| node(name)).collect();
-    let desired = Desired { container, devices, mounts: Vec::new() };
+    let desired = Desired { container, devices, kept: Vec::new(), mounts: Vec::new() };
     let (config, surroundings) = (ConfigFile::new(file), surroundings(version));
     let changes = Changes::between(&config, &desired, record, &surroundings);
     let restart = changes.need_restart(&config, surroundings.version);

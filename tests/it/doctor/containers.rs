@@ -35,7 +35,7 @@ fn a_container_that_is_in_order_has_no_findings_of_its_own_but_docker() {
     assert_shown("doctor_of_a_maltreated_container", &world, &arguments, &world.run_on(&host, &arguments));
     host.sh("mv /dev/nvidiactl /dev/away").ok();
     let rules = found(&world, &host, 4, &["901"]);
-    let both = ["901 not-examined", "901 several-versions"];
+    let both = ["901 gpu-unavailable", "901 several-versions"];
     assert!(both.iter().all(|rule| rules.iter().any(|it| it == rule)), "one fault hides no other: {rules:?}");
     host.sh("mv /dev/away /dev/nvidiactl").ok();
     world.lxc("lxc-stop", 901, &["--kill"]).ok();

@@ -19,3 +19,4 @@ mod shared;
 mod shared_safety;
 mod surroundings;
 mod verification;
+mod what_is_missing;

@@ -9,6 +9,7 @@ mod mounted;
 mod ownership;
 mod refusals;
 mod secured;
+mod what_is_missing;
 
 use std::cell::RefCell;
 

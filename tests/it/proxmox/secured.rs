@@ -32,6 +32,12 @@ impl Job {
         (job, host)
     }
 
+    /// A host with this module, which `nvidia-smi` in the container finds, too.
+    fn host_of(&self, version: &str) -> PretendedGpuHost {
+        self.inside(901, &format!("echo {version} > /etc/pretended-kernel-module"));
+        PretendedGpuHost::with_module(version).gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).start()
+    }
+
     fn wants(&self, driver: TestDriver) {
         for record in ["SHA256SUMS", "stamps.json"] {
             let _ = fs_err::remove_file(self.world.cache().join(record));
@@ -102,8 +108,7 @@ fn a_driver_that_fails_its_verification_is_rolled_back_and_the_old_one_reports()
 #[test]
 fn a_driver_that_is_right_leaves_no_snapshot() {
     let (job, _) = Job::of_old_driver("runfile");
-    let host = PretendedGpuHost::with_module(OTHER_VERSION).gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).start();
-    job.inside(901, &format!("echo {OTHER_VERSION} > /etc/pretended-kernel-module"));
+    let host = job.host_of(OTHER_VERSION);
     let done = job.run_on(Some(&host), &["apply", "901", "--snapshot"]).ok().stdout;
     assert!(done.contains(", remove the snapshot `phoenix-nvidia-apply`; driver 570.133.20 verified"), "{done}");
     assert_eq!(job.calls(), ["pct snapshot 901 phoenix-nvidia-apply", "pct delsnapshot 901 phoenix-nvidia-apply"]);
@@ -216,7 +221,7 @@ fn interrupted_while_it_installs_it_keeps_the_snapshot_for_the_next_run() {
     // What was being installed has come to its end, and was not verified.
     assert_eq!(job.receipt()["version"], OTHER_VERSION);
     assert!(job.node.conf(901).contains(SECTION), "{}", job.node.conf(901));
-    let done = job.run(&["apply", "901"]).ok().stdout;
+    let done = job.run_on(Some(&job.host_of(OTHER_VERSION)), &["apply", "901"]).ok().stdout;
     assert!(done.contains("remove the snapshot `phoenix-nvidia-apply`; driver 570.133.20"), "{done}");
     job.assert_no_snapshot();
 }
@@ -243,7 +248,7 @@ fn killed_at_any_moment_no_snapshot_is_left_after_the_next_run() {
     // One run that is left alone says how long a run takes on this machine.
     job.set("nvidia_driver_version", OTHER_VERSION);
     let begun = Instant::now();
-    job.run(&["apply", "901", "--snapshot"]).ok();
+    job.run_on(Some(&job.host_of(OTHER_VERSION)), &["apply", "901", "--snapshot"]).ok();
     let whole = u64::try_from(begun.elapsed().as_millis()).unwrap().max(2);
     let mut killed = 0;
     for round in 1..=12 {
@@ -253,7 +258,7 @@ fn killed_at_any_moment_no_snapshot_is_left_after_the_next_run() {
         let is_time = || cancel.wait(Duration::from_millis(1)).is_ok() && begun.elapsed() > patience;
         killed += usize::from(ended_if_it_runs(&job, &["apply", "901", "--snapshot"], Signal::KILL, is_time));
         job.node.wait_for_pct();
-        job.run(&["apply", "901"]).ok();
+        job.run_on(Some(&job.host_of(version)), &["apply", "901"]).ok();
         // What was remembered of one that was not taken yet may stay for a while.
         job.assert_no_section();
         assert_eq!(job.receipt()["version"], version, "round {round}");
@@ -264,7 +269,7 @@ fn killed_at_any_moment_no_snapshot_is_left_after_the_next_run() {
 #[test]
 fn what_is_remembered_of_a_snapshot_that_was_never_taken_goes_when_nobody_can_be_at_it_any_more() {
     let (job, _) = Job::of_old_driver("native");
-    let record = job.world.base().join("lib/rollbacks/901.json");
+    let (record, host) = (job.world.base().join("lib/rollbacks/901.json"), job.host_of(OTHER_VERSION));
     fs_err::create_dir_all(record.parent().unwrap()).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     for (age, stays) in [(0, true), (3600, false)] {
@@ -275,7 +280,7 @@ fn what_is_remembered_of_a_snapshot_that_was_never_taken_goes_when_nobody_can_be
             "going_back": false,
         });
         fs_err::write(&record, text.to_string()).unwrap();
-        job.run(&["apply", "901"]).ok();
+        job.run_on(Some(&host), &["apply", "901"]).ok();
         assert_eq!(record.exists(), stays);
     }
 }

@@ -1,0 +1,57 @@
+//! What a node lacks for the moment stays in a container's file: entries of devices, and the raw lines of older versions.
+
+use serde_json::json;
+
+use super::{Job, VERSION, two_gpus};
+use crate::gpu_host::PretendedGpuHost;
+use crate::test_driver::TestDriver;
+
+impl Job {
+    /// The lines of its file that pass devices.
+    fn passing(&self) -> Vec<String> {
+        let conf = self.node.conf(901);
+        let passes =
+            |line: &&str| line.starts_with("dev") || line.contains("/dev/nvidia") || line.contains("devices.allow");
+        conf.lines().filter(passes).map(str::to_owned).collect()
+    }
+
+    fn with_gpus() -> Self {
+        let (job, host) = (Self::new(), two_gpus());
+        job.set("features", json!(["nvidia"]));
+        job.set("gpu_assignment", "0,1");
+        job.set("nvidia_install_method", "native");
+        TestDriver::new(VERSION).write_into(&job.world.cache());
+        job.run_on(Some(&host), &["create", "901"]).exits(7);
+        job.inside(901, &format!("echo {VERSION} > /etc/pretended-kernel-module"));
+        job.run_on(Some(&host), &["verify", "901"]).ok();
+        job.node.calls();
+        job
+    }
+}
+
+#[test]
+fn a_module_that_is_not_loaded_takes_no_gpu_from_a_container() {
+    let job = Job::with_gpus();
+    let passing = job.passing();
+    assert!(passing.len() >= 6, "{passing:?}");
+    for verb in ["create", "apply"] {
+        let ran = job.run(&[verb, "901"]).exits(7);
+        assert!(ran.stderr.contains("its GPUs wait for the host's NVIDIA kernel module"), "{}", ran.stderr);
+        assert_eq!(job.passing(), passing, "{verb}");
+    }
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+    job.run_on(Some(&two_gpus()), &["create", "901"]).ok();
+    assert_eq!(job.passing(), passing);
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+}
+
+#[test]
+fn a_lost_gpu_stays_assigned() {
+    let job = Job::with_gpus();
+    let passing = job.passing();
+    let crippled = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).start();
+    let ran = job.run_on(Some(&crippled), &["create", "901"]).exits(7);
+    assert!(ran.stderr.contains("GPU 1 waits for this host to have it again"), "{}", ran.stderr);
+    assert_eq!(job.passing(), passing);
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+}
