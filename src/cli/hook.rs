@@ -8,6 +8,7 @@ use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::before_start::BeforeStart;
+use phoenix_nvidia::sys::apparmor;
 use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::arguments::{Backend, Global};
@@ -53,7 +54,12 @@ pub(crate) fn run(global: &Global, words: &[OsString]) -> Result<Ended> {
 
 fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     let layout = context::layout(global);
-    let (listener, cancel) = (progress::listener(global), Cancel::new()?);
+    let listener = progress::listener(global);
+    // Before anything that starts a thread, which would stay confined.
+    if let (Moment::BeforeLiblxc | Moment::SetUp { .. }, Err(error)) = (moment, apparmor::leave_profile()) {
+        listener.warn(Some(id), error.message());
+    }
+    let cancel = Cancel::new()?;
     let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
     match Configuration::load(&layout) {
         Ok(configuration) => {

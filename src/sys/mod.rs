@@ -1,5 +1,6 @@
 //! The doors to the operating system: commands, locks, atomic writes, HTTP, containers' roots, interruption.
 
+pub mod apparmor;
 pub mod atomic;
 pub mod cancel;
 pub mod command;

@@ -1,7 +1,7 @@
 #! /bin/sh
 # Plays nvidia-smi @VERSION@ where there is no GPU. The pretended kernel module is the file
-# /etc/pretended-kernel-module, which holds its version; everything else is asked of the system: the library by the
-# loader's cache, the device nodes by opening them.
+# /etc/pretended-kernel-module, which holds its version, or one that is loaded; everything else is asked of the system:
+# the library by the loader's cache, the device nodes by opening them.
 LC_ALL=C
 export LC_ALL
 version=@VERSION@
@@ -41,8 +41,13 @@ case $(opening /dev/nvidiactl) in
     *"Operation not permitted"*) echo "Failed to initialize NVML: Unknown Error"; exit 255 ;;
     *"Permission denied"*) echo "Failed to initialize NVML: Insufficient Permissions"; exit 4 ;;
 esac
-[ -f $module ] || no_driver
-loaded=$(cat $module)
+if [ -f $module ]; then
+    loaded=$(cat $module)
+elif [ -r /proc/driver/nvidia/version ]; then
+    loaded=$(sed -n 's/^NVRM version: .* \([0-9][0-9]*\.[0-9.]*\)  .*/\1/p' /proc/driver/nvidia/version)
+else
+    no_driver
+fi
 
 library_version=$(readlink -f "$library")
 library_version=${library_version##*/libnvidia-ml.so.}
