@@ -236,13 +236,22 @@ impl Cache<'_> {
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Configuration, format!("the list of sums `{}` cannot be used", path.display()))
                 .caused_by(cause)
-                .hint("give a file as `sha256sum` writes it")
+                .hint("give a file as `sha256sum` writes it, with a line for every run file that is used")
         };
         let mut text = String::new();
         let file = fs_err::File::open(path).map_err(|error| unusable(error.into()))?;
         std::io::Read::read_to_string(&mut std::io::Read::take(file, CHECKSUMS_LIMIT), &mut text)
             .map_err(|error| unusable(error.into()))?;
-        SumList::parse(&text).find(name).map_err(|contradiction| unusable(contradiction.into()))
+        let list = SumList::parse(&text);
+        if list.mentions_without_sum(name) {
+            return Err(unusable(format!("the line of `{name}` is no SHA-256 sum").into()));
+        }
+        match list.find(name) {
+            Ok(Some(sum)) => Ok(Some(sum)),
+            // Whoever names a list wants its word on every file.
+            Ok(None) => Err(unusable(format!("it has no sum for `{name}`").into())),
+            Err(contradiction) => Err(unusable(contradiction.into())),
+        }
     }
 
     /// The sum that the server publishes beside a file, if it does. Only an interruption is an error.

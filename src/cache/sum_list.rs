@@ -1,4 +1,5 @@
-//! Lists of SHA-256 sums in the format of coreutils' `sha256sum`: `<hex>  <name>`, or `<hex> *<name>`.
+//! Lists of SHA-256 sums in the formats of coreutils' `sha256sum`, `<hex>  <name>` or `<hex> *<name>`, of `sha256sum --tag`
+//! and BSD's `sha256`, `SHA256 (<name>) = <hex>`, and of `openssl sha256`, `SHA2-256(<name>)= <hex>`.
 
 use std::fmt;
 
@@ -60,13 +61,20 @@ impl SumList {
 
 impl Line {
     fn parse(text: &str) -> Self {
-        Self::sum(text).unwrap_or_else(|| Self::Other(text.to_owned()))
+        Self::sum(text).or_else(|| Self::tagged(text)).unwrap_or_else(|| Self::Other(text.to_owned()))
     }
 
     fn sum(text: &str) -> Option<Self> {
         let (sum, name) = text.split_at_checked(64)?;
         let name = name.strip_prefix("  ").or_else(|| name.strip_prefix(" *"))?;
         Some(Self::Sum { sum: sum.parse().ok()?, name: (!name.is_empty()).then(|| name.to_owned())? })
+    }
+
+    fn tagged(text: &str) -> Option<Self> {
+        let rest = text.trim().strip_prefix("SHA256").or_else(|| text.trim().strip_prefix("SHA2-256"))?;
+        let (name, sum) = rest.trim_start().strip_prefix('(')?.rsplit_once(')')?;
+        let sum = sum.trim_start().strip_prefix('=')?.trim().parse().ok()?;
+        (!name.is_empty()).then(|| Self::Sum { sum, name: name.to_owned() })
     }
 }
 
@@ -103,8 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn text_and_binary_lines_and_directories_are_understood() {
-        for line in [format!("{SUM}  {NAME}"), format!("{SUM} *{NAME}\n"), format!("x\n{SUM}  ./a/{NAME}\n")] {
+    fn lines_of_every_tool_and_directories_are_understood() {
+        for line in [
+            format!("{SUM}  {NAME}"),
+            format!("{SUM} *{NAME}\n"),
+            format!("x\n{SUM}  ./a/{NAME}\n"),
+            format!("SHA256 ({NAME}) = {SUM}\r\n"),
+            format!("SHA2-256(/srv/{NAME})= {SUM}\n"),
+        ] {
             assert_eq!(SumList::parse(&line).find(NAME).unwrap().unwrap().to_string(), SUM, "{line}");
         }
         assert_eq!(SumList::parse(&format!("{SUM}  x{NAME}")).find(NAME), Ok(None));

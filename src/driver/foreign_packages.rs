@@ -2,9 +2,7 @@
 
 /// The installed packages that bring libraries or programs of NVIDIA's driver, with their versions: at most twenty.
 ///
-/// `status` is `/var/lib/dpkg/status`. The names are those of Debian (`libcuda1`, `libnvidia-ml1`, `nvidia-smi`,
-/// `nvidia-driver-libs`), Ubuntu (`libnvidia-compute-580`, `nvidia-utils-580`, with `-server`) and NVIDIA's own
-/// repository (`libnvidia-compute`, `nvidia-driver-cuda`). NVIDIA's container toolkit and CUDA are no driver.
+/// `status` is `/var/lib/dpkg/status`. NVIDIA's container toolkit and CUDA's libraries are no driver.
 pub fn in_dpkg_status(status: &str) -> Vec<String> {
     let stanzas = status.split("\n\n").filter(|stanza| field(stanza, "Status").is_some_and(is_installed));
     let named = stanzas.filter_map(|stanza| {
@@ -23,20 +21,61 @@ fn is_installed(status: &str) -> bool {
     status.ends_with(" installed") || status.ends_with(" unpacked") || status.ends_with(" half-configured")
 }
 
+/// A name follows from its family, whatever release or branch is in it.
 fn is_of_the_driver(name: &str) -> bool {
-    const NAMES: [&str; 6] =
-        ["libcuda1", "libnvidia-ml1", "nvidia-smi", "nvidia-alternative", "libnvidia-compute", "nvidia-driver-cuda"];
-    const BEGINNINGS: [&str; 6] = [
-        "libnvidia-compute-",
-        "nvidia-utils-",
-        "nvidia-driver-",
-        "nvidia-headless-",
-        "libnvidia-gl-",
-        "nvidia-compute-utils-",
-    ];
     let name = name.split(':').next().unwrap_or(name);
-    NAMES.contains(&name)
-        || (BEGINNINGS.iter().any(|beginning| name.starts_with(beginning)) && !name.ends_with("-common"))
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
+    if begins(&NO_DRIVER) || name.ends_with("-common") {
+        return false;
+    }
+    let is_of_gl = begins(&["libgl", "libegl", "libgles", "libglx"]) && name.contains("nvidia");
+    let of_nvidia = name.strip_prefix("nvidia-").map(without_branch);
+    begins(&LIBRARIES) || is_of_gl || of_nvidia.is_some_and(is_of_program)
+}
+
+/// What begins so is installed beside a driver, and is none: NVIDIA's container toolkit, and platforms of EGL, which work with
+/// every driver.
+const NO_DRIVER: [&str; 3] = ["libnvidia-container", "libnvidia-egl-", "libnvidia-nscq"];
+
+/// Debian, Ubuntu and NVIDIA's repository call the driver's libraries so: `libcuda1`, `libnvidia-ml1`,
+/// `libnvidia-encode-535`, `libnvidia-tesla-470-cuda1`, `cuda-compat-12-2`.
+const LIBRARIES: [&str; 7] = [
+    "libcuda1",
+    "libcudadebugger1",
+    "libnvcuvid",
+    "libnvoptix",
+    "libnvidia-",
+    "cuda-compat-",
+    "xserver-xorg-video-nvidia",
+];
+
+/// And so its programs and descriptions, after `nvidia-` and the branch: `nvidia-smi`, `nvidia-tesla-470-smi`,
+/// `nvidia-utils-580-server`, `nvidia-vulkan-icd`; in Ubuntu's older releases the whole driver is `nvidia-384`.
+const PROGRAMS: [&str; 10] = [
+    "smi",
+    "driver",
+    "alternative",
+    "utils",
+    "compute-utils",
+    "headless",
+    "egl-icd",
+    "vulkan",
+    "opencl-icd",
+    "vdpau-driver",
+];
+
+fn is_of_program(rest: &str) -> bool {
+    let is_branch = rest.bytes().all(|byte| byte.is_ascii_digit()) && !rest.is_empty();
+    is_branch || PROGRAMS.iter().any(|program| rest.starts_with(program))
+}
+
+/// The name without `tesla-470-` or `legacy-390xx-`.
+fn without_branch(name: &str) -> &str {
+    let Some(rest) = name.strip_prefix("tesla-").or_else(|| name.strip_prefix("legacy-")) else { return name };
+    match rest.split_once('-') {
+        Some((branch, rest)) if branch.starts_with(|it: char| it.is_ascii_digit()) => rest,
+        _ => rest,
+    }
 }
 
 #[cfg(test)]
@@ -54,6 +93,76 @@ mod tests {
     #[test]
     fn installed_packages_of_the_driver_are_found_and_nothing_else() {
         assert_eq!(in_dpkg_status(STATUS), ["libcuda1 535.183.01-1", "libnvidia-compute-580 580.76.05-0ubuntu1"]);
+    }
+
+    #[test]
+    fn names_of_every_family_and_branch_are_known() {
+        let of_driver = [
+            "libcuda1",
+            "libcuda1-340",
+            "libcuda1:i386",
+            "libnvidia-ml1",
+            "libnvidia-encode1",
+            "libnvidia-encode-535",
+            "libnvidia-compute-580-server",
+            "libnvidia-compute",
+            "libnvidia-gl-550",
+            "libnvidia-ptxjitcompiler1",
+            "libnvidia-tesla-470-cuda1",
+            "libnvidia-legacy-390xx-cuda1",
+            "libnvcuvid1",
+            "libnvoptix1",
+            "libgl1-nvidia-glvnd-glx",
+            "libegl-nvidia0",
+            "libgles-nvidia2",
+            "libglx-nvidia0",
+            "nvidia-smi",
+            "nvidia-tesla-470-smi",
+            "nvidia-tesla-smi",
+            "nvidia-legacy-340xx-driver",
+            "nvidia-driver",
+            "nvidia-driver-580",
+            "nvidia-driver-libs",
+            "nvidia-driver-cuda",
+            "nvidia-utils-535",
+            "nvidia-compute-utils-535",
+            "nvidia-headless-no-dkms-535",
+            "nvidia-alternative",
+            "nvidia-vulkan-icd",
+            "nvidia-opencl-icd",
+            "nvidia-egl-icd",
+            "nvidia-vdpau-driver",
+            "cuda-compat-12-2",
+            "xserver-xorg-video-nvidia-535",
+            "nvidia-384",
+        ];
+        for name in of_driver {
+            assert!(is_of_the_driver(name), "{name}");
+        }
+        let others = [
+            "nvidia-container-toolkit",
+            "nvidia-container-toolkit-base",
+            "libnvidia-container1",
+            "nvidia-docker2",
+            "libnvidia-egl-wayland1",
+            "libnvidia-egl-gbm1",
+            "cuda-toolkit-12-2",
+            "cuda-cudart-12-2",
+            "libcudart12",
+            "libcudnn9-cuda-12",
+            "nvidia-cuda-toolkit",
+            "nvidia-settings",
+            "nvidia-modprobe",
+            "nvidia-kernel-dkms",
+            "nvidia-kernel-common",
+            "libgl1",
+            "libglvnd0",
+            "nvidia-persistenced",
+            "firmware-nvidia-gsp",
+        ];
+        for name in others {
+            assert!(!is_of_the_driver(name), "{name}");
+        }
     }
 
     #[test]

@@ -24,18 +24,20 @@ pub struct Gpu {
     pub model: String,
 }
 
-/// Reads such a description; `None` when it lacks the device minor or the bus location.
-pub fn gpu(text: &str) -> Option<Gpu> {
+/// Reads the description of the GPU in the directory of this name, the `place`-th in the order of their addresses.
+///
+/// Drivers up to 384 tell no device minor: they number the GPUs in that order.
+pub fn gpu(directory: &str, place: u32, text: &str) -> Gpu {
     let field = |name: &str| {
         let mut fields = text.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(key, _)| key.trim() == name).map(|(_, value)| value.trim().to_owned())
     };
-    Some(Gpu {
-        minor: field("Device Minor")?.parse().ok()?,
-        pci_address: field("Bus Location")?,
+    Gpu {
+        minor: field("Device Minor").and_then(|minor| minor.parse().ok()).unwrap_or(place),
+        pci_address: field("Bus Location").unwrap_or_else(|| directory.to_owned()),
         uuid: field("GPU UUID").filter(|uuid| uuid.starts_with("GPU-") && !uuid.contains('?')),
         model: field("Model").unwrap_or_default(),
-    })
+    }
 }
 
 /// The major of a character device in `/proc/devices`, by the driver's name there.
@@ -140,16 +142,25 @@ mod tests {
     #[test]
     fn the_minor_is_the_one_that_the_driver_says() {
         let text = "Model: \t\t NVIDIA GeForce RTX 3090\nIRQ:   \t\t 77\nGPU UUID: \t GPU-eaf23aa1-4d3d-596c-da66-b86b0e5db584\nBus Location: \t 0000:07:00.0\nDevice Minor: \t 2\n";
-        let gpu = gpu(text).unwrap();
+        let gpu = gpu("0000:07:00.0", 0, text);
         assert_eq!((gpu.minor, gpu.pci_address.as_str()), (2, "0000:07:00.0"));
         assert_eq!(gpu.uuid.as_deref(), Some("GPU-eaf23aa1-4d3d-596c-da66-b86b0e5db584"));
+    }
+
+    #[test]
+    fn where_a_driver_says_no_minor_the_order_of_the_addresses_does() {
+        // 340.108 and 384.130 end with the bus location.
+        let text = "Model: \t\t GeForce GTX 580\nIRQ:   \t\t 77\nBus Location: \t 0000:02:00.0\n";
+        let found = gpu("0000:02:00.0", 1, text);
+        assert_eq!((found.minor, found.pci_address.as_str(), found.uuid), (1, "0000:02:00.0", None));
+        assert_eq!(gpu("0000:02:00.0", 0, "").pci_address, "0000:02:00.0");
     }
 
     #[test]
     fn a_uuid_of_question_marks_is_no_uuid() {
         let text =
             "GPU UUID: \t GPU-????????-????-????-????-????????????\nBus Location: 0000:01:00.0\nDevice Minor: 0\n";
-        assert_eq!(gpu(text).unwrap().uuid, None);
+        assert_eq!(gpu("0000:01:00.0", 0, text).uuid, None);
     }
 
     #[test]

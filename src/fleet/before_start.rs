@@ -50,7 +50,10 @@ impl BeforeStart<'_> {
         if container.gpus.is_none() {
             return Ok(());
         }
-        let host = NvidiaHost::read()?;
+        let host = match NvidiaHost::read() {
+            Ok(host) => host,
+            Err(error) => return self.judge(container, error),
+        };
         match cards::moved_since(self.layout, container, &host) {
             Ok(moved) => moved.into_iter().for_each(|sentence| self.listener.warn(Some(id), sentence)),
             Err(error) => self.listener.warn(Some(id), error.message()),
@@ -102,7 +105,7 @@ impl BeforeStart<'_> {
 
     fn make_nodes(&self, container: &Container, host: &NvidiaHost) -> Result<()> {
         if host.loaded.is_none() {
-            return Err(Error::new(Kind::Host, "no NVIDIA kernel module is loaded on this host")
+            return Err(Error::new(Kind::Host, host.no_module())
                 .hint("load it and make its nodes with `phoenix-nvidia host prepare`"));
         }
         for change in host.make_nodes_for(&minors_of(container, host)?)? {

@@ -65,7 +65,7 @@ pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held)
         return Ok(passthrough);
     }
     if host.loaded.is_none() {
-        passthrough.wait_for_module(container, held);
+        passthrough.wait_for_module(container, host, held);
         return Ok(passthrough);
     }
     let of_gpus = container.gpus.iter().try_for_each(|selector| passthrough.gpu(selector, host, held));
@@ -83,7 +83,7 @@ impl Passthrough {
     }
 
     /// Everything stays as it is. A GPU whose number nobody knows may be any of those that the container has.
-    fn wait_for_module(&mut self, container: &Container, held: &Held) {
+    fn wait_for_module(&mut self, container: &Container, host: &NvidiaHost, held: &Held) {
         let minors: Option<BTreeSet<u32>> = container.gpus.iter().map(|selector| held.minor(selector)).collect();
         let is_assigned = |path: &&PathBuf| match (minor_of(path), &minors) {
             (Some(minor), Some(minors)) => minors.contains(&minor),
@@ -93,7 +93,7 @@ impl Passthrough {
         if self.kept.is_empty() && held.cards.is_empty() {
             self.withheld = Some("no NVIDIA kernel module on this host, so its GPUs are not passed through".to_owned());
         } else {
-            self.waiting.push("its GPUs wait for the host's NVIDIA kernel module, which is not loaded".to_owned());
+            self.waiting.push(format!("its GPUs wait for the host's NVIDIA kernel module: {}", host.no_module()));
         }
     }
 

@@ -80,7 +80,10 @@ fn without_a_module_everything_that_is_assigned_stays() {
         ["/dev/nvidia200", "/dev/nvidiactl", "/dev/nvidia-uvm"]
     );
     let waiting = passthrough(&container("200"), &without_module(), &has).unwrap().waiting;
-    assert_eq!(waiting, ["its GPUs wait for the host's NVIDIA kernel module, which is not loaded"]);
+    assert_eq!(
+        waiting,
+        ["its GPUs wait for the host's NVIDIA kernel module: no NVIDIA kernel module is loaded on this host"]
+    );
 }
 
 #[test]

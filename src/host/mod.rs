@@ -26,6 +26,9 @@ pub struct NvidiaHost {
     pub loaded: Option<DriverVersion>,
     /// The GPUs that the module drives, by device minor.
     pub gpus: Vec<Gpu>,
+    /// The first line of `/proc/driver/nvidia/version` where it names no version: a module is loaded, and nobody knows which.
+    #[serde(skip)]
+    unread: Option<String>,
     /// The text of `/proc/devices`.
     #[serde(skip)]
     devices: String,
@@ -37,23 +40,26 @@ impl NvidiaHost {
     /// # Errors
     /// `/proc` is there and cannot be read.
     pub fn read() -> Result<Self> {
-        let loaded = read_if_there(Path::new("/proc/driver/nvidia/version"))?;
+        let version = read_if_there(Path::new("/proc/driver/nvidia/version"))?;
         let devices = read_if_there(Path::new("/proc/devices"))?.unwrap_or_default();
-        let mut gpus = Vec::new();
-        if let Ok(directory) = fs_err::read_dir("/proc/driver/nvidia/gpus") {
-            for entry in directory {
-                let information = read_if_there(&entry?.path().join("information"))?;
-                gpus.extend(information.as_deref().and_then(proc_files::gpu));
-            }
+        let loaded = version.as_deref().and_then(proc_files::module_version);
+        let first_line = |text: &str| text.lines().next().unwrap_or_default().chars().take(200).collect();
+        let unread = version.as_deref().filter(|_| loaded.is_none()).map(first_line);
+        Ok(Self { loaded, gpus: read_gpus()?, unread, devices })
+    }
+
+    /// Why no version is known.
+    pub fn no_module(&self) -> String {
+        match &self.unread {
+            Some(line) => format!("`/proc/driver/nvidia/version` names no version that is understood: `{line}`"),
+            None => "no NVIDIA kernel module is loaded on this host".to_owned(),
         }
-        gpus.sort_by_key(|gpu| gpu.minor);
-        Ok(Self { loaded: loaded.as_deref().and_then(proc_files::module_version), gpus, devices })
     }
 
     /// A host with this module and these GPUs.
     #[cfg(test)]
     pub(crate) fn of(loaded: DriverVersion, gpus: Vec<Gpu>) -> Self {
-        Self { loaded: Some(loaded), gpus, devices: String::new() }
+        Self { loaded: Some(loaded), gpus, unread: None, devices: String::new() }
     }
 
     /// The version of the kernel module on disk (`modinfo -F version nvidia`), which the next boot would load.
@@ -136,6 +142,25 @@ fn device_node(path: &Path) -> Result<Option<DeviceNode>> {
             "bring it in order with `phoenix-nvidia host prepare`; a bind mount onto a missing node leaves a file",
         )),
     }
+}
+
+/// The GPUs that the loaded module drives, by device minor.
+fn read_gpus() -> Result<Vec<Gpu>> {
+    let directory = match fs_err::read_dir("/proc/driver/nvidia/gpus") {
+        Ok(directory) => directory,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut addresses = directory.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    addresses.sort();
+    let mut gpus = Vec::new();
+    for (place, path) in (0..).zip(&addresses) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let text = read_if_there(&path.join("information"))?;
+        gpus.extend(text.map(|text| proc_files::gpu(&name, place, &text)));
+    }
+    gpus.sort_by_key(|gpu| gpu.minor);
+    Ok(gpus)
 }
 
 fn read_if_there(path: &Path) -> Result<Option<String>> {

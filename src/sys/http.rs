@@ -33,6 +33,44 @@ pub struct Limits {
 pub struct Http {
     agent: ureq::Agent,
     limits: Limits,
+    proxy: Option<Proxy>,
+}
+
+/// The proxy that the environment names.
+#[derive(Debug, Clone)]
+struct Proxy {
+    /// For people: its address without a password, and the variable.
+    described: String,
+    /// Nothing where it cannot be spoken to. Asking directly what was to go through a proxy is no way out.
+    usable: Option<ureq::Proxy>,
+}
+
+impl Proxy {
+    /// The variables in the order in which they are heeded.
+    const VARIABLES: [&str; 6] = ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+    fn of_environment() -> Option<Self> {
+        let value = |name: &&str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let (name, value) = Self::VARIABLES.iter().find_map(|name| Some((*name, value(name)?)))?;
+        let usable = ureq::Proxy::new(&value).ok().and(ureq::Proxy::try_from_env());
+        Some(Self { described: format!("the proxy `{}` of `{name}`", without_password(&value)), usable })
+    }
+
+    /// What it does with a request to this address.
+    fn is_for(&self, uri: &Uri) -> bool {
+        !is_loopback(uri) && !self.usable.as_ref().is_some_and(|proxy| proxy.is_no_proxy(uri))
+    }
+}
+
+/// An address without its user's name and password.
+fn without_password(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map(|(scheme, _)| format!("{scheme}://")).unwrap_or_default();
+            format!("{scheme}…@{host}")
+        }
+        None => address.to_owned(),
+    }
 }
 
 /// Why a server's answer did not come.
@@ -47,6 +85,18 @@ pub enum Fault {
     /// The operator interrupted.
     #[error(transparent)]
     Interrupted(Error),
+}
+
+impl Fault {
+    /// The same, said of the proxy through which it came.
+    fn through(self, proxy: Option<&str>) -> Self {
+        let Some(proxy) = proxy else { return self };
+        match self {
+            Self::Passing(text) => Self::Passing(format!("{text} (through {proxy})")),
+            Self::Lasting(text) => Self::Lasting(format!("{text} (through {proxy})")),
+            interrupted @ Self::Interrupted(_) => interrupted,
+        }
+    }
 }
 
 impl Http {
@@ -72,7 +122,7 @@ impl Http {
             .timeout_per_read(Some(limits.stall_timeout))
             .timeout_per_write(Some(limits.stall_timeout))
             .build();
-        Self { agent: config.into(), limits }
+        Self { agent: config.into(), limits, proxy: Proxy::of_environment() }
     }
 
     /// Asks for `url` with these headers, and follows up to ten redirects. Any status but a redirect is an answer.
@@ -121,16 +171,20 @@ impl Http {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut request = request.config();
-        if is_loopback(uri) {
-            request = request.proxy(None);
+        let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_for(uri));
+        if let Some(Proxy { described, usable: None }) = proxy {
+            return Err(Fault::Lasting(format!(
+                "{described} cannot be used: its address is to be one of http, https or socks5"
+            )));
         }
-        let request = request.build();
+        let used = proxy.and_then(|proxy| proxy.usable.clone());
+        let request = request.config().proxy(used).build();
+        let through = proxy.map(|proxy| proxy.described.clone());
         let (sender, messages) = sync_channel(QUEUE);
         let limits = self.limits.clone();
         std::thread::Builder::new()
             .name("http".to_owned())
-            .spawn(move || pump(request, &sender, &limits))
+            .spawn(move || pump(request, &sender, &limits, through.as_deref()))
             .map_err(|error| Fault::Passing(format!("no thread could be started ({error})")))?;
         match received(&messages, cancel)? {
             Message::Head { status, headers } => Ok(Answer { status, headers, messages, cancel }),
@@ -208,10 +262,10 @@ fn received(messages: &Receiver<Result<Message, Fault>>, cancel: &Cancel) -> Res
 type Request = ureq::RequestBuilder<ureq::typestate::WithoutBody>;
 
 /// Carries one answer from the network to whoever listens; ends when nobody does.
-fn pump(request: Request, sender: &SyncSender<Result<Message, Fault>>, limits: &Limits) {
+fn pump(request: Request, sender: &SyncSender<Result<Message, Fault>>, limits: &Limits, proxy: Option<&str>) {
     let response = match request.call() {
         Ok(response) => response,
-        Err(error) => return drop(sender.send(Err(fault(error, limits)))),
+        Err(error) => return drop(sender.send(Err(fault(error, limits).through(proxy)))),
     };
     let (head, body) = response.into_parts();
     let head = Message::Head { status: head.status.as_u16(), headers: head.headers };
@@ -225,7 +279,7 @@ fn pump(request: Request, sender: &SyncSender<Result<Message, Fault>>, limits: &
                 piece.truncate(count);
                 Ok(Message::Piece(piece))
             }
-            Err(error) => return drop(sender.send(Err(fault(error.into(), limits)))),
+            Err(error) => return drop(sender.send(Err(fault(error.into(), limits).through(proxy)))),
         };
         listening = sender.send(message).is_ok();
     }

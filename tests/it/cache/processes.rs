@@ -118,6 +118,29 @@ fn a_proxy_of_the_environment_is_asked_for_what_is_not_on_this_host() {
 }
 
 #[test]
+fn what_a_proxy_refuses_is_told_as_its_refusal_and_without_its_password() {
+    let world = World::new();
+    let proxy = HttpServer::start(|_| Answer::new(403, "not through here"));
+    let address = proxy.url("").replace("http://", "http://me:secret@");
+    let url = format!("https://driver.invalid{PATH}");
+    let (success, said) = ended(start(&world, &url, &[("https_proxy", &address)]));
+    assert!(!success && said.contains("(through the proxy `http://…@127.0.0.1:"), "{said}");
+    assert!(said.contains("of `https_proxy`)") && !said.contains("secret"), "{said}");
+}
+
+#[test]
+fn a_proxy_that_cannot_be_spoken_to_is_never_passed_by() {
+    let world = World::new();
+    let url = format!("https://driver.invalid{PATH}");
+    for address in ["gopher://proxy.invalid:70", "http://", "::"] {
+        let (success, said) = ended(start(&world, &url, &[("https_proxy", address)]));
+        let told = format!("the proxy `{address}` of `https_proxy` cannot be used");
+        assert!(!success && said.contains(&told), "{said}");
+        assert!(!said.contains("name is not known"), "it has asked for the host itself: {said}");
+    }
+}
+
+#[test]
 fn tls_is_checked_with_the_roots_of_the_operating_system() {
     let bytes = driver("580.76.05").build();
     let world = World::new();

@@ -191,3 +191,12 @@ fn the_unit_is_understood_by_systemd_and_comes_before_every_guest() {
         assert_eq!((ran.code, ours), (0, vec![]), "{}", ran.stderr);
     }
 }
+
+#[test]
+fn gpus_of_drivers_that_tell_no_minor_get_their_nodes() {
+    let (world, host) =
+        (World::new(), PretendedGpuHost::with_module("340.108").gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).start());
+    host.sh("for it in /proc/driver/nvidia/gpus/*/information; do t=$(grep -v Minor $it); echo \"$t\" > $it; done; rm /dev/nvidia?").ok();
+    world.run_on(&host, &["host", "prepare"]).ok();
+    host.sh("test -c /dev/nvidia0 && test -c /dev/nvidia1").ok();
+}

@@ -61,7 +61,12 @@ fn a_module_that_is_not_loaded_takes_no_gpu_from_a_container() {
         assert_eq!((job.both_files(), job.init()), (settings.clone(), init.clone()), "{verb}");
     }
     let plan = job.run_with("plan", &["--exit-code"]).exits(0).stdout;
-    assert!(plan.contains("its GPUs wait for the host's NVIDIA kernel module, which is not loaded"), "{plan}");
+    assert!(
+        plan.contains(
+            "its GPUs wait for the host's NVIDIA kernel module: no NVIDIA kernel module is loaded on this host"
+        ),
+        "{plan}"
+    );
     let status = job.run_with("status", &["--exit-code"]).exits(4).stdout;
     assert!(status.contains("GPU unavailable"), "{status}");
     // Back again, nothing was lost and nothing is to do.
@@ -178,5 +183,18 @@ fn a_container_starts_without_a_node_that_cuda_does_not_need() {
         let host = host_of(VERSION).without_node("nvidia-modeset").start();
         job.run_on(&host, "create").ok();
         assert_eq!(job.both_files(), settings);
+    }
+}
+
+#[test]
+fn a_module_whose_version_nobody_understands_takes_no_gpu_from_a_container() {
+    let job = Job::with_two_gpus("native");
+    let files = job.both_files();
+    let host = host_of(VERSION).start();
+    host.sh("echo 'NVRM version: something that no release has written yet' > /proc/driver/nvidia/version").ok();
+    for verb in ["create", "apply"] {
+        let ran = job.run_on(&host, verb).exits(7);
+        assert!(ran.stderr.contains("names no version that is understood: `NVRM version: something"), "{}", ran.stderr);
+        assert_eq!(job.both_files(), files, "{verb}");
     }
 }
