@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::Mount;
+use crate::config::{Container, Mount};
 use crate::container_id::ContainerId;
 use crate::driver::device::is_nvidia_node;
 use crate::error::{Error, Kind, Result};
@@ -128,7 +128,7 @@ fn stopped_meanwhile(id: ContainerId) -> Error {
 /// The idmap of `lxc.idmap` lines, by their values: `u 0 100000 65536`. Without any, the identity.
 ///
 /// # Errors
-/// A value that liblxc would not take either.
+/// A value that liblxc would not take either, or a map that leaves out users, groups or root.
 pub(super) fn idmap_of<'v>(values: impl Iterator<Item = &'v str>, id: ContainerId) -> Result<IdMap> {
     let (mut users, mut groups) = (Vec::new(), Vec::new());
     for value in values {
@@ -152,7 +152,25 @@ pub(super) fn idmap_of<'v>(values: impl Iterator<Item = &'v str>, id: ContainerI
             }
         }
     }
-    Ok(if users.is_empty() && groups.is_empty() { IdMap::identity() } else { IdMap::new(users, groups) })
+    if users.is_empty() && groups.is_empty() {
+        return Ok(IdMap::identity());
+    }
+    let map = IdMap::new(users, groups);
+    match map.lack() {
+        None => Ok(map),
+        Some(what) => Err(Error::new(
+            Kind::Configuration,
+            format!(
+                "container {id}: its `lxc.idmap` lines give {what} no number on the host, so nothing can run in it"
+            ),
+        )
+        .hint("an idmap has lines of both kinds, from 0 on: `u 0 100000 65536` and `g 0 100000 65536`")),
+    }
+}
+
+/// The values of the `lxc.idmap` lines that a container's configuration adds to those that it has.
+pub(super) fn configured_idmap(container: &Container) -> impl Iterator<Item = &str> {
+    container.lxc_options.iter().filter(|option| option.key == "lxc.idmap").map(|option| option.value.as_str())
 }
 
 /// Whether a raw line, by its key and value, passes an NVIDIA device: by its name, or by a major that is NVIDIA's.
@@ -241,5 +259,8 @@ mod tests {
         assert_eq!(map.user(33), Some(100_033));
         assert!(idmap_of([].into_iter(), id).unwrap().is_identity());
         assert!(idmap_of(["u 0 x 1"].into_iter(), id).is_err());
+        let error = idmap_of(["g 0 100000 44", "g 44 44 1"].into_iter(), id).unwrap_err();
+        assert_eq!(error.kind(), Kind::Configuration);
+        assert!(error.message().contains("give users no number"), "{}", error.message());
     }
 }

@@ -44,6 +44,19 @@ impl IdMap {
         }
     }
 
+    /// What nobody can work in a container without, and this map lacks: where users, groups or root have no number on
+    /// the host, liblxc does not start the container, and no file can be made for it.
+    pub fn lack(&self) -> Option<&'static str> {
+        [
+            (self.users.is_empty(), "users"),
+            (self.groups.is_empty(), "groups"),
+            (self.user(0).is_none(), "root as a user"),
+            (self.group(0).is_none(), "root's group"),
+        ]
+        .into_iter()
+        .find_map(|(is_lacking, what)| is_lacking.then_some(what))
+    }
+
     /// Whether the container's root is the host's.
     pub fn is_identity(&self) -> bool {
         self.user(0) == Some(0)
@@ -122,6 +135,18 @@ mod tests {
     fn the_kernels_identity_is_an_identity() {
         let line = "         0          0 4294967295\n";
         assert!(IdMap::parse(line, line).unwrap().is_identity());
+    }
+
+    #[test]
+    fn a_map_lacks_users_groups_or_root() {
+        let lack = |users: &str, groups: &str| IdMap::parse(users, groups).unwrap().lack();
+        let all = "0 100000 65536\n";
+        assert_eq!(lack(all, all), None);
+        assert_eq!(lack("", all), Some("users"));
+        assert_eq!(lack(all, ""), Some("groups"));
+        assert_eq!(lack("1 100001 65535\n", all), Some("root as a user"));
+        assert_eq!(lack(all, "1 100001 65535\n"), Some("root's group"));
+        assert_eq!(IdMap::identity().lack(), None);
     }
 
     #[test]

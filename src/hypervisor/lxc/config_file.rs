@@ -113,15 +113,18 @@ pub(super) fn settled(config: &str, directory: &Path, nvidia: NvidiaLines) -> St
     lines.join("\n") + "\n"
 }
 
-/// The idmap that a `config` asks for.
+/// The idmap that the texts of a container's files ask for, one after the other.
 ///
 /// # Errors
-/// A `lxc.idmap` line that liblxc would not take either.
+/// A `lxc.idmap` line that liblxc would not take either, or lines that leave out users, groups or root.
 pub(super) fn idmap(config: &str, id: ContainerId) -> Result<IdMap> {
-    liblxc::idmap_of(
-        config.lines().filter_map(entry).filter(|(key, _)| *key == "lxc.idmap").map(|(_, value)| value),
-        id,
-    )
+    idmap_with(config, std::iter::empty(), id)
+}
+
+/// The same with more `lxc.idmap` lines, by their values.
+pub(super) fn idmap_with<'v>(config: &'v str, more: impl Iterator<Item = &'v str>, id: ContainerId) -> Result<IdMap> {
+    let lines = config.lines().filter_map(entry).filter(|(key, _)| *key == "lxc.idmap").map(|(_, value)| value);
+    liblxc::idmap_of(lines.chain(more), id)
 }
 
 /// The directory that a `config` names as the container's root.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::liblxc::prepare_mount_source;
+use crate::hypervisor::liblxc::{self, prepare_mount_source};
 use crate::hypervisor::{Desired, Drift, State};
 use crate::sys::atomic;
 use crate::sys::command::Command;
@@ -29,7 +29,11 @@ impl Lxc<'_> {
         if let Some(network) = &container.network {
             require_bridge(container.id, &network.bridge)?;
         }
-        if self.config(container.id).exists() {
+        let config = self.config(container.id);
+        let is_there = config.exists();
+        let config = if is_there { fs_err::read_to_string(config)? } else { String::new() };
+        config_file::idmap_with(&config, liblxc::configured_idmap(container), container.id)?;
+        if is_there {
             return Ok(());
         }
         if let Some(source) = container.clone_from {
@@ -151,7 +155,11 @@ impl Lxc<'_> {
     }
 
     pub(super) fn idmap(&self, id: ContainerId) -> Result<IdMap> {
-        config_file::idmap(&fs_err::read_to_string(self.config(id))?, id)
+        let settings = match fs_err::read_to_string(self.settings(id)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            text => text?,
+        };
+        config_file::idmap(&format!("{}\n{settings}", fs_err::read_to_string(self.config(id))?), id)
     }
 
     fn unpack(&self, template: &Path, root: &Path, idmap: &IdMap, id: ContainerId) -> Result<()> {

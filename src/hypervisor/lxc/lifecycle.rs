@@ -42,6 +42,7 @@ impl Lxc<'_> {
             State::Frozen => return self.tool("lxc-unfreeze", id).run_ok(self.cancel).map(|_| ()),
             State::Stopped | State::Absent => {}
         }
+        self.idmap(id)?;
         self.tool("lxc-start", id).arg("-d").deadline(Duration::from_secs(120)).run_ok(self.cancel).map_err(
             |error| {
                 error.within(format!("container {id} does not start")).hint(format!(
@@ -97,7 +98,7 @@ impl Lxc<'_> {
                 )
                 .hint(format!("start it with `lxc-start -P {} -n {id}`", self.lxcpath.display())));
             };
-            return Rootfs::open(&root, config_file::idmap(&config, id)?, name);
+            return Rootfs::open(&root, self.idmap(id)?, name);
         };
         match self.starting.is_some() {
             true => liblxc::root_of_process(id, init),

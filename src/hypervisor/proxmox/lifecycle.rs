@@ -13,6 +13,7 @@ use crate::sys::cancel::Cancel;
 use super::Proxmox;
 use super::cluster::{GuestList, Members};
 use super::config_file::ConfigFile;
+use super::mounted;
 use super::node;
 use super::pct::{Call, Pct};
 use super::record::Record;
@@ -182,7 +183,7 @@ impl Proxmox<'_> {
             State::Frozen => return self.liblxc().tool("lxc-unfreeze", id).run_ok(self.cancel).map(|_| ()),
             State::Stopped | State::Absent => {}
         }
-        self.unlocked(id)?;
+        mounted::idmap(&self.unlocked(id)?, id)?;
         self.call("start", id, &[])?;
         self.wait_until(id, true, self.cancel)
     }

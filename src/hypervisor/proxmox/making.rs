@@ -35,6 +35,8 @@ impl Proxmox<'_> {
         if let Some(network) = &container.network {
             require_interface(container.id, &network.bridge)?;
         }
+        let config = self.config_if_there(container.id)?;
+        mounted::check_idmap(&config.unwrap_or_default(), container)?;
         if self.current_state(container.id)? != State::Absent {
             return Ok(());
         }

@@ -1,8 +1,9 @@
 //! The door to a container's root, running or stopped. A stopped one's lies in a volume that `pct` must mount first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
@@ -31,6 +32,7 @@ impl Proxmox<'_> {
             return self.door(id, &self.config(id)?, mounted);
         }
         let config = self.unlocked(id)?;
+        idmap(&config, id)?;
         let mut record = self.record(id)?;
         record.mounted = true;
         record.save(&self.record_path(id))?;
@@ -68,9 +70,23 @@ impl Proxmox<'_> {
 /// The numbers of a container of this file.
 ///
 /// # Errors
-/// It has an `lxc.idmap` line that liblxc would not take.
+/// It has an `lxc.idmap` line that liblxc would not take, or lines that leave out users, groups or root.
 pub(super) fn idmap(config: &ConfigFile, id: ContainerId) -> Result<IdMap> {
-    let lines: Vec<String> = config.raw().filter(|line| line.key == "lxc.idmap").map(|line| line.value).collect();
+    of_lines(config, std::iter::empty(), id)
+}
+
+/// That a container of this file, as its configuration wants it, can have numbers at all.
+///
+/// # Errors
+/// As [`idmap`].
+pub(super) fn check_idmap(config: &ConfigFile, container: &Container) -> Result<()> {
+    of_lines(config, liblxc::configured_idmap(container), container.id).map(drop)
+}
+
+fn of_lines<'v>(config: &ConfigFile, more: impl Iterator<Item = &'v str>, id: ContainerId) -> Result<IdMap> {
+    let mut lines: BTreeSet<String> =
+        config.raw().filter(|line| line.key == "lxc.idmap").map(|line| line.value).collect();
+    lines.extend(more.map(str::to_owned));
     if lines.is_empty() && config.is_unprivileged() {
         return Ok(IdMap::new(vec![IDS], vec![IDS]));
     }

@@ -7,6 +7,7 @@ mod failures;
 mod fixture;
 mod fleet;
 mod fleet_mixed;
+mod idmaps;
 mod installer;
 mod kills;
 mod lifecycle;

@@ -45,6 +45,29 @@ fn what_cannot_be_had_is_told_before_anything_is_called() {
 }
 
 #[test]
+fn an_idmap_of_groups_alone_is_refused_by_every_verb_before_anything_is_called() {
+    let job = Job::new();
+    job.run(&["create", "901"]).ok();
+    job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());
+    job.set("features", json!(["nvidia"]));
+    job.set("nvidia_install_method", "native");
+    job.node.edit(901, |text| format!("{text}lxc.idmap: g 0 100000 44\nlxc.idmap: g 44 44 1\n"));
+    job.set("swap_mb", 64);
+    job.node.calls();
+    let before = job.node.conf(901);
+    for verb in ["create", "install", "uninstall", "apply"] {
+        let ran = job.run(&[verb, "901"]).exits(3);
+        let said = ran.stdout + &ran.stderr;
+        assert!(
+            said.contains("container 901: its `lxc.idmap` lines give users no number on the host"),
+            "{verb}: {said}"
+        );
+    }
+    assert_eq!(job.node.calls(), Vec::<String>::new());
+    assert_eq!(job.node.conf(901), before);
+}
+
+#[test]
 fn a_ctid_of_another_node_or_of_a_machine_is_named_and_never_touched() {
     let job = Job::new();
     job.node.set_guests(&json!({ "901": { "node": "pve2", "type": "lxc" }, "902": { "node": "vm", "type": "qemu" } }));
