@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::Failure;
+use crate::{Failure, moments};
 
 /// The directory; mode 0700.
 pub(crate) const DIRECTORY: &str = "/var/lib/nvidia";
@@ -52,7 +52,12 @@ pub(crate) struct Log {
 impl Log {
     /// Starts a log for the installation of a version.
     pub(crate) fn start(version: &str, description: &str) -> Result<Self, Failure> {
+        // Whatever an earlier installation kept there goes: its driver has been uninstalled by now.
+        if std::fs::exists(DIRECTORY)? {
+            fs_err::remove_dir_all(DIRECTORY)?;
+        }
         DirBuilder::new().recursive(true).mode(0o700).create(DIRECTORY)?;
+        moments::pass();
         let path = Path::new(DIRECTORY).join("log");
         let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
         let digits: String = version.chars().filter(char::is_ascii_digit).collect();
@@ -70,17 +75,24 @@ impl Log {
         self.next_backup - 1
     }
 
-    /// Writes which directories were made, deepest first.
-    pub(crate) fn write_directories(mut made: Vec<PathBuf>) -> Result<(), Failure> {
-        made.sort_by_key(|path| std::cmp::Reverse(path.components().count()));
+    /// Lists directories that were made.
+    pub(crate) fn add_directories(&mut self, made: &[PathBuf]) -> Result<(), Failure> {
         let text = made.iter().fold(String::new(), |mut text, path| {
             let _ = writeln!(text, "{}", path.display());
             text
         });
         let path = Path::new(DIRECTORY).join("dirs");
-        let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+        let mut file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
         Ok(file.write_all(text.as_bytes())?)
     }
+}
+
+/// The directories that were made, the longest names first, so that children come before their parents.
+pub(crate) fn directories() -> Vec<String> {
+    let text = fs_err::read_to_string(Path::new(DIRECTORY).join("dirs")).unwrap_or_default();
+    let mut made: Vec<String> = text.lines().map(str::to_owned).collect();
+    made.sort_by_key(|path| std::cmp::Reverse(path.len()));
+    made
 }
 
 /// The version that the log names, if something is installed.

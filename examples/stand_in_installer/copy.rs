@@ -4,23 +4,33 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use crate::Failure;
 use crate::backup_log::{DIRECTORY, Log, Record, sum_of};
+use crate::{Failure, moments};
 
-/// Makes the parents of a path and returns those that were not there.
-pub(crate) fn make_parents(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+/// Makes the parents of a path, and lists those that were not there.
+pub(crate) fn make_parents(path: &Path, log: &mut Log) -> Result<(), Failure> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let missing: Vec<PathBuf> =
         parent.ancestors().take_while(|ancestor| !ancestor.exists()).map(Path::to_owned).collect();
     std::fs::DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-    Ok(missing)
+    if missing.is_empty() {
+        return Ok(());
+    }
+    moments::pass();
+    log.add_directories(&missing)
 }
 
 /// Writes a new file, never into an old one: a program that runs keeps the old.
 pub(crate) fn place_file(bytes: &[u8], mode: u32, to: &Path) -> Result<Record, Failure> {
     remove(to)?;
+    moments::pass();
     let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(to)?;
-    file.write_all(bytes).map_err(|error| Failure(format!("Unable to write '{}': {error}", to.display())))?;
+    moments::pass();
+    let (half, rest) = bytes.split_at(bytes.len() / 2);
+    for bytes in [half, rest] {
+        file.write_all(bytes).map_err(|error| Failure(format!("Unable to write '{}': {error}", to.display())))?;
+        moments::pass();
+    }
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     Ok(Record::InstalledFile { path: to.to_owned(), sum: sum_of(bytes) })
 }
@@ -29,6 +39,7 @@ pub(crate) fn place_file(bytes: &[u8], mode: u32, to: &Path) -> Result<Record, F
 pub(crate) fn place_link(target: &str, to: &Path) -> Result<Record, Failure> {
     remove(to)?;
     symlink(target, to)?;
+    moments::pass();
     Ok(Record::InstalledLink { path: to.to_owned(), target: target.to_owned() })
 }
 
@@ -40,14 +51,18 @@ pub(crate) fn back_up(path: &Path, log: &mut Log) -> Result<(), Failure> {
     let record = if metadata.is_symlink() {
         let target = fs_err::read_link(path)?.display().to_string();
         fs_err::remove_file(path)?;
+        moments::pass();
         Record::BackedUpLink { path: path_owned, target, mode, uid, gid }
     } else {
         let number = log.take_backup_number();
         let sum = sum_of(&fs_err::read(path)?);
         rename_or_copy(path, &backup(number), mode)?;
+        moments::pass();
         Record::BackedUpFile { number, path: path_owned, sum, mode, uid, gid }
     };
-    log.add(&record)
+    log.add(&record)?;
+    moments::pass();
+    Ok(())
 }
 
 /// Puts an original back where it was.

@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::manifest::{Entry, Manifest};
 use crate::misbehave::{self, Misbehaviour, WRONG_VERSION};
 use crate::options::Options;
-use crate::{Failure, system, uninstall};
+use crate::{Failure, moments, system, uninstall};
 
 /// Installs the package in the current directory.
 pub(crate) fn install(manifest: &Manifest, options: &Options, journal: &mut Journal) -> Result<(), Failure> {
@@ -19,7 +19,9 @@ pub(crate) fn install(manifest: &Manifest, options: &Options, journal: &mut Jour
         misbehave::hang();
     }
     may_install(options)?;
+    moments::pass();
     remove_old_driver(options, journal)?;
+    moments::pass();
     match misbehaviour {
         Some(Misbehaviour::Fail) => return Err(Failure("The installation was told to fail.".to_owned())),
         Some(Misbehaviour::Lie) => {}
@@ -30,6 +32,8 @@ pub(crate) fn install(manifest: &Manifest, options: &Options, journal: &mut Jour
         std::env::consts::ARCH,
         manifest.version
     ));
+    moments::pass();
+    moments::end();
     Ok(())
 }
 
@@ -105,28 +109,27 @@ fn put_in_place(
             .collect();
     let mut log = Log::start(&manifest.version, "NVIDIA Accelerated Graphics Driver for Linux-x86_64")?;
     clear_the_way(&placements, options, journal, &mut log)?;
-    let mut made = Vec::new();
     let (links, files): (Vec<&Placement<'_>>, Vec<_>) =
         placements.iter().partition(|placement| placement.entry.kind.is_link);
     for (number, placement) in files.iter().enumerate() {
         if number * 2 >= files.len() {
             stop_half_way(misbehaviour);
         }
-        made.extend(copy::make_parents(&placement.to)?);
+        copy::make_parents(&placement.to, &mut log)?;
         log.add(&copy::place_file(&placement.content(manifest, misbehaviour)?, placement.entry.mode, &placement.to)?)?;
         journal.log(&format!("installing '{}'", placement.to.display()));
     }
     for placement in links {
         let Some(target) = destinations.target_of(placement.entry) else { continue };
-        made.extend(copy::make_parents(&placement.to)?);
+        copy::make_parents(&placement.to, &mut log)?;
         log.add(&copy::place_link(&relabelled(&target, manifest, misbehaviour), &placement.to)?)?;
     }
     if destinations.native != Path::new("/usr/lib") {
         let target = destinations.native.join("libGL.so.1").display().to_string();
         log.add(&copy::place_link(&target, Path::new("/usr/lib/libGL.so.1"))?)?;
     }
-    Log::write_directories(made)?;
     system::run("ldconfig", &[], journal);
+    moments::pass();
     Ok(())
 }
 

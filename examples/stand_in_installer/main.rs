@@ -11,6 +11,7 @@ mod install;
 mod journal;
 mod manifest;
 mod misbehave;
+mod moments;
 mod options;
 mod system;
 mod uninstall;

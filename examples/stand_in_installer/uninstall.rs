@@ -26,9 +26,8 @@ pub(crate) fn uninstall(options: &Options, journal: &mut Journal) -> Result<(), 
             journal.warn(&text);
         }
     }
-    let directories = fs_err::read_to_string(Path::new(DIRECTORY).join("dirs")).unwrap_or_default();
-    for directory in directories.lines() {
-        if fs_err::remove_dir(directory).is_err() {
+    for directory in backup_log::directories() {
+        if fs_err::remove_dir(&directory).is_err() {
             journal.log(&format!("'{directory}' is left: it is not empty, or gone"));
         }
     }

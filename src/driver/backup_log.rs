@@ -62,6 +62,16 @@ pub enum Original {
     },
 }
 
+impl Original {
+    /// Its name in `/var/lib/nvidia`, where it is kept there.
+    pub fn number(&self) -> Option<u32> {
+        match self {
+            Self::File { number, .. } => Some(*number),
+            Self::Link { .. } => None,
+        }
+    }
+}
+
 impl Entry {
     /// Where it lies, absolute.
     pub fn path(&self) -> &PathBuf {

@@ -24,7 +24,7 @@ pub const UNINSTALL_LOG: &str = "/var/log/nvidia-uninstall.log";
 /// Where the installer keeps what it did, for `nvidia-uninstall`.
 pub const BACKUP_LOG: &str = "/var/lib/nvidia/log";
 
-/// Where the installer keeps which directories it made, one a line, the deepest first.
+/// Where the installer keeps which directories it made, one a line, as it made them.
 pub const BACKUP_DIRECTORIES: &str = "/var/lib/nvidia/dirs";
 
 /// What an installation opens for writing, or reads to move it away, while it is still the container's own.

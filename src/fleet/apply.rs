@@ -87,6 +87,10 @@ impl Fleet<'_> {
     pub fn verify(&self, ids: &[ContainerId], require_live: bool) -> Vec<ContainerReport> {
         self.each(ids, |container, report| {
             self.site(container.id).require_running()?;
+            if let Some(left) = self.left_in(container.id, &self.hypervisor.rootfs(container.id)?)? {
+                let remedy = format!("{left}; `phoenix-nvidia apply {}` removes it", container.id);
+                self.listener.warn(Some(container.id), remedy);
+            }
             self.verify_into(container, require_live, report)
         })
     }

@@ -2,12 +2,12 @@
 
 use crate::config::{Container, WantedDriver, Way};
 use crate::container_id::ContainerId;
-use crate::driver::placement::{Target, bytes_of, placements};
+use crate::driver::placement::{Profile, Target, bytes_of, placements};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::Desired;
 use crate::install::receipt::{self, Choice, Receipt};
-use crate::install::{Attempt, Site, installer, native, placed, presence, runfile, shared};
-use crate::store::{ImageName, Tree};
+use crate::install::{Attempt, Site, clear_away, installer, native, placed, presence, runfile, shared};
+use crate::store::{ImageName, Tree, manifest_of};
 
 use super::passthrough::Passthrough;
 use super::{Fleet, request, wanted_driver};
@@ -99,6 +99,7 @@ impl Fleet<'_> {
             receipt::restore(&site, &rootfs)?;
             let left = shared::left(&rootfs, self.image_of(container.id)?.as_ref())?;
             drop(rootfs);
+            clear_away(&site)?;
             if !left.is_empty() {
                 self.settle_images(container)?;
             }
@@ -118,7 +119,7 @@ impl Fleet<'_> {
     fn go_the_way(&self, driver: &WantedDriver, site: &Site<'_>) -> Result<()> {
         let profile = driver.profile();
         let attempt = match driver.way() {
-            Way::Runfile => return runfile::install(site, &self.cache.ensure(&request(driver))?, profile).map(drop),
+            Way::Runfile => return self.go_the_runfile_way(driver, site, profile).map(drop),
             Way::Native => return native::install(site, &self.extracted(driver)?, profile).map(drop),
             Way::Installer => installer::install(site, self.store, &self.extracted(driver)?, profile)?,
             Way::Shared => shared::install(site, self.store, &self.extracted(driver)?, profile)?,
@@ -129,8 +130,7 @@ impl Fleet<'_> {
                 let way = driver.way().word();
                 let warning = format!("the way `{way}` cannot be gone here, so the way `runfile` is: {error}");
                 self.listener.warn(Some(site.id), warning);
-                let run_file = self.cache.ensure(&request(driver))?;
-                let mut receipt = runfile::install(site, &run_file, profile.of_installer())?;
+                let mut receipt = self.go_the_runfile_way(driver, site, profile.of_installer())?;
                 receipt.instead_of = Some(Choice { way: driver.way(), profile });
                 receipt::save(site, &self.hypervisor.rootfs(site.id)?, &receipt)
             }
@@ -141,6 +141,16 @@ impl Fleet<'_> {
                 ),
             }),
         }
+    }
+
+    fn go_the_runfile_way(&self, driver: &WantedDriver, site: &Site<'_>, profile: Profile) -> Result<Receipt> {
+        let run_file = self.cache.ensure(&request(driver))?;
+        let tree = self.stored(driver)?.filter(|tree| tree.run_file_sha256() == run_file.sha256());
+        let manifest = match tree {
+            Some(tree) => tree.manifest().clone(),
+            None => manifest_of(&run_file, self.cancel)?,
+        };
+        runfile::install(site, &run_file, &manifest, profile)
     }
 
     /// Brings a container's mounts in line with its receipt: those in its configuration, and those that it sees.

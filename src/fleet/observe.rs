@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 use crate::cache::Presence as Cached;
 use crate::config::Container;
+use crate::container_id::ContainerId;
 use crate::error::Result;
 use crate::hypervisor::{Drift, State};
 use crate::install::presence::{self, Presence};
 use crate::install::{leftovers, shared};
+use crate::sys::held_locks;
+use crate::sys::rootfs::Rootfs;
 
 use super::passthrough::Passthrough;
 use super::record::Record;
@@ -114,6 +117,20 @@ impl Fleet<'_> {
         let mut left = leftovers(&rootfs)?;
         left.extend(shared::left(&rootfs, self.image_of(container.id)?.as_ref())?);
         Ok(left)
+    }
+
+    /// Whether somebody is at work on a container just now: what lies in it then is no leftover.
+    pub(super) fn is_worked_on(&self, id: ContainerId) -> Result<bool> {
+        let lock = self.layout.container_lock(id);
+        Ok(held_locks::held_in(&self.layout.locks())?.iter().any(|held| held.path == lock))
+    }
+
+    /// What an interrupted run has left in a container, in one phrase; nothing while somebody is at work in it.
+    pub(super) fn left_in(&self, id: ContainerId, rootfs: &Rootfs) -> Result<Option<String>> {
+        let left = leftovers(rootfs)?;
+        let Some(first) = left.first() else { return Ok(None) };
+        let phrase = format!("an interrupted run has left `{first}`");
+        Ok((!self.is_worked_on(id)?).then_some(phrase))
     }
 
     pub(super) fn presence(&self, container: &Container) -> Result<Option<Presence>> {

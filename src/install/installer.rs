@@ -49,6 +49,7 @@ fn install_into(
         }
     };
     let (version, run_file_sha256) = (tree.version(), tree.run_file_sha256());
-    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, way: Way::Installer, profile };
+    let (way, manifest) = (Way::Installer, tree.manifest());
+    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, manifest, way, profile };
     run.install(scratch, &ready, &["sh", "-c", ENTER, &directory]).map(Attempt::Installed)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::config::Way;
 use crate::driver::backup_log::Entry;
+use crate::driver::manifest::Manifest;
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256, installer};
 use crate::error::{Error, Kind, Result};
@@ -16,7 +17,7 @@ use crate::sys::command::{Output, last_lines};
 use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
 
-use super::placed::{self, Change};
+use super::placed::{self, Change, Foreseen};
 use super::preflight::Ready;
 use super::receipt::{self, InstalledFile, InstalledLink, Receipt};
 use super::scratch::Scratch;
@@ -34,6 +35,7 @@ pub(super) struct InstallerRun<'a> {
     pub(super) init: u32,
     pub(super) version: &'a DriverVersion,
     pub(super) run_file_sha256: Sha256,
+    pub(super) manifest: &'a Manifest,
     pub(super) way: Way,
     /// Whether with libraries of 32 bits or without them.
     pub(super) profile: Profile,
@@ -48,22 +50,40 @@ impl InstallerRun<'_> {
     /// The installer failed, or did not what it said; its log is then on the host.
     pub(super) fn install(self, scratch: Scratch<'_>, ready: &Ready, words: &[&str]) -> Result<Receipt> {
         put_stand_ins(self.rootfs, scratch.path(), ready)?;
-        // What was placed from outside is taken out from outside: it may have no `nvidia-uninstall`.
-        if placed::is_placed(self.site, self.rootfs)? {
-            Change::begin(self.site, self.rootfs)?.take_out()?;
+        self.make_way()?;
+        let output = self.run(scratch.path(), words)?;
+        let log = self.fetch_log()?;
+        scratch.remove()?;
+        match self.judge(&output, &log).and_then(|()| self.take_stock()) {
+            Ok(receipt) => {
+                receipt::save(self.site, self.rootfs, &receipt)?;
+                placed::note_done(self.site)?;
+                Ok(receipt)
+            }
+            Err(error) => {
+                // Half a driver is of no use to anybody; what cannot be taken out now is by the next run.
+                if let Err(error) = Change::begin(self.site, self.rootfs).and_then(Change::take_out) {
+                    self.site.listener.warn(Some(self.site.id), format!("what it has left stays there: {error}"));
+                }
+                Err(error)
+            }
         }
+    }
+
+    /// Takes the driver out that is there, by the host's own hand: what is interrupted in that, the host brings to its
+    /// end. Then notes what the installer is about to do.
+    fn make_way(&self) -> Result<()> {
+        let (version, way, profile) = (self.version, self.way, self.profile);
+        let foreseen = Foreseen { version, way, profile, manifest: self.manifest };
+        let change = Change::begin(self.site, self.rootfs)?;
+        change.require_room_for(&foreseen)?;
+        change.take_out()?;
         // The installer takes every driver below `/usr/lib` out of the way, and could not do that with a mounted one.
         shared::unmount_all(self.rootfs, self.init)?;
         receipt::remove(self.site, self.rootfs)?;
         // The log of an earlier installation would speak for this one, should it end before it writes its own.
         self.rootfs.remove(installer::LOG)?;
-        let output = self.run(scratch.path(), words)?;
-        let log = self.fetch_log()?;
-        scratch.remove()?;
-        self.judge(&output, &log)?;
-        let receipt = self.take_stock()?;
-        receipt::save(self.site, self.rootfs, &receipt)?;
-        Ok(receipt)
+        Change::begin(self.site, self.rootfs)?.note(&foreseen)
     }
 
     fn run(&self, scratch: &str, words: &[&str]) -> Result<Output> {

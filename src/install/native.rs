@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::Tree;
 
 use super::loadable::{Libraries, Member, is_name_of_library};
-use super::placed::{Change, Content, Installation, Item};
+use super::placed::{self, Change, Content, Installation, Item};
 use super::receipt::Receipt;
 use super::{Site, preflight, scratch, target};
 
@@ -21,9 +21,11 @@ pub fn install(site: &Site<'_>, tree: &Tree, profile: Profile) -> Result<Receipt
     preflight::require_glibc(site, &rootfs)?;
     preflight::require_writable(site, &rootfs)?;
     preflight::require_profile(site, &rootfs, tree, profile)?;
-    let change = Change::begin(site, &rootfs)?;
     let init = site.hypervisor.state(site.id)?.init();
+    // First: an installer without its parent may still be at work.
     scratch::clear_leftovers(site, &rootfs, init)?;
+    placed::clear_after_installer(site, &rootfs)?;
+    let change = Change::begin(site, &rootfs)?;
     let target = target::of(&rootfs, &change)?;
     let placements = placements(tree.manifest(), &target, profile);
     let mut items = placements.into_iter().map(|placement| item(tree, placement)).collect::<Result<Vec<_>>>()?;

@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use crate::cache::VerifiedRunFile;
 use crate::config::Way;
 use crate::driver::Sha256;
+use crate::driver::manifest::Manifest;
 use crate::driver::placement::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event};
@@ -20,15 +21,15 @@ use super::{OWN_DIRECTORY, Site};
 
 const PIECE: usize = 256 << 10;
 
-/// Installs the driver of this run file; a driver of another version is replaced.
+/// Installs the driver of this run file, whose manifest this is; a driver of another version is replaced.
 ///
 /// # Errors
 /// Something stands against it. The run file and everything temporary is then gone from the container.
-pub fn install(site: &Site<'_>, run_file: &VerifiedRunFile, profile: Profile) -> Result<Receipt> {
+pub fn install(site: &Site<'_>, run_file: &VerifiedRunFile, manifest: &Manifest, profile: Profile) -> Result<Receipt> {
     let init = site.require_running()?;
     let rootfs = site.hypervisor.rootfs(site.id)?;
     scratch::clear_leftovers(site, &rootfs, Some(init))?;
-    let installed = install_into(site, &rootfs, init, run_file, profile);
+    let installed = install_into(site, &rootfs, init, run_file, manifest, profile);
     if installed.is_err() {
         rootfs.remove_if_empty(OWN_DIRECTORY);
     }
@@ -40,6 +41,7 @@ fn install_into(
     rootfs: &Rootfs,
     init: u32,
     run_file: &VerifiedRunFile,
+    manifest: &Manifest,
     profile: Profile,
 ) -> Result<Receipt> {
     let unpacked = run_file.uncompressed_kib().map(|kib| kib.saturating_mul(1024));
@@ -48,7 +50,7 @@ fn install_into(
     let path = format!("{}/{}", scratch.path(), file_name(run_file));
     copy_in(site, rootfs, run_file, &path)?;
     let (version, run_file_sha256) = (run_file.version(), run_file.sha256());
-    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, way: Way::Runfile, profile };
+    let run = InstallerRun { site, rootfs, init, version, run_file_sha256, manifest, way: Way::Runfile, profile };
     run.install(scratch, &ready, &["sh", &path])
 }
 

@@ -78,8 +78,7 @@ impl Drop for Scratch<'_> {
 /// # Errors
 /// Something of it does not go away.
 pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32>) -> Result<()> {
-    let killed = init.map(|init| processes::kill_marked(init, PREFIX)).transpose()?;
-    if killed.is_some_and(|killed| killed > 0) {
+    if init.map(kill_orphans).transpose()?.unwrap_or_default() {
         site.listener.warn(Some(site.id), "an installation that had lost its parent was still running and was ended");
     }
     for path in leftovers(rootfs)? {
@@ -91,6 +90,16 @@ pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32
         site.listener.note(Some(site.id), format!("removed `{path}`, which an interrupted run had left"));
     }
     Ok(())
+}
+
+/// Ends all processes of an installation that has lost its parent, also those that were made meanwhile; whether there
+/// were any.
+fn kill_orphans(init: u32) -> Result<bool> {
+    let mut any = false;
+    while processes::kill_marked(init, PREFIX)? > 0 {
+        any = true;
+    }
+    Ok(any)
 }
 
 /// Removes what an interrupted run has left, where nothing else is to do in the container.

@@ -24,7 +24,7 @@ use crate::sys::mount;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::loadable::{Libraries, Loadable, Member};
-use super::placed::{Change, Content, Installation, Item};
+use super::placed::{self, Change, Content, Installation, Item};
 use super::receipt::{self, Receipt};
 use super::{Attempt, SHARED_DIRECTORY, Site, preflight, scratch, target};
 
@@ -67,6 +67,7 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
     preflight::require_writable(site, &rootfs)?;
     preflight::require_profile(site, &rootfs, tree, profile)?;
     scratch::clear_leftovers(site, &rootfs, Some(init))?;
+    placed::clear_after_installer(site, &rootfs)?;
     let image = match store.image(tree, Contents::Placed(profile)) {
         Ok(image) => image,
         Err(error) => return Attempt::not_mounted(error),
@@ -93,7 +94,7 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
         Ok(receipt) => Ok(Attempt::Installed(receipt)),
         Err(error) => {
             // Both stay after a change that began: the next run brings it to its end.
-            if !super::placed::is_interrupted(site)? {
+            if !placed::is_interrupted(site)? {
                 leave(site, &rootfs, Some(init), former.as_ref())?;
             }
             Err(error)

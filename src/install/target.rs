@@ -40,7 +40,9 @@ pub(super) fn of(rootfs: &Rootfs, change: &Change<'_>) -> Result<Target> {
     let cache = loader_cache(rootfs);
     let library_directory = library_directory(rootfs, &cache)?;
     let glvnd = !has_glvnd(rootfs, change, library_directory)?;
-    let x_module_directory = first_directory(rootfs, &X_MODULES)?;
+    // What the outgoing driver has made for itself does not say that there is an X server.
+    let x_modules: Vec<&str> = X_MODULES.into_iter().filter(|directory| !change.has_made(directory)).collect();
+    let x_module_directory = first_directory(rootfs, &x_modules)?;
     let x_configuration =
         if x_module_directory.is_some() { first_directory(rootfs, &[X_CONFIGURATION])? } else { None };
     Ok(Target {

@@ -27,6 +27,7 @@ mod image_inventory;
 mod image_mount;
 mod image_staging;
 mod inventory;
+mod manifest_of;
 mod member;
 mod read_ahead;
 mod tree;
@@ -39,6 +40,7 @@ use std::time::Duration;
 pub use image::{Contents, FileSystem, Image, ImageName};
 pub use image_inventory::{ImageEntry, ImageSort};
 pub use inventory::{Entry, Sort};
+pub use manifest_of::manifest_of;
 pub use tree::{FileFacts, Tree};
 
 use crate::config::Layout;

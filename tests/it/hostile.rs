@@ -146,7 +146,7 @@ fn lists_that_name_files_of_the_host_harm_nobody() {
     ));
     guest.program(&["uninstall"]);
     guest.sh("printf '1.0-1 (580.76.05)\\nx\\n1: %s/log\\n1\\n' $marker > /var/lib/nvidia/log");
-    guest.fails(&["uninstall"], 6, "its `nvidia-uninstall` is gone");
+    guest.program(&["uninstall"]).ok();
     let receipt = json!({
         "format": 1, "version": VERSION, "way": "runfile", "run_file_sha256": "0".repeat(64),
         "installed_at": "2026-11-23T10:00:00Z", "written_by": "somebody", "links": [],
@@ -175,13 +175,10 @@ fn a_receipt_of_the_container_without_libraries_installs_nothing() {
 fn programs_that_lie_or_flood_are_found_out() {
     let guest = Guest::new(Privilege::Privileged);
     guest.program(&["install"]).ok();
-    let liar = "printf '#! /bin/sh\\nexit 0\\n' > /root/liar; chmod 755 /root/liar";
-    guest.sh(&format!("{liar}; cp /usr/bin/nvidia-installer /root; cp /root/liar /usr/bin/nvidia-installer"));
-    guest.fails(&["uninstall"], 7, "the uninstallation left");
-    guest.sh("printf '#! /bin/sh\\nexec yes\\n' > /usr/bin/nvidia-installer");
-    guest.fails(&["uninstall"], 6, "printed more than");
-    guest.sh("cp /root/nvidia-installer /usr/bin/nvidia-installer");
+    // No program of the container is asked to take the driver out.
+    guest.sh("printf '#! /bin/sh\\ntouch /root/ran\\nexec yes\\n' > /usr/bin/nvidia-installer");
     guest.program(&["uninstall"]).ok();
+    guest.sh("test ! -e /root/ran && test ! -e /usr/bin/nvidia-installer");
     guest.sh("printf '#! /bin/sh\\nexec yes\\n' > /usr/bin/nvidia-smi; chmod 755 /usr/bin/nvidia-smi");
     guest.fails(&["verify"], 6, "printed more than");
     let status = guest.program(&["status", "--live"]).ok().stdout;

@@ -19,7 +19,6 @@ use crate::hypervisor::{Exec, State};
 use crate::install::preflight::Needs;
 use crate::install::presence::{self, Presence};
 use crate::install::{leftovers, receipt};
-use crate::sys::held_locks;
 use crate::sys::rootfs::Rootfs;
 
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
@@ -109,10 +108,7 @@ impl Fleet<'_> {
         let loader =
             if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
         let dpkg = rootfs.read(DPKG_STATUS, DPKG_STATUS_LIMIT).ok().flatten().unwrap_or_default();
-        let is_worked_on = {
-            let lock = self.layout.container_lock(container.id);
-            held_locks::held_in(&self.layout.locks())?.iter().any(|held| held.path == lock)
-        };
+        let is_worked_on = self.is_worked_on(container.id)?;
         Ok(RootState {
             id: container.id,
             wants_driver: container.driver.is_some(),

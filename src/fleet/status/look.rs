@@ -129,9 +129,20 @@ impl Fleet<'_> {
         row.nodes = (is_running && !devices.is_empty()).then(|| nodes(&rootfs, &devices)).transpose()?;
         let judgement = self.judged(container, wanted, &presence, row.nodes.as_ref(), &waiting, on_disk)?;
         row.settle(judgement);
+        if row.reason.is_none() || row.verdict == Verdict::NotVerifiedLive {
+            self.tell_leftovers(container.id, &rootfs, row)?;
+        }
         if asking == Asking::Drivers && is_running {
             self.ask(container, row)?;
         }
+        Ok(())
+    }
+
+    /// The driver may be right all the same: the run was killed before or after its work on it.
+    fn tell_leftovers(&self, id: ContainerId, rootfs: &Rootfs, row: &mut ContainerStatus) -> Result<()> {
+        let Some(left) = self.left_in(id, rootfs)? else { return Ok(()) };
+        let hint = Some(format!("remove it with `phoenix-nvidia apply {id}`"));
+        row.settle(Judgement { reason: Some(left), hint, ..Judgement::of(Verdict::Wrong, Some(false)) });
         Ok(())
     }
 

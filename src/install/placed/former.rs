@@ -30,7 +30,7 @@ pub struct Former {
     pub(super) backed_up: Vec<BackedUp>,
     pub(super) directories: BTreeSet<String>,
     pub(super) intent: Option<Intent>,
-    is_listed: bool,
+    pub(super) is_listed: bool,
 }
 
 /// What was put at a path.
@@ -67,6 +67,7 @@ impl Former {
         former.add_list(rootfs, paths)?;
         if let Some(intent) = Intent::load(site)? {
             former.add_intent(intent);
+            former.find_originals(paths)?;
         }
         former.forget_what_is_back(paths)?;
         Ok(former)

@@ -14,7 +14,8 @@ use super::former::Former;
 use super::{Installation, Obstacles};
 use crate::install::Site;
 
-const FORMAT: u32 = 1;
+// 1 knew nothing of what an installer moves away by itself.
+const FORMAT: u32 = 2;
 
 /// What is about to change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,10 @@ pub(super) struct Intent {
     pub(super) directories: BTreeSet<String>,
     /// Originals that may have been set aside.
     pub(super) backed_up: Vec<BackedUp>,
+    /// What lay in the way of NVIDIA's own installer, which moves it away by itself, under numbers of its own; none where
+    /// the host places the files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<Vec<BackedUp>>,
 }
 
 impl Intent {
@@ -46,6 +51,22 @@ impl Intent {
         intent
     }
 
+    /// The intent of an installation by NVIDIA's own installer.
+    pub(super) fn of_installer(
+        former: &Former,
+        wanted: &Installation<'_>,
+        directories: Vec<String>,
+        before: Obstacles,
+    ) -> Self {
+        let mut intent = Self::of_removal(former);
+        intent.versions.insert(wanted.version.clone());
+        intent.paths.extend(wanted.items.iter().map(|item| item.destination.clone()));
+        intent.paths.extend(before.iter().map(|obstacle| obstacle.path.clone()));
+        intent.directories.extend(directories);
+        intent.before = Some(before.into_iter().map(|obstacle| obstacle.original).collect());
+        intent
+    }
+
     /// The intent to have nothing there any more.
     pub(super) fn of_removal(former: &Former) -> Self {
         former.intent.clone().unwrap_or(Self {
@@ -54,6 +75,7 @@ impl Intent {
             paths: BTreeSet::new(),
             directories: BTreeSet::new(),
             backed_up: Vec::new(),
+            before: None,
         })
     }
 
@@ -68,7 +90,7 @@ impl Intent {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let intent = serde_json::from_slice::<Self>(&bytes).ok().filter(|intent| intent.format == FORMAT);
+        let intent = serde_json::from_slice::<Self>(&bytes).ok().filter(|intent| (1..=FORMAT).contains(&intent.format));
         intent.map(Some).ok_or_else(|| unreadable(site, &path))
     }
 

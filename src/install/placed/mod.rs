@@ -11,6 +11,7 @@
 //!
 //! Whatever interrupts it, the next run goes the same way again: what an intent names is ours.
 
+mod foreseen;
 mod former;
 mod intent;
 mod loader;
@@ -23,6 +24,7 @@ mod switch;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+pub use foreseen::{Foreseen, note_done};
 pub use former::Former;
 
 use crate::config::Way;
@@ -146,6 +148,16 @@ impl<'a> Change<'a> {
     /// Whether commands can be run in the container: not before its init has begun, though its root is there already.
     fn runs_commands(&self) -> bool {
         self.running && !self.site.hypervisor.is_being_started(self.site.id)
+    }
+
+    /// Whether nothing is known of any driver in the container.
+    pub fn is_nothing(&self) -> bool {
+        self.former.is_nothing()
+    }
+
+    /// Whether the driver that is there now has made a directory: it goes with the driver when nothing else is in it.
+    pub fn has_made(&self, directory: &str) -> bool {
+        self.former.directories.contains(&self.paths.real(directory))
     }
 
     /// The image that the container sees now.
@@ -292,13 +304,18 @@ pub fn is_interrupted(site: &Site<'_>) -> Result<bool> {
     Ok(Intent::load(site)?.is_some())
 }
 
-/// Whether the driver in the container was placed from outside, or is just being so.
+/// Takes out what an interrupted run of NVIDIA's installer has left: it has begun to move originals away, under numbers
+/// of its own, and what it was just writing stands in no list.
 ///
 /// # Errors
-/// What the host knows of it cannot be read.
-pub fn is_placed(site: &Site<'_>, rootfs: &Rootfs) -> Result<bool> {
-    let placed = |receipt: Receipt| matches!(receipt.way, Way::Native | Way::Shared);
-    Ok(is_interrupted(site)? || receipt::load(site, rootfs)?.is_some_and(placed))
+/// As [`Change::begin`] and [`Change::take_out`].
+pub fn clear_after_installer(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+    if Intent::load(site)?.is_none_or(|intent| intent.before.is_none()) {
+        return Ok(());
+    }
+    let what = "what an interrupted run of NVIDIA's installer had left was taken out";
+    site.listener.note(Some(site.id), what.to_owned());
+    Change::begin(site, rootfs)?.take_out().map(drop)
 }
 
 /// What an installation by NVIDIA's installer writes beside its list.

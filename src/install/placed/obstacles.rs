@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::driver::backup_log::{BackedUp, Original, plain_path};
 use crate::error::{Error, Kind, Result};
+use crate::install::SHARED_DIRECTORY;
 use crate::sys::rootfs::Found;
 
 use super::former::sum_of;
@@ -15,6 +16,10 @@ const NAMES_LIMIT: usize = 100_000;
 const FIRST_NUMBER: u32 = 100;
 /// Where an older driver's libraries are looked for, beside the directories that this one goes to.
 const SEARCHED: [&str; 3] = ["/usr/lib/x86_64-linux-gnu", "/usr/lib64", "/usr/lib"];
+/// Below which directories NVIDIA's installer looks for them.
+const SEARCHED_BELOW: [&str; 3] = ["/usr/lib", "/usr/lib32", "/usr/lib64"];
+/// Deeper than any system's libraries lie; a container could make directories without end.
+const DEEPEST: usize = 16;
 
 /// Something in the way.
 #[derive(Debug, Clone)]
@@ -61,6 +66,39 @@ pub(super) fn find(change: &Change<'_>, wanted: &Installation<'_>) -> Result<Obs
             let is_library = matches!(found, Found::File { .. } | Found::Link(_));
             if is_library && !change.former.owns(&change.paths, &path, &found)? {
                 obstacles.push(obstacle(change, &path, &found, false, &mut number)?);
+            }
+        }
+    }
+    Ok(obstacles)
+}
+
+/// The same, with what NVIDIA's installer also moves away: libraries of the same names anywhere below `/usr/lib` and its
+/// likes (nvidia-installer 590, `find_conflicting_files`).
+///
+/// # Errors
+/// As [`find`].
+pub(super) fn find_everywhere(change: &Change<'_>, wanted: &Installation<'_>) -> Result<Obstacles> {
+    let mut obstacles = find(change, wanted)?;
+    let mut known: BTreeSet<String> = obstacles.iter().map(|obstacle| obstacle.path.clone()).collect();
+    known.extend(wanted.items.iter().map(|item| item.destination.clone()));
+    let stems: BTreeSet<&str> = wanted.items.iter().filter_map(|item| stem_of(name_of(&item.destination))).collect();
+    let mut number = next_number(change)?;
+    let mut left: Vec<(String, usize)> = SEARCHED_BELOW.iter().map(|directory| ((*directory).to_owned(), 0)).collect();
+    while let Some((directory, depth)) = left.pop() {
+        // Only what is a directory by its own name: what others lead to is found where it is.
+        let Some(open) = change.paths.directory(&directory)?.filter(|_| depth <= DEEPEST) else { continue };
+        for name in open.names(NAMES_LIMIT)? {
+            let path = format!("{directory}/{name}");
+            match open.look(&name)? {
+                Some(Found::Directory) if path != SHARED_DIRECTORY => left.push((path, depth + 1)),
+                Some(found @ (Found::File { .. } | Found::Link(_)))
+                    if stem_of(&name).is_some_and(|stem| stems.contains(stem))
+                        && plain_path(&path).is_some()
+                        && known.insert(path.clone()) =>
+                {
+                    obstacles.push(obstacle(change, &path, &found, false, &mut number)?);
+                }
+                _ => {}
             }
         }
     }

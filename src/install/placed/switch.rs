@@ -85,6 +85,7 @@ pub(super) fn clear_away(
 /// Removes the former driver, and puts all originals back.
 pub(super) fn clear_all(change: &Change<'_>) -> Result<()> {
     super::stage::sweep(change, &[])?;
+    super::foreseen::sweep(change)?;
     remove_former(change, &BTreeSet::new())?;
     change.former.backed_up.iter().try_for_each(|original| put_back(change, original))
 }

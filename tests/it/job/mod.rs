@@ -9,6 +9,7 @@ mod fleet;
 mod fleet_mixed;
 mod idmaps;
 mod installer;
+mod killed_installers;
 mod kills;
 mod lifecycle;
 mod loader;

@@ -13,7 +13,7 @@ use super::assert_same;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 
 impl Job {
-    pub(super) fn intent(&self) -> PathBuf {
+    pub(in crate::job) fn intent(&self) -> PathBuf {
         self.world.base().join(format!("lib/intents/{}.json", self.ctid))
     }
 
