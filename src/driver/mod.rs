@@ -8,6 +8,7 @@ pub mod device_nodes;
 pub mod elf;
 pub mod foreign_packages;
 pub mod installer;
+pub mod kernel_log;
 pub mod kernels;
 pub mod loader_cache;
 pub mod manifest;
@@ -17,6 +18,7 @@ pub mod proc_files;
 pub mod run_file;
 pub mod secure_boot;
 mod sha256;
+pub mod supported_gpus;
 mod version;
 
 pub use compression::Compression;

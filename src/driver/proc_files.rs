@@ -80,6 +80,11 @@ pub fn node_access(params: &str) -> NodeAccess {
     }
 }
 
+/// The mode as it stands there: 432 for 0660, and 660 for who wrote `NVreg_DeviceFileMode=660`.
+pub fn given_node_mode(params: &str) -> Option<u32> {
+    number_of(params, "DeviceFileMode")
+}
+
 /// A capability of the driver, which is used through `/dev/nvidia-caps/nvidia-cap<minor>`: to configure MIG, say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Capability {

@@ -282,6 +282,7 @@ pub(super) fn notes(container: &Container, observation: &Observation) -> Vec<Str
     notes.extend(observation.passthrough.withheld.clone());
     notes.extend(observation.passthrough.waiting.clone());
     notes.extend(observation.moved_cards.clone());
+    notes.extend(observation.dropped_gpus.clone());
     notes.extend(observation.left_out.clone());
     for (feature, script) in &observation.feature_scripts {
         if script.is_none() {

@@ -147,6 +147,7 @@ mod tests {
             extracted: true,
             needed_bytes: Some(632_000_001),
             moved_cards: Vec::new(),
+            dropped_gpus: Vec::new(),
             unseen: false,
             growth: None,
             leftovers: Vec::new(),

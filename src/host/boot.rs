@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::driver::kernel_log::{self, NotDriven};
 use crate::driver::{DriverVersion, kernels, secure_boot};
 use crate::error::Result;
 use crate::sys::cancel::Cancel;
@@ -34,6 +35,8 @@ pub struct Boot {
     pub secure_boot: bool,
     /// The line of the kernel's log that says it refused a module.
     pub refusal: Option<String>,
+    /// The GPUs of which the kernel's log says why they are not driven.
+    pub not_driven: Vec<NotDriven>,
     /// `nouveau` is loaded.
     pub nouveau: bool,
     /// NVIDIA's display devices on the PCI bus, and the driver that has each.
@@ -45,6 +48,8 @@ pub struct Boot {
 pub struct Card {
     /// Its address, such as `0000:01:00.0`.
     pub pci_address: String,
+    /// Its PCI device id: `0x1b80`.
+    pub device: String,
     /// The driver that has it: `nvidia`, `nouveau`, `vfio-pci`.
     pub driver: Option<String>,
 }
@@ -63,6 +68,7 @@ impl Boot {
         let asked = next.as_deref().unwrap_or(&running);
         let field = |name: &str| ask(Command::new("modinfo").args(["-k", asked, "-F", name, "nvidia"]), cancel);
         let first_line = |text: String| text.lines().next().map(|line| line.trim().to_owned());
+        let log = ask(Command::new("dmesg").output_limit(32 << 20), cancel)?.unwrap_or_default();
         let modules = read_if_there(Path::new("/proc/modules"))?.unwrap_or_default();
         Ok(Self {
             next_driver: field("version")?.and_then(|text| text.trim().parse().ok()),
@@ -70,8 +76,8 @@ impl Boot {
             next_dkms: kernels::dkms_state(&dkms, asked).map(str::to_owned),
             dkms: kernels::dkms_has_nvidia(&dkms),
             secure_boot: secure_boot(cancel)?,
-            refusal: ask(Command::new("dmesg").output_limit(32 << 20), cancel)?
-                .and_then(|log| secure_boot::refusal(&log).map(str::to_owned)),
+            refusal: secure_boot::refusal(&log).map(str::to_owned),
+            not_driven: kernel_log::not_driven(&log),
             nouveau: modules.lines().any(|line| line.starts_with("nouveau ")),
             cards: cards(),
             running,
@@ -106,6 +112,12 @@ fn secure_boot(cancel: &Cancel) -> Result<bool> {
     Ok(by_mokutil.or_else(by_firmware).unwrap_or(false))
 }
 
+/// The PCI device id of a device, as sysfs has it: `0x1b80`.
+pub fn device_id(pci_address: &str) -> Option<String> {
+    let path = Path::new("/sys/bus/pci/devices").join(pci_address.to_ascii_lowercase()).join("device");
+    fs_err::read_to_string(path).ok().map(|text| text.trim().to_owned())
+}
+
 fn cards() -> Vec<Card> {
     let Ok(directory) = fs_err::read_dir("/sys/bus/pci/devices") else { return Vec::new() };
     let mut cards: Vec<Card> = directory.filter_map(|entry| card(&entry.ok()?.path())).collect();
@@ -119,5 +131,9 @@ fn card(device: &Path) -> Option<Card> {
     let is_ours = field("vendor")?.trim() == "0x10de" && field("class")?.trim().starts_with("0x03");
     let driver = fs_err::read_link(device.join("driver")).ok();
     let driver = driver.and_then(|link| Some(link.file_name()?.to_string_lossy().into_owned()));
-    is_ours.then(|| Card { pci_address: device.file_name().unwrap_or_default().to_string_lossy().into_owned(), driver })
+    is_ours.then(|| Card {
+        pci_address: device.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        device: field("device").unwrap_or_default().trim().to_owned(),
+        driver,
+    })
 }

@@ -15,7 +15,7 @@ use crate::sys::cancel::Cancel;
 use crate::sys::command::Command;
 use crate::sys::device_node::{self, Found};
 
-pub use boot::{Boot, Card};
+pub use boot::{Boot, Card, device_id};
 pub use prepare::{Change, Prepared, modules_to_load, prepare, rehearse};
 pub use survey::{Node, directory};
 

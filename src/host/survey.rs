@@ -54,6 +54,17 @@ impl NvidiaHost {
     }
 }
 
+impl NvidiaHost {
+    /// The mode of device nodes as the loaded module was given it (`NVreg_DeviceFileMode`), whatever its bits mean.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn given_node_mode(&self) -> Result<Option<u32>> {
+        let params = read_if_there(Path::new("/proc/driver/nvidia/params"))?;
+        Ok(params.as_deref().and_then(proc_files::given_node_mode))
+    }
+}
+
 fn look(wanted: WantedNode) -> Result<Node> {
     let path = directory().join(&wanted.name);
     let verdict = device_nodes::judge(&wanted, device_node::look(&path)?);

@@ -45,6 +45,7 @@ pub use tree::{FileFacts, Tree};
 
 use crate::config::Layout;
 use crate::driver::DriverVersion;
+use crate::driver::supported_gpus::SupportedGpus;
 use crate::error::{Error, Kind, Result};
 use crate::event::Listener;
 use crate::sys::cancel::Cancel;
@@ -71,6 +72,20 @@ impl<'a> Store<'a> {
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
+    }
+
+    /// Which GPUs a driver drives; `None` where it is not extracted here, or its package does not say.
+    ///
+    /// # Errors
+    /// As [`Store::open`], or its list cannot be read.
+    pub fn supported_gpus(&self, version: &DriverVersion) -> Result<Option<SupportedGpus>> {
+        let Some(tree) = self.open(version)? else { return Ok(None) };
+        let name = tree.files().map(|(path, _)| path).find(|path| path.ends_with("supported-gpus.json"));
+        let Some(name) = name else { return Ok(None) };
+        let mut text = Vec::new();
+        let file = fs_err::File::open(tree.path().join(name))?;
+        std::io::Read::read_to_end(&mut std::io::Read::take(file, SupportedGpus::LIMIT), &mut text)?;
+        Ok(SupportedGpus::parse(&text))
     }
 
     /// The tree of a version, if there is a sound one. Looks at every file's size, time and mode and reads none.

@@ -86,12 +86,20 @@ pub struct TestDriver {
     padding: usize,
     compression: Option<Compression>,
     compat32: bool,
+    supported_gpus: Option<String>,
 }
 
 impl TestDriver {
     /// The driver of this version, small and well-behaved.
     pub fn new(version: &str) -> Self {
-        Self { version: version.to_owned(), misbehaviour: None, padding: 4096, compression: None, compat32: true }
+        Self {
+            version: version.to_owned(),
+            misbehaviour: None,
+            padding: 4096,
+            compression: None,
+            compat32: true,
+            supported_gpus: None,
+        }
     }
 
     /// Its installer goes wrong.
@@ -109,6 +117,12 @@ impl TestDriver {
     /// It has no libraries of 32 bits.
     pub fn without_compat32(mut self) -> Self {
         self.compat32 = false;
+        self
+    }
+
+    /// Its package says which GPUs it drives, with this JSON.
+    pub fn supported_gpus(mut self, list: &str) -> Self {
+        self.supported_gpus = Some(list.to_owned());
         self
     }
 
@@ -140,6 +154,10 @@ impl TestDriver {
         parts.add_data();
         if self.compat32 {
             parts.add_compat32();
+        }
+        if let Some(list) = &self.supported_gpus {
+            let words = "DOCUMENTATION NVIDIA_GLX-1.0/supported-gpus MODULE:installer";
+            parts.add("supported-gpus/supported-gpus.json", 0o644, words, list.as_str());
         }
         let mut file = RunFile::new(&self.version).compression(compression);
         for (path, mode, bytes) in parts.members {

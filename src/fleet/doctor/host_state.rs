@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::files::FilesState;
-use super::kernel::KernelState;
+use super::kernel::{Dropped, KernelState};
 use super::units::UnitsState;
 use crate::cache::{Cache, Sort};
 use crate::config::Layout;
 use crate::driver::DriverVersion;
+use crate::driver::supported_gpus::Support;
 use crate::error::{Error, Result};
-use crate::host::{Boot, Node, NvidiaHost, modules_to_load};
+use crate::host::{Boot, Card, Node, NvidiaHost, modules_to_load};
 use crate::install::receipt::Receipt;
 use crate::store::Store;
 use crate::sys::cancel::Cancel;
@@ -46,8 +47,11 @@ impl HostState {
             loaded: host.loaded.clone(),
             on_disk: host.on_disk(cancel),
             to_load: modules_to_load(host),
+            node_mode: host.given_node_mode()?,
+            dropped: Vec::new(),
             boot: Boot::read(cancel)?,
         };
+        let kernel = KernelState { dropped: dropped(&kernel.boot.cards, store, wanted)?, ..kernel };
         Ok(Self {
             kernel,
             nodes: host.nodes()?,
@@ -55,6 +59,21 @@ impl HostState {
             units: UnitsState::observe(Path::new("/"), host.loaded.is_some()),
         })
     }
+}
+
+/// The GPUs of this host that a wanted driver drops, as far as it is extracted and so can be asked.
+fn dropped(cards: &[Card], store: &Store<'_>, wanted: &[DriverVersion]) -> Result<Vec<Dropped>> {
+    let mut dropped = Vec::new();
+    for version in wanted {
+        let Some(list) = store.supported_gpus(version)? else { continue };
+        for card in cards {
+            if let Support::Dropped { name, last_branch } = list.of(&card.device) {
+                let (version, pci_address) = (version.clone(), card.pci_address.clone());
+                dropped.push(Dropped { version, pci_address, name, last_branch });
+            }
+        }
+    }
+    Ok(dropped)
 }
 
 fn files(layout: &Layout, cache: &Cache<'_>, store: &Store<'_>, wanted: &[DriverVersion]) -> FilesState {

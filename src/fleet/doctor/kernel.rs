@@ -2,7 +2,8 @@
 
 use super::{Finding, Rule, listed};
 use crate::driver::DriverVersion;
-use crate::host::Boot;
+use crate::driver::kernel_log::{NotDriven, Why};
+use crate::host::{Boot, Card};
 
 /// What is known of the kernel module.
 #[derive(Debug, Clone, Default)]
@@ -15,14 +16,97 @@ pub(super) struct KernelState {
     pub(super) to_load: Vec<&'static str>,
     /// The kernels and what hinders the module.
     pub(super) boot: Boot,
+    /// The mode of device nodes as the module was given it, where it was.
+    pub(super) node_mode: Option<u32>,
+    /// The GPUs that wanted drivers no longer drive.
+    pub(super) dropped: Vec<Dropped>,
+}
+
+/// A GPU of this host that a wanted driver no longer drives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Dropped {
+    pub(super) version: DriverVersion,
+    pub(super) pci_address: String,
+    pub(super) name: String,
+    /// The last branch that drives it: `580`.
+    pub(super) last_branch: String,
 }
 
 /// Every rule of this subject.
 pub(super) fn examine(state: &KernelState) -> Vec<Finding> {
-    [nouveau, secure_boot_refused, not_loaded, no_uvm, reboot_pending, next_kernel, unsigned]
-        .iter()
-        .filter_map(|rule| rule(state))
-        .collect()
+    let rules = [
+        nouveau,
+        secure_boot_refused,
+        not_loaded,
+        no_uvm,
+        reboot_pending,
+        next_kernel,
+        unsigned,
+        decimal_mode,
+        of_vfio,
+    ];
+    let mut findings: Vec<Finding> = rules.iter().filter_map(|rule| rule(state)).collect();
+    findings.extend(state.boot.not_driven.iter().filter_map(|gpu| not_driven(state, gpu)));
+    findings.extend(state.dropped.iter().map(dropped));
+    findings
+}
+
+/// What the log says of a GPU that is driven by now is of the past, unless it has failed since.
+fn not_driven(state: &KernelState, gpu: &NotDriven) -> Option<Finding> {
+    let is_of_another =
+        |card: &&Card| card.pci_address == gpu.pci_address && card.driver.as_deref() == Some("vfio-pci");
+    if state.boot.cards.iter().any(|card| is_of_another(&card)) {
+        return None;
+    }
+    let remedy = match gpu.why {
+        Why::NeedsOpenModule => {
+            "install the host's driver with its open kernel modules (`--kernel-module-type=open`, or the distribution's \
+             package of them), then reboot"
+        }
+        Why::NeedsProprietaryModule => {
+            "install the host's driver with its proprietary kernel modules (`--kernel-module-type=proprietary`; up to branch \
+             580), then reboot"
+        }
+        Why::Dropped => {
+            "install a driver of the branch that the message names on the host, and set `nvidia_driver_version` to its version"
+        }
+        Why::NotSupported => {
+            "install a driver on the host that names this GPU among its supported products, then reboot"
+        }
+        Why::FellOffTheBus | Why::NotInitialised => {
+            "a person has to look: reset or power-cycle the host, then its power supply, its slot and its firmware's settings"
+        }
+        Why::OwnedByAnother => "see which driver has the GPU with `lspci -k`, keep that from it, and reboot",
+    };
+    let name = if gpu.pci_address.is_empty() { "a GPU".to_owned() } else { format!("GPU `{}`", gpu.pci_address) };
+    Some(Finding::new(Rule::GpuNotDriven, format!("{name} is not driven: {}", gpu.text), remedy))
+}
+
+fn dropped(gpu: &Dropped) -> Finding {
+    let Dropped { version, pci_address, name, last_branch } = gpu;
+    let cause = format!("{version} no longer drives GPU `{pci_address}` ({name}): its last branch is {last_branch}");
+    let remedy = format!(
+        "set `nvidia_driver_version` to a version of branch {last_branch}, which the host's driver must be, too"
+    );
+    Finding::new(Rule::DriverDropsGpu, cause, remedy)
+}
+
+fn of_vfio(state: &KernelState) -> Option<Finding> {
+    let cards = cards_of(state, "vfio-pci");
+    let cause = format!("`vfio-pci` has {}, for virtual machines", listed(&cards));
+    let remedy = "nothing, if a virtual machine is to have it; else take its ids out of `options vfio-pci` in \
+                  /etc/modprobe.d, run `update-initramfs -u`, and reboot";
+    (!cards.is_empty()).then(|| Finding::new(Rule::GpuOfVfio, cause, remedy))
+}
+
+/// `NVreg_DeviceFileMode=660` is decimal 660, 01224 in octal.
+fn decimal_mode(state: &KernelState) -> Option<Finding> {
+    let given = state.node_mode.filter(|mode| [600, 640, 644, 660, 664, 666, 777].contains(mode))?;
+    let cause = format!("`NVreg_DeviceFileMode={given}` is decimal, 0{given:o} in octal; 0{given} was meant");
+    let remedy = format!(
+        "set `options nvidia NVreg_DeviceFileMode=0{given}` in /etc/modprobe.d, load the module again, then `{PREPARE}`"
+    );
+    Some(Finding::new(Rule::NodeModeDecimal, cause, remedy))
 }
 
 fn nouveau(state: &KernelState) -> Option<Finding> {
@@ -126,14 +210,17 @@ fn address(card: &crate::host::Card) -> String {
 mod tests {
     use super::super::rules_of;
     use super::*;
-    use crate::host::Card;
 
     fn version(text: &str) -> Option<DriverVersion> {
         Some(text.parse().unwrap())
     }
 
     fn card(driver: Option<&str>) -> Vec<Card> {
-        vec![Card { pci_address: "0000:01:00.0".to_owned(), driver: driver.map(str::to_owned) }]
+        vec![Card {
+            pci_address: "0000:01:00.0".to_owned(),
+            device: "0x1b80".to_owned(),
+            driver: driver.map(str::to_owned),
+        }]
     }
 
     fn sound() -> KernelState {
@@ -147,7 +234,7 @@ mod tests {
             cards: card(Some("nvidia")),
             ..Boot::default()
         };
-        KernelState { loaded: version("580.76.05"), on_disk: version("580.76.05"), to_load: Vec::new(), boot }
+        KernelState { loaded: version("580.76.05"), on_disk: version("580.76.05"), boot, ..KernelState::default() }
     }
 
     fn found(state: &KernelState) -> Vec<&'static str> {
@@ -161,7 +248,7 @@ mod tests {
         assert_eq!(found(&none), Vec::<&str>::new());
         let mut given_away = none;
         given_away.boot.cards = card(Some("vfio-pci"));
-        assert_eq!(found(&given_away), Vec::<&str>::new(), "a card that a virtual machine has is nobody's fault");
+        assert_eq!(found(&given_away), ["gpu-of-vfio"], "which is no fault, and worth a note");
     }
 
     #[test]
@@ -214,6 +301,47 @@ mod tests {
         state.boot.cards.clear();
         state.boot.nouveau = true;
         assert_eq!(found(&state), ["nouveau"]);
+    }
+
+    #[test]
+    fn a_gpu_that_is_not_driven_has_a_cause_and_what_helps() {
+        let mut state = sound();
+        let gpu = |why| NotDriven { pci_address: "0000:01:00.0".to_owned(), why, text: "as the log says".to_owned() };
+        for (why, helps) in [
+            (Why::NeedsOpenModule, "--kernel-module-type=open"),
+            (Why::NeedsProprietaryModule, "--kernel-module-type=proprietary"),
+            (Why::Dropped, "nvidia_driver_version"),
+            (Why::FellOffTheBus, "a person has to look"),
+        ] {
+            state.boot.not_driven = vec![gpu(why)];
+            let findings = examine(&state);
+            assert_eq!(rules_of(&findings), ["gpu-not-driven"]);
+            assert!(findings[0].remedy.contains(helps), "{}", findings[0].remedy);
+        }
+        state.boot.cards = card(Some("vfio-pci"));
+        assert_eq!(found(&state), ["gpu-of-vfio"]);
+    }
+
+    #[test]
+    fn a_driver_that_drops_a_gpu_is_told_before_the_upgrade() {
+        let gpu = Dropped {
+            version: "590.44.01".parse().unwrap(),
+            pci_address: "0000:01:00.0".to_owned(),
+            name: "NVIDIA GeForce GTX 1080".to_owned(),
+            last_branch: "580".to_owned(),
+        };
+        let findings = examine(&KernelState { dropped: vec![gpu], ..sound() });
+        let cause = "590.44.01 no longer drives GPU `0000:01:00.0` (NVIDIA GeForce GTX 1080): its last branch is 580";
+        assert_eq!(findings[0].cause, cause);
+    }
+
+    #[test]
+    fn a_mode_in_decimal_is_told_with_what_was_meant() {
+        let findings = examine(&KernelState { node_mode: Some(660), ..sound() });
+        assert_eq!(findings[0].cause, "`NVreg_DeviceFileMode=660` is decimal, 01224 in octal; 0660 was meant");
+        for right in [0o660, 0o666, 0o600] {
+            assert_eq!(found(&KernelState { node_mode: Some(right), ..sound() }), Vec::<&str>::new());
+        }
     }
 
     #[test]

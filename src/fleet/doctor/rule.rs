@@ -40,11 +40,15 @@ rules! {
     NextKernelOtherDriver "next-kernel-other-driver" Warning "the kernel of the next boot has an NVIDIA module of another version";
     SecureBootRefused "secure-boot-refused" Error "Secure Boot is on and the kernel has refused a module";
     SecureBootUnsigned "secure-boot-unsigned" Warning "Secure Boot is on and the module of the next boot is not signed";
+    GpuNotDriven "gpu-not-driven" Error "the kernel's log says why NVIDIA's module does not drive a GPU";
+    GpuOfVfio "gpu-of-vfio" Note "a GPU is kept for virtual machines, so no container can have it";
+    DriverDropsGpu "driver-drops-gpu" Error "a wanted driver no longer drives a GPU of this host";
     Nouveau "nouveau" Error "`nouveau` is loaded, or has a GPU";
     NoUvm "no-uvm" Error "the module `nvidia-uvm`, which CUDA needs, is not loaded";
     NodeMissing "node-missing" Error "a device node of the host is missing";
     NodeWrong "node-wrong" Error "a device node of the host has another number, or something else is in its place";
     NodeAccess "node-access" Warning "a device node of the host has another mode or owner than the module asks for";
+    NodeModeDecimal "node-mode-decimal" Warning "the mode of device nodes was given in decimal and meant in octal";
     NodeLink "node-link" Note "a device node of the host is not linked in `/dev/char`";
     Unreadable "unreadable" Error "a directory or file of ours on the host cannot be read";
     Unwritable "unwritable" Error "the cache cannot be written";

@@ -1,5 +1,7 @@
 //! What the doctor finds on a host: the driver, nodes, the next kernel, and our own files.
 
+use serde_json::json;
+
 use super::{OTHER, VERSION, found, world};
 use crate::gpu_host::PretendedGpuHost;
 use crate::shown::assert_shown;
@@ -82,4 +84,56 @@ fn lines_for_the_journal_carry_their_priority() {
     let elsewhere = format!("JOURNAL_STREAM=1:2 exec {program} status");
     let ran = crate::ran::Ran::of("sh", &["-c", &elsewhere], &world.environment()).exits(3);
     assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+}
+
+/// What sysfs shows of GPU 0, whose driver has this name.
+fn show_gpu(host: &PretendedGpuHost, device: &str, driver: &str) {
+    let script = format!(
+        "mount -t tmpfs devices /sys/bus/pci/devices; cd /sys/bus/pci/devices; mkdir -p 0000:01:00.0 drivers/{driver}; \
+         cd 0000:01:00.0; echo 0x10de > vendor; echo 0x030000 > class; echo {device} > device; ln -s ../drivers/{driver} driver"
+    );
+    host.sh(&script).ok();
+}
+
+#[test]
+fn a_driver_that_drops_a_gpu_is_told_before_the_upgrade() {
+    const NEXT: &str = "590.44.01";
+    let list = r#"{ "chips": [ { "devid": "0x1B80", "name": "NVIDIA GeForce GTX 1080", "legacybranch": "580.xx" } ] }"#;
+    let (world, host) = (World::new(), PretendedGpuHost::with_one_gpu(VERSION));
+    show_gpu(&host, "0x1b80", "nvidia");
+    TestDriver::new(NEXT).supported_gpus(list).write_into(&world.cache());
+    world.write_containers(&json!({ "nvidia_driver_version": NEXT, "lxc_configs": { "901": {
+        "name": "gpu", "template": world.template(), "features": ["nvidia"], "gpu_assignment": "0",
+    } } }));
+    world.run_on(&host, &["store", "extract", NEXT]).ok();
+    let told = "590.44.01 no longer drives GPU 0 (NVIDIA GeForce GTX 1080): its last branch is 580";
+    let plan = world.run_on(&host, &["plan", "901"]).ok().stdout;
+    assert!(plan.contains(told), "{plan}");
+    let found = world.run_on(&host, &["doctor"]).exits(4).stdout;
+    let told = "590.44.01 no longer drives GPU `0000:01:00.0` (NVIDIA GeForce GTX 1080): its last branch is 580";
+    assert!(found.contains(told) && found.contains("[driver-drops-gpu]"), "{found}");
+}
+
+#[test]
+fn why_a_gpu_is_not_driven_is_said_by_the_kernels_log_and_by_sysfs() {
+    let (world, host) = (World::new(), PretendedGpuHost::with_module(VERSION).start());
+    let log = "[    5.5] NVRM: The NVIDIA GPU 0000:01:00.0 (PCI ID: 10de:2c58)\n\
+               NVRM: installed in this system requires use of the NVIDIA open kernel modules.\n\
+               [    5.6] NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x22:0x56:884)";
+    host.install_program("dmesg", &format!("cat << 'END'\n{log}\nEND"));
+    show_gpu(&host, "0x2c58", "nvidia");
+    let found = world.run_on(&host, &["doctor"]).stdout;
+    assert!(found.contains("requires use of the NVIDIA open kernel modules. [gpu-not-driven]"), "{found}");
+    assert!(found.contains("--kernel-module-type=open"), "{found}");
+    host.sh("cd /sys/bus/pci/devices; mkdir drivers/vfio-pci; ln -sfn ../drivers/vfio-pci 0000:01:00.0/driver").ok();
+    let found = world.run_on(&host, &["doctor"]).stdout;
+    assert!(found.contains("[gpu-of-vfio]") && !found.contains("[gpu-not-driven]"), "{found}");
+}
+
+#[test]
+fn a_mode_in_decimal_is_told_with_what_was_meant() {
+    let (world, host) =
+        (World::new(), PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).node_mode(660).start());
+    let found = world.run_on(&host, &["doctor"]).exits(4).stdout;
+    assert!(found.contains("`NVreg_DeviceFileMode=660` is decimal, 01224 in octal; 0660 was meant"), "{found}");
 }
