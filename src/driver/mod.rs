@@ -3,6 +3,7 @@
 pub mod backup_log;
 mod compression;
 pub mod container_toolkit;
+pub mod cuda;
 pub mod device;
 pub mod device_nodes;
 pub mod elf;

@@ -1,5 +1,8 @@
 //! The driver inside one container: put there, found there, verified there, taken out again.
 
+mod c_library;
+mod cuda;
+mod first_library;
 pub mod installer;
 mod installer_run;
 mod loadable;
@@ -16,6 +19,8 @@ mod target;
 pub mod uninstall;
 pub mod verify;
 
+pub use c_library::CLibrary;
+pub use first_library::{ForeignLibrary, foreign_library};
 pub use remembered::Remembered;
 pub use scratch::{clear_away, leftovers};
 

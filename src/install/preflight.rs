@@ -6,7 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::store::Tree;
 use crate::sys::rootfs::{Found, Rootfs, Space};
 
-use super::{OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, target};
+use super::{CLibrary, OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, target};
 
 /// What a run of NVIDIA's installer needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,18 +73,14 @@ pub(super) fn require_regular_files(rootfs: &Rootfs, paths: &[&str]) -> Result<(
 /// That the container's programs are of the kind that the driver's libraries are made for.
 ///
 /// # Errors
-/// There is no loader of glibc.
+/// They are not, and why.
 pub(super) fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
-    let loader =
-        if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
-    if rootfs.is_executable(loader)? {
-        return Ok(());
+    match CLibrary::of(rootfs)?.fault() {
+        None => Ok(()),
+        Some((cause, remedy)) => {
+            Err(Error::new(Kind::Configuration, format!("container {}: {cause}", site.id)).hint(remedy))
+        }
     }
-    Err(Error::new(
-        Kind::Configuration,
-        format!("container {}: there is no glibc in it (`{loader}` is missing)", site.id),
-    )
-    .hint("NVIDIA's driver needs glibc: use a template of Debian, Ubuntu, Fedora or the like, not Alpine"))
 }
 
 /// That the package has what makes the profile what it is, and the container a place for it.

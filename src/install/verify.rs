@@ -10,6 +10,8 @@ use crate::hypervisor::Exec;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::Site;
+use super::cuda::{self, Fault};
+use super::first_library::foreign_library;
 use super::presence::{self, Presence};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -60,8 +62,8 @@ pub enum Verdict {
         /// Why not.
         reason: String,
     },
-    /// The driver is the right one, and a GPU of the container cannot be used: the host lacks it, or it does not answer.
-    /// No other driver would change that.
+    /// The driver is the right one, and a GPU of the container cannot be used: the host lacks it, it does not answer, or
+    /// CUDA does not start on it, for what stands in the way. No other driver would change that.
     GpuUnavailable {
         /// What is wrong, in one phrase.
         reason: String,
@@ -134,7 +136,9 @@ fn judge(site: &Site<'_>, expected: &Expectation<'_>, runs: bool) -> Result<Veri
         warnings: Vec::new(),
         verdict: Verdict::Verified,
     };
-    verification.verdict = match judge_files(site, expected, &presence, verification.installed.as_ref()) {
+    let files = judge_files(site, expected, &presence, verification.installed.as_ref());
+    let fault = files.map_or_else(|| judge_first_library(&rootfs, expected.wanted), |wrong| Ok(Some(wrong)))?;
+    verification.verdict = match fault {
         Some(wrong) => wrong,
         None => judge_gpus(site, expected, &rootfs, runs, &mut verification)?,
     };
@@ -158,7 +162,10 @@ fn judge_gpus(
             if let Some(missing) = missing_node(site, rootfs, expected.devices)? {
                 return Ok(missing);
             }
-            let verdict = judge_live(site, expected, host, verification)?;
+            let verdict = match judge_live(site, expected, host, verification)? {
+                Verdict::Verified => judge_cuda(site, rootfs, expected.gpus)?,
+                verdict => verdict,
+            };
             Ok(match (&verdict, waiting()) {
                 (Verdict::Verified | Verdict::GpuUnavailable { .. }, Some(waiting)) => waiting,
                 _ => verdict,
@@ -235,6 +242,21 @@ fn judge_files(
             },
         ),
     }
+}
+
+/// Whether programs get the driver's libraries, or others that come before them.
+fn judge_first_library(rootfs: &Rootfs, installed: &DriverVersion) -> Result<Option<Verdict>> {
+    Ok(foreign_library(rootfs, installed)?.map(|foreign| unavailable(foreign.cause(), foreign.remedy())))
+}
+
+/// `nvidia-smi` needs less than CUDA does, so its answer alone proves little.
+fn judge_cuda(site: &Site<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict> {
+    Ok(match cuda::ask(site, rootfs, gpus)? {
+        cuda::Outcome::Starts => Verdict::Verified,
+        cuda::Outcome::NotAsked { reason } => not_live(&reason),
+        cuda::Outcome::NoLibrary(Fault { reason, hint }) => Verdict::Wrong { reason, hint, output: String::new() },
+        cuda::Outcome::Fails(Fault { reason, hint }) => unavailable(reason, hint),
+    })
 }
 
 fn missing_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {

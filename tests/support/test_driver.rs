@@ -10,6 +10,9 @@ use crate::run_file::{Compression, RunFile};
 use crate::shared_object::{shared_object, shared_object_of_32_bits};
 
 const NVIDIA_SMI: &str = include_str!("nvidia-smi.sh");
+const LIBCUDA: &str = include_str!("libcuda.c");
+/// Where `libcuda.c` has room for its version.
+const VERSION_OF_LIBCUDA: &[u8; 32] = b"@VERSION OF THE DRIVER, 32 BYTES";
 /// What an operator's script tells the installer in a container.
 pub const OPTIONS: &str =
     "--silent --no-kernel-module --no-x-check --no-nouveau-check --no-install-compat32-libs --skip-depmod --no-systemd";
@@ -226,7 +229,11 @@ impl Parts {
         let Library { stem, file_type, link_type, path, soname_end, development_link } = library;
         let soname = format!("{stem}{soname_end}");
         let file = format!("{stem}.so.{}", self.version);
-        self.add(&file, 0o755, &format!("{file_type} NATIVE{path} MODULE:gpgpu"), shared_object(&soname, padding));
+        let bytes = match *stem {
+            "libcuda" => libcuda(&self.version, padding),
+            _ => shared_object(&soname, padding),
+        };
+        self.add(&file, 0o755, &format!("{file_type} NATIVE{path} MODULE:gpgpu"), bytes);
         self.add_link(&soname, &format!("{link_type} NATIVE{path} {file} MODULE:gpgpu"));
         if *development_link {
             self.add_link(&format!("{stem}.so"), &format!("{link_type} NATIVE{path} {soname} MODULE:gpgpu"));
@@ -266,6 +273,34 @@ impl Parts {
             self.add_link(soname, &format!("{kind}_SYMLINK COMPAT32{path} {file} MODULE:gpgpu"));
         }
     }
+}
+
+/// A `libcuda.so.1` that answers as the driver of this version does, on a pretended GPU.
+pub fn libcuda(version: &str, padding: usize) -> Vec<u8> {
+    static COMPILED: OnceLock<Vec<u8>> = OnceLock::new();
+    let mut library = COMPILED.get_or_init(compiled_libcuda).clone();
+    let mut room = [0; VERSION_OF_LIBCUDA.len()];
+    room[..version.len()].copy_from_slice(version.as_bytes());
+    let at = library.windows(room.len()).position(|bytes| bytes == VERSION_OF_LIBCUDA).unwrap();
+    library[at..at + room.len()].copy_from_slice(&room);
+    library.extend((0..padding as u64).map(|index| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8));
+    library
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests and examples prepare their files without the library")]
+fn compiled_libcuda() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, library) = (directory.path().join("libcuda.c"), directory.path().join("libcuda.so.1"));
+    fs_err::write(&source, LIBCUDA).unwrap();
+    let options = ["-shared", "-fPIC", "-O1", "-s", "-nostdlib", "-ffreestanding", "-fno-stack-protector"];
+    let status = std::process::Command::new("cc")
+        .args(options)
+        .args(["-Wl,-soname,libcuda.so.1", "-Wl,--build-id=none", "-o"])
+        .args([&library, &source])
+        .status()
+        .unwrap();
+    assert!(status.success(), "cc libcuda.c");
+    fs_err::read(library).unwrap()
 }
 
 /// The stand-in installer without its symbols, as it was built beside this test program.

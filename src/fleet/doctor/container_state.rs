@@ -18,7 +18,7 @@ use crate::fleet::{Fleet, cards, request};
 use crate::hypervisor::{Exec, State};
 use crate::install::preflight::Needs;
 use crate::install::presence::{self, Presence};
-use crate::install::{leftovers, receipt};
+use crate::install::{CLibrary, foreign_library, leftovers, receipt};
 use crate::sys::rootfs::Rootfs;
 
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
@@ -105,8 +105,6 @@ impl Fleet<'_> {
 
     fn root_state(&self, container: &Container, rootfs: &Rootfs, presence: Option<&Presence>) -> Result<RootState> {
         let site = self.site(container.id);
-        let loader =
-            if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
         let dpkg = rootfs.read(DPKG_STATUS, DPKG_STATUS_LIMIT).ok().flatten().unwrap_or_default();
         let is_worked_on = self.is_worked_on(container.id)?;
         Ok(RootState {
@@ -117,8 +115,11 @@ impl Fleet<'_> {
             installer_log: presence::backup_log(rootfs).ok().flatten().map(|log| log.version),
             packages: foreign_packages::in_dpkg_status(&String::from_utf8_lossy(&dpkg)),
             rpm: is_any_there(rootfs, &RPM_DATABASES)?,
-            glibc: rootfs.is_executable(loader)?,
-            musl: rootfs.names("/lib", 10_000)?.iter().any(|name| name.starts_with("ld-musl-")),
+            c_library: CLibrary::of(rootfs)?,
+            foreign_library: match presence.and_then(Presence::version) {
+                Some(installed) => foreign_library(rootfs, installed)?,
+                None => None,
+            },
             left: if is_worked_on { Vec::new() } else { leftovers(rootfs)? },
             left_snapshot: if is_worked_on { None } else { self.left_snapshot(container.id)? },
             room: presence.map(|presence| self.room(container, rootfs, presence)).transpose()?.flatten(),

@@ -7,6 +7,7 @@ use crate::config::Way;
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::fleet::rollback::SNAPSHOT;
+use crate::install::{CLibrary, ForeignLibrary};
 
 /// What is known of a container's files.
 #[derive(Debug, Clone)]
@@ -24,10 +25,10 @@ pub(super) struct RootState {
     pub(super) packages: Vec<String>,
     /// There is a database of rpm.
     pub(super) rpm: bool,
-    /// The loader of glibc is there.
-    pub(super) glibc: bool,
-    /// The loader of musl is there.
-    pub(super) musl: bool,
+    /// What its programs are made for.
+    pub(super) c_library: CLibrary,
+    /// What programs get in place of the driver's `libcuda.so.1`.
+    pub(super) foreign_library: Option<ForeignLibrary>,
     /// Directories that an installation made for itself, while nobody works on the container.
     pub(super) left: Vec<String>,
     /// When the snapshot of an interrupted `apply` was taken, while nobody works on the container.
@@ -38,22 +39,30 @@ pub(super) struct RootState {
 
 /// Every rule of this subject.
 pub(super) fn examine(state: &RootState) -> Vec<Finding> {
-    [no_glibc, several_versions, mixed_ways, foreign_packages, foreign_rpm, no_space, left_over, left_snapshot]
-        .iter()
-        .filter_map(|rule| rule(state))
-        .collect()
+    [
+        no_glibc,
+        foreign_library,
+        several_versions,
+        mixed_ways,
+        foreign_packages,
+        foreign_rpm,
+        no_space,
+        left_over,
+        left_snapshot,
+    ]
+    .iter()
+    .filter_map(|rule| rule(state))
+    .collect()
 }
 
 fn no_glibc(state: &RootState) -> Option<Finding> {
-    if state.glibc || !state.wants_driver {
-        return None;
-    }
-    let cause = match state.musl {
-        true => "the container's C library is musl (Alpine), and NVIDIA's driver needs glibc",
-        false => "there is no glibc in the container, and NVIDIA's driver needs it",
-    };
-    let remedy = "use a template of Debian, Ubuntu, Fedora or the like, then `phoenix-nvidia create` it anew";
+    let (cause, remedy) = state.c_library.fault().filter(|_| state.wants_driver)?;
     Some(Finding::new(Rule::NoGlibc, cause, remedy))
+}
+
+fn foreign_library(state: &RootState) -> Option<Finding> {
+    let foreign = state.foreign_library.as_ref()?;
+    Some(Finding::new(Rule::ForeignLibrary, foreign.cause(), foreign.remedy()))
 }
 
 fn several_versions(state: &RootState) -> Option<Finding> {
@@ -154,8 +163,8 @@ mod tests {
             installer_log: Some("580.76.05".to_owned()),
             packages: Vec::new(),
             rpm: false,
-            glibc: true,
-            musl: false,
+            c_library: CLibrary::Glibc,
+            foreign_library: None,
             left: Vec::new(),
             left_snapshot: None,
             room: None,
@@ -176,10 +185,20 @@ mod tests {
 
     #[test]
     fn musl_is_named_where_a_driver_is_wanted() {
-        let alpine = RootState { glibc: false, musl: true, ..sound() };
+        let alpine = RootState { c_library: CLibrary::Musl, ..sound() };
         assert!(examine(&alpine)[0].cause.contains("musl"));
         assert_found(&alpine, &["no-glibc"]);
         assert_found(&RootState { wants_driver: false, ..alpine }, &[]);
+    }
+
+    #[test]
+    fn a_library_that_comes_before_the_drivers_is_named_with_what_puts_it_there() {
+        let named_by = Some("/etc/ld.so.conf.d/000_cuda.conf".to_owned());
+        let foreign = ForeignLibrary { path: "/usr/local/cuda/compat/libcuda.so.1".to_owned(), named_by };
+        let findings = examine(&RootState { foreign_library: Some(foreign), ..sound() });
+        assert_eq!(rules_of(&findings), ["foreign-library"]);
+        assert!(findings[0].cause.contains("/usr/local/cuda/compat/libcuda.so.1"));
+        assert!(findings[0].remedy.contains("000_cuda.conf"));
     }
 
     #[test]

@@ -85,7 +85,8 @@ rules! {
     SeveralVersions "several-versions" Error "libraries of more than one driver version are in the container";
     MixedWays "mixed-ways" Warning "a driver was brought in by more than one way";
     ForeignDriver "foreign-driver" Warning "packages of the distribution in the container bring another driver";
-    NoGlibc "no-glibc" Error "the container has no glibc (musl, Alpine): NVIDIA's driver cannot run in it";
+    NoGlibc "no-glibc" Error "the programs of the container are not for glibc where the driver is put (Alpine, NixOS): it cannot run in it";
+    ForeignLibrary "foreign-library" Error "programs in the container get another `libcuda.so.1` than the driver's";
     NoSpace "no-space" Error "the container has no room for the driver that is to be installed";
     DockerCgroups "docker-cgroups" Error "NVIDIA's container toolkit in the container would program cgroups, which it may not";
     DockerRuntime "docker-runtime" Warning "Docker in the container does not know the runtime `nvidia`";

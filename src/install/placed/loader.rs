@@ -109,7 +109,7 @@ fn reads_directory_of_configurations(change: &Change<'_>) -> bool {
     String::from_utf8_lossy(&text).lines().any(|line| line.starts_with("include") && line.contains("ld.so.conf.d/"))
 }
 
-pub(super) fn is_of_image(path: &str) -> bool {
+pub(in crate::install) fn is_of_image(path: &str) -> bool {
     path.strip_prefix(SHARED_DIRECTORY).is_some_and(|rest| rest.starts_with('/'))
 }
 

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 
 pub use foreseen::{Foreseen, note_done};
 pub use former::Former;
+pub(super) use loader::is_of_image;
 
 use crate::config::Way;
 use crate::driver::placement::Profile;
@@ -279,7 +280,7 @@ impl<'a> Change<'a> {
             return Ok(());
         }
         if !self.runs_commands() {
-            if loadable.iter().any(|it| loader::is_of_image(&it.directory)) {
+            if loadable.iter().any(|it| is_of_image(&it.directory)) {
                 let warning = "the loader's cache cannot be written from outside; run `ldconfig` in the container";
                 self.site.listener.warn(Some(self.site.id), warning.to_owned());
             }

@@ -3,6 +3,7 @@
 mod bring_up;
 mod compat32;
 mod create;
+mod cuda;
 mod failures;
 mod fixture;
 mod fleet;

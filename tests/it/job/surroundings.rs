@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::fixture::{Job, VERSION};
 use crate::ran::Ran;
+use crate::shared_object::shared_object;
 use crate::test_driver::TestDriver;
 use crate::tree;
 
@@ -101,8 +102,8 @@ fn what_a_container_must_have_is_named_and_stand_ins_do_for_the_rest() {
     let (away, ldconfig) = (job.world.scratch("away"), job.rootfs("usr/sbin/ldconfig"));
     fs_err::rename(&loader, &away).unwrap();
     let message = format!(
-        "error: container {}: there is no glibc in it (`/lib64/ld-linux-x86-64.so.2` is missing)\n\n\
-         hint: NVIDIA's driver needs glibc: use a template of Debian, Ubuntu, Fedora or the like, not Alpine\n",
+        "error: container {}: there is no glibc in the container, which NVIDIA's driver needs (`/lib64/ld-linux-x86-64.so.2` is \
+         missing)\n\nhint: use a template of Debian, Ubuntu, Fedora or the like, then `phoenix-nvidia create` it anew\n",
         job.ctid
     );
     assert_eq!(job.refuses(3), message);
@@ -120,4 +121,27 @@ fn what_a_container_must_have_is_named_and_stand_ins_do_for_the_rest() {
     job.assert_installed(VERSION);
     job.assert_nothing_is_left();
     assert_eq!(job.inside("command -v modprobe dmesg || :"), "");
+}
+
+#[test]
+fn an_alpine_with_gcompat_is_not_taken_for_glibc_and_a_nixos_not_for_a_system_without_it() {
+    let job = Job::new();
+    job.created_without_driver();
+    let loader = job.rootfs("lib64/ld-linux-x86-64.so.2");
+    fs_err::rename(&loader, job.world.scratch("away")).unwrap();
+    let put = |bytes: &[u8]| {
+        fs_err::write(&loader, bytes).unwrap();
+        fs_err::set_permissions(&loader, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    // gcompat has a program of its own in the loader's place; libc6-compat leads from there to musl's loader.
+    for bytes in [fs_err::read("/usr/bin/true").unwrap(), shared_object("libc.musl-x86_64.so.1", 0)] {
+        put(&bytes);
+        let said = job.refuses(3);
+        assert!(said.contains("the container's C library is not glibc") && said.contains("(gcompat)"), "{said}");
+    }
+    fs_err::write(job.rootfs("etc/NIXOS"), "").unwrap();
+    let said = job.refuses(3);
+    assert!(said.contains("the container is NixOS") && said.contains("`hardware.nvidia.package`"), "{said}");
+    let doctor = job.run("doctor").stdout;
+    assert!(doctor.contains("no-glibc") && doctor.contains("the container is NixOS"), "{doctor}");
 }

@@ -103,5 +103,5 @@ fn a_system_without_glibc_is_refused_with_the_reason() {
     let job = Job::native(Privilege::Unprivileged);
     fs_err::remove_file(job.rootfs("usr/lib64/ld-linux-x86-64.so.2")).unwrap();
     let ran = job.run("install").exits(3);
-    assert!(ran.stderr.contains("there is no glibc in it"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is no glibc in the container"), "{}", ran.stderr);
 }
