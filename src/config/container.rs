@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::finding::{Finding, Severity, quoted};
 use super::gpu::GpuAssignment;
+use super::gpu_access::GpuAccess;
 use super::hypervisor::Hypervisor;
 use super::lookup::Lookup;
 use super::lxc_option::LxcOption;
@@ -49,6 +50,8 @@ pub struct Container {
     pub features: Vec<String>,
     /// Its GPUs.
     pub gpus: GpuAssignment,
+    /// Who may use their device nodes.
+    pub gpu_access: GpuAccess,
     /// What is joined into `--features` of `pct`: `nesting=1`.
     pub pct_options: Vec<String>,
     /// Raw lines for LXC.
@@ -59,8 +62,8 @@ pub struct Container {
     pub apparmor_profile: Option<String>,
     /// The profile is what allows nesting, so `nesting=1` is not set for it.
     pub apparmor_manages_nesting: bool,
-    /// Whether the hypervisor starts it when it starts itself.
-    pub start_at_boot: bool,
+    /// Whether the hypervisor starts it when it starts itself. Nothing said: as it is, and a new one is not started.
+    pub start_at_boot: Option<bool>,
     /// Its place among those, the lowest first.
     pub boot_order: Option<u32>,
     /// The seconds until the next one is started.
@@ -123,6 +126,7 @@ impl Container {
             gpus: reader
                 .scalar("gpu_assignment")
                 .map_or(GpuAssignment::None, |node| GpuAssignment::read(&node, reader.findings)),
+            gpu_access: reader.gpu_access(),
             pct_options: reader.pct_options("pct_options"),
             lxc_options: reader
                 .composed("lxc_options")
@@ -131,7 +135,7 @@ impl Container {
             id_map: reader.composed("id_maps").is_some_and(|node| node.is_not_empty()),
             apparmor_profile: reader.text("apparmor_profile", "the name of a profile, or `unconfined`"),
             apparmor_manages_nesting: reader.boolean("apparmor_manages_nesting").unwrap_or_default(),
-            start_at_boot: reader.boolean("start_at_boot").unwrap_or_default(),
+            start_at_boot: reader.boolean("start_at_boot"),
             boot_order: reader.small_number("boot_order", 0..=1 << 30, ""),
             boot_delay: reader.small_number("boot_delay", 0..=1 << 30, " of seconds"),
             lifecycle_snapshots: reader.boolean("enable_lifecycle_snapshots").unwrap_or_default(),
@@ -207,6 +211,16 @@ impl<'d> Reader<'_, 'd> {
 
     fn template(&mut self) -> Option<PathBuf> {
         self.text("template", "the path of an archive, or a volume of the hypervisor").map(PathBuf::from)
+    }
+
+    fn gpu_access(&mut self) -> GpuAccess {
+        let mode = self.scalar("gpu_mode").and_then(|node| GpuAccess::read_mode(&node, self.findings));
+        let range = || 0..=GpuAccess::HIGHEST_ID;
+        GpuAccess {
+            mode,
+            uid: self.small_number("gpu_uid", range(), ""),
+            gid: self.small_number("gpu_gid", range(), ""),
+        }
     }
 
     fn volumes(&mut self) -> Vec<Volume> {

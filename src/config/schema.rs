@@ -100,6 +100,12 @@ struct Scalars {
     unprivileged: Option<bool>,
     /// The GPUs: `none`, or N of `/dev/nvidiaN`, a PCI address or a UUID, separated by commas.
     gpu_assignment: Option<Gpus>,
+    /// The permission bits of the container's GPU device nodes, octal: `0660`.
+    gpu_mode: Option<Mode>,
+    /// The owner of those nodes, as the container counts users.
+    gpu_uid: Option<u32>,
+    /// The group of those nodes, as the container counts groups.
+    gpu_gid: Option<u32>,
     /// The AppArmor profile; `unconfined` means no line for a profile.
     apparmor_profile: Option<String>,
     /// The AppArmor profile allows nesting, so `nesting=1` is not set for it.
@@ -243,6 +249,14 @@ enum Ctid {
 enum Gpus {
     Text(String),
     Number(#[schemars(range(max = 253))] u32),
+}
+
+/// Permission bits: octal digits, in quotes or, as some write them, without.
+#[derive(JsonSchema)]
+#[schemars(untagged, inline)]
+enum Mode {
+    Text(#[schemars(regex(pattern = "^0?[0-7]{3}$"))] String),
+    Number(#[schemars(range(max = 777))] u32),
 }
 
 /// Several texts, or one with commas.

@@ -168,6 +168,16 @@ pub(super) fn idmap_of<'v>(values: impl Iterator<Item = &'v str>, id: ContainerI
     }
 }
 
+/// What is told of a container whose device nodes are to have owners or permissions of their own, where they cannot: one
+/// that `lxc.mount.entry` binds is the host's, with the host's.
+pub(super) fn no_access_of_its_own(container: &Container, hypervisor: &str) -> Option<String> {
+    (!container.gpu_access.is_none() && !container.gpus.is_none()).then(|| {
+        format!(
+            "{hypervisor} binds the host's own device nodes, so `gpu_mode`, `gpu_uid` and `gpu_gid` change nothing; `NVreg_DeviceFileMode`, `NVreg_DeviceFileUID` and `NVreg_DeviceFileGID` of the module `nvidia` decide for all containers"
+        )
+    })
+}
+
 /// The values of the `lxc.idmap` lines that a container's configuration adds to those that it has.
 pub(super) fn configured_idmap(container: &Container) -> impl Iterator<Item = &str> {
     container.lxc_options.iter().filter(|option| option.key == "lxc.idmap").map(|option| option.value.as_str())

@@ -3,6 +3,7 @@
 pub mod cluster;
 mod liblxc;
 pub mod lxc;
+mod majors;
 mod monitors;
 pub mod proxmox;
 

@@ -57,7 +57,7 @@ fn the_real_files_are_read_unchanged() {
     assert_eq!(cuda.clone_from, Some(id("900")));
     assert_eq!(cuda.gpus.iter().collect::<Vec<_>>(), [&GpuSelector::Minor(0), &GpuSelector::Minor(1)]);
     assert_eq!(cuda.external_dependencies, ["1002"]);
-    assert!(cuda.lifecycle_snapshots && cuda.apparmor_manages_nesting && !cuda.start_at_boot);
+    assert!(cuda.lifecycle_snapshots && cuda.apparmor_manages_nesting && cuda.start_at_boot != Some(true));
     let driver = cuda.driver.as_ref().unwrap();
     assert_eq!(driver.version.as_str(), "580.76.05");
     assert_eq!((driver.way(), driver.profile()), (Way::Runfile, Profile::Full));
@@ -136,7 +136,7 @@ fn the_container_decides_before_the_root_for_every_scalar() {
     let driver = container.driver.unwrap();
     assert_eq!(driver.version.as_str(), "570.133.20");
     assert_eq!(driver.method, Some(Way::Native));
-    assert!(!container.start_at_boot);
+    assert_eq!(container.start_at_boot, Some(false));
     assert_eq!(container.memory_mb, Some(512));
 }
 

@@ -43,7 +43,9 @@ pub(super) fn doubts(subjects: &Subjects<'_, '_>) -> Vec<Finding> {
                     container.boot_order.unwrap_or_default()
                 );
                 let hint = match other.container.boot_order {
-                    Some(order) if other.container.start_at_boot => format!("{id} has `boot_order` {order}"),
+                    Some(order) if other.container.start_at_boot == Some(true) => {
+                        format!("{id} has `boot_order` {order}")
+                    }
                     _ => format!("{id} does not start at boot"),
                 };
                 findings.push(dependency(subject, &id.to_string(), Severity::Warning, message).hint(hint));
@@ -54,11 +56,11 @@ pub(super) fn doubts(subjects: &Subjects<'_, '_>) -> Vec<Finding> {
 }
 
 fn starts_before(container: &super::Container, dependency: &super::Container) -> bool {
-    if !container.start_at_boot {
+    if container.start_at_boot != Some(true) {
         return false;
     }
     match (container.boot_order, dependency.boot_order) {
-        _ if !dependency.start_at_boot => true,
+        _ if dependency.start_at_boot != Some(true) => true,
         (Some(own), Some(other)) => own < other,
         // Proxmox VE starts guests without an order after all that have one.
         (Some(_), None) => true,

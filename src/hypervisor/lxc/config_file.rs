@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::container_id::ContainerId;
-use crate::driver::device::MAJOR;
+use crate::driver::device::is_nvidia_node;
 use crate::error::Result;
 use crate::hypervisor::Desired;
 use crate::hypervisor::liblxc::{self, passes_nvidia};
+use crate::hypervisor::majors::Majors;
 use crate::sys::idmap::{IdMap, Range};
 
 use super::settings;
@@ -56,34 +57,70 @@ fn include_line(directory: &Path) -> String {
 
 /// What becomes of the lines in a `config` that pass NVIDIA's devices.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum NvidiaLines {
+pub(super) enum NvidiaLines<'m> {
     /// They go: what a container is given stands in our own file.
     Remove {
-        /// The major of `nvidia-uvm` on this host.
-        uvm_major: Option<u32>,
+        /// The majors of this host.
+        majors: &'m Majors,
+        /// The container is to have GPUs.
+        has_gpus: bool,
     },
     /// They stay, for this host lacks some of the nodes for the moment.
     Keep,
 }
 
-impl NvidiaLines {
+impl<'m> NvidiaLines<'m> {
     /// What is to become of them in a container that should be like this.
-    pub(super) fn of(desired: &Desired<'_>) -> Self {
+    pub(super) fn of(desired: &Desired<'_>, majors: &'m Majors) -> Self {
         if !desired.kept.is_empty() {
             return Self::Keep;
         }
-        let uvm = desired.devices.iter().find(|node| node.path.ends_with("nvidia-uvm"));
-        Self::Remove { uvm_major: uvm.map(|node| node.major) }
+        let is_nvidias = |name: &Path| name.to_str().is_some_and(is_nvidia_node);
+        let has_gpus = desired.devices.iter().any(|node| node.path.strip_prefix("/dev").is_ok_and(is_nvidias));
+        Self::Remove { majors, has_gpus }
     }
 
-    fn removes(self, key: &str, value: &str) -> bool {
-        match self {
-            Self::Remove { uvm_major } => {
-                passes_nvidia(key, value, &|major| major == MAJOR || Some(major) == uvm_major)
+    /// Whether a line of this `config` goes.
+    fn removed_from(self, config: &str) -> impl Fn(&str, &str) -> bool {
+        let passes_nodes = passed_nodes(config).next().is_some();
+        move |key, value| match self {
+            Self::Remove { majors, has_gpus } => {
+                passes_nvidia(key, value, &|major| majors.is_nvidias(major, has_gpus || passes_nodes))
             }
             Self::Keep => false,
         }
     }
+}
+
+/// What a container's `config`, with all that it includes, says by itself of what we say where nobody else does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Own {
+    /// Its interfaces.
+    pub(super) has_network: bool,
+    /// Its AppArmor profile.
+    pub(super) profile: Option<String>,
+    /// That it starts when the host does.
+    pub(super) starts_at_boot: bool,
+}
+
+impl Own {
+    /// What these lines say.
+    pub(super) fn of(config: &str) -> Self {
+        let last = |wanted: &str| {
+            config.lines().filter_map(entry).filter(|(key, _)| *key == wanted).map(|it| it.1).next_back()
+        };
+        Self {
+            has_network: config.lines().filter_map(entry).any(|(key, _)| key.starts_with("lxc.net.")),
+            profile: last("lxc.apparmor.profile").map(str::to_owned),
+            starts_at_boot: last("lxc.start.auto") == Some("1"),
+        }
+    }
+}
+
+/// The files and directories that a `config` includes, but for our own.
+pub(super) fn includes(config: &str) -> impl Iterator<Item = &Path> {
+    let included = config.lines().filter_map(entry).filter(|(key, _)| *key == "lxc.include").map(|it| Path::new(it.1));
+    included.filter(|path| !path.ends_with(settings::FILE))
 }
 
 /// The nodes of NVIDIA's that these lines pass.
@@ -94,8 +131,9 @@ pub(super) fn passed_nodes(config: &str) -> impl Iterator<Item = PathBuf> {
 /// The same `config` with our one line for this directory, and without NVIDIA's devices.
 ///
 /// A copy of a container brings its source's line and devices along; older tools and hands have written theirs.
-pub(super) fn settled(config: &str, directory: &Path, nvidia: NvidiaLines) -> String {
+pub(super) fn settled(config: &str, directory: &Path, nvidia: NvidiaLines<'_>) -> String {
     let ours = include_line(directory);
+    let is_nvidias = nvidia.removed_from(config);
     let foreign_include = |key: &str, value: &str| {
         key == "lxc.include"
             && value.ends_with(&format!("/{}", settings::FILE))
@@ -103,9 +141,7 @@ pub(super) fn settled(config: &str, directory: &Path, nvidia: NvidiaLines) -> St
     };
     let mut lines: Vec<&str> = config
         .lines()
-        .filter(|line| {
-            !entry(line).is_some_and(|(key, value)| foreign_include(key, value) || nvidia.removes(key, value))
-        })
+        .filter(|line| !entry(line).is_some_and(|(key, value)| foreign_include(key, value) || is_nvidias(key, value)))
         .collect();
     if !lines.iter().any(|line| line.trim() == ours) {
         lines.push(&ours);
@@ -163,9 +199,26 @@ lxc.rootfs.path = dir:/var/lib/lxc/910/rootfs
 lxc.uts.name = 910
 ";
 
+    fn majors() -> Majors {
+        Majors::parse("Character devices:\n195 nvidia\n510 nvidia-uvm\n\n")
+    }
+
+    fn removing(majors: &Majors) -> NvidiaLines<'_> {
+        NvidiaLines::Remove { majors, has_gpus: false }
+    }
+
+    #[test]
+    fn what_a_config_says_by_itself_is_seen() {
+        assert_eq!(Own::of(COPIED), Own::default());
+        let by_hand = "lxc.net.0.type = veth\nlxc.apparmor.profile = a\nlxc.apparmor.profile=b\nlxc.start.auto = 1\n";
+        assert_eq!(Own::of(by_hand), Own { has_network: true, profile: Some("b".to_owned()), starts_at_boot: true });
+        let included: Vec<&Path> = includes(COPIED).collect();
+        assert_eq!(included, [Path::new("/usr/share/lxc/config/common.conf")]);
+    }
+
     #[test]
     fn a_copy_loses_its_sources_devices_and_nothing_else() {
-        let settled = settled(COPIED, Path::new("/var/lib/lxc/910"), NvidiaLines::Remove { uvm_major: Some(508) });
+        let settled = settled(COPIED, Path::new("/var/lib/lxc/910"), removing(&majors()));
         assert_eq!(
             settled,
             "\
@@ -185,8 +238,8 @@ lxc.include = /var/lib/lxc/910/phoenix-nvidia.conf
     #[test]
     fn settling_twice_is_settling_once() {
         let directory = Path::new("/var/lib/lxc/910");
-        let once = settled(COPIED, directory, NvidiaLines::Remove { uvm_major: None });
-        assert_eq!(settled(&once, directory, NvidiaLines::Remove { uvm_major: None }), once);
+        let once = settled(COPIED, directory, removing(&majors()));
+        assert_eq!(settled(&once, directory, removing(&majors())), once);
     }
 
     #[test]
@@ -207,6 +260,6 @@ lxc.include = /var/lib/lxc/910/phoenix-nvidia.conf
         );
         let text = new_config(Path::new("/var/lib/lxc/901"), "gpu1", &map, Some("/bin/sleep infinity"), "linux64");
         assert_eq!(idmap(&text, "901".parse().unwrap()).unwrap(), map);
-        assert_eq!(settled(&text, Path::new("/var/lib/lxc/901"), NvidiaLines::Remove { uvm_major: None }), text);
+        assert_eq!(settled(&text, Path::new("/var/lib/lxc/901"), removing(&majors())), text);
     }
 }

@@ -9,13 +9,15 @@ use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{self, prepare_mount_source};
+use crate::hypervisor::majors::Majors;
 use crate::hypervisor::{Desired, Drift, State};
 use crate::sys::atomic;
 use crate::sys::command::Command;
 use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
 
-use super::config_file::NvidiaLines;
+use super::config_file::{NvidiaLines, Own};
+use super::settings::Before;
 use super::{Lxc, config_file, settings, staging};
 
 const UNPACK_DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -45,7 +47,8 @@ impl Lxc<'_> {
         if wants_idmap(container) {
             subordinate_ids()?;
         }
-        settings::render(desired, self.features()?, wants_idmap(container), "").map(|_| ())
+        let before = Before::of_new(Own::default());
+        settings::render(desired, self.features()?, wants_idmap(container), &before).map(|_| ())
     }
 
     pub(super) fn create_from_template(&self, desired: &Desired<'_>) -> Result<()> {
@@ -66,7 +69,7 @@ impl Lxc<'_> {
             let config =
                 config_file::new_config(&self.directory(container.id), &container.name, &idmap, init, architecture);
             atomic::write(&directory.join("config"), config.as_bytes(), 0o640)?;
-            self.put_settings(&directory, desired, &idmap)
+            self.put_settings(&directory, desired, &idmap, &Before::of_new(Own::default()))
         })
     }
 
@@ -99,18 +102,17 @@ impl Lxc<'_> {
         let text = fs_err::read_to_string(directory.join("config"))?;
         let final_place = self.directory(container.id);
         let text = config_file::moved(&text, &final_place.join("rootfs"), &container.name);
-        let text = config_file::settled(&text, &final_place, NvidiaLines::of(desired));
+        let text = config_file::settled(&text, &final_place, NvidiaLines::of(desired, &Majors::read()?));
         atomic::write(&directory.join("config"), text.as_bytes(), 0o640)?;
         let idmap = config_file::idmap(&text, container.id)?;
         let door = Rootfs::open(&directory.join("rootfs"), idmap.clone(), format!("container {}", container.id))?;
         write_names(&door, container)?;
-        self.put_settings(&directory, desired, &idmap)
+        self.put_settings(&directory, desired, &idmap, &Before::of_new(own(&text)))
     }
 
     /// Writes the settings into a container's directory; what they mount is there afterwards.
-    fn put_settings(&self, directory: &Path, desired: &Desired<'_>, idmap: &IdMap) -> Result<()> {
-        let former = read_if_there(&directory.join(settings::FILE))?;
-        let rendered = settings::render(desired, self.features()?, !idmap.is_identity(), &former)?;
+    fn put_settings(&self, directory: &Path, desired: &Desired<'_>, idmap: &IdMap, before: &Before) -> Result<()> {
+        let rendered = settings::render(desired, self.features()?, !idmap.is_identity(), before)?;
         for mount in &desired.container.mounts {
             prepare_mount_source(mount, idmap)?;
         }
@@ -122,18 +124,22 @@ impl Lxc<'_> {
         self.require(id)?;
         let config = fs_err::read_to_string(self.config(id))?;
         let is_unprivileged = !config_file::idmap(&config, id)?.is_identity();
-        let current = read_if_there(&self.settings(id))?;
-        let rendered = settings::render(desired, self.features()?, is_unprivileged, &current)?;
-        let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired));
+        let before = self.before(id, &config)?;
+        let rendered = settings::render(desired, self.features()?, is_unprivileged, &before)?;
+        let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired, &Majors::read()?));
         let mut changes = settings::differences(&config, &settled);
         let (is_foreign, is_marked) = (!changes.is_empty(), settings::marker_of(&rendered));
-        changes.extend(settings::differences(&current, &rendered));
+        changes.extend(settings::differences(&before.former, &rendered));
         let restart = match self.current_state(id)? {
             // What the marker does not follow comes in without a restart, or makes none.
             State::Running { init } => is_foreign || marker_of_running(init).as_deref() != is_marked,
             _ => false,
         };
         Ok(Drift { changes, restart })
+    }
+
+    fn before(&self, id: ContainerId, config: &str) -> Result<Before> {
+        Ok(Before { former: read_if_there(&self.settings(id))?, own: own(config), is_new: false })
     }
 
     pub(super) fn nodes_in_settings(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
@@ -144,10 +150,10 @@ impl Lxc<'_> {
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {
         let id = desired.container.id;
         self.require(id)?;
-        // The settings first: a `config` that includes a file which is not there is a container that does not start.
-        self.put_settings(&self.directory(id), desired, &self.idmap(id)?)?;
         let config = fs_err::read_to_string(self.config(id))?;
-        let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired));
+        // The settings first: a `config` that includes a file which is not there is a container that does not start.
+        self.put_settings(&self.directory(id), desired, &self.idmap(id)?, &self.before(id, &config)?)?;
+        let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired, &Majors::read()?));
         if settled == config {
             return Ok(());
         }
@@ -155,10 +161,7 @@ impl Lxc<'_> {
     }
 
     pub(super) fn idmap(&self, id: ContainerId) -> Result<IdMap> {
-        let settings = match fs_err::read_to_string(self.settings(id)) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-            text => text?,
-        };
+        let settings = read_if_there(&self.settings(id))?;
         config_file::idmap(&format!("{}\n{settings}", fs_err::read_to_string(self.config(id))?), id)
     }
 
@@ -205,6 +208,30 @@ impl Lxc<'_> {
         }
         Ok(())
     }
+}
+
+/// What a `config` says by itself, with what it includes, as liblxc reads it.
+fn own(config: &str) -> Own {
+    // liblxc has no limit; one that includes itself is not one that starts.
+    const DEPTH: usize = 8;
+    let (mut all, mut level) = (config.to_owned(), vec![config.to_owned()]);
+    for _ in 0..DEPTH {
+        let paths: Vec<PathBuf> =
+            level.iter().flat_map(|text| config_file::includes(text).map(included_files)).flatten().collect();
+        level = paths.iter().filter_map(|path| fs_err::read_to_string(path).ok()).collect();
+        level.iter().for_each(|text| all.push_str(&format!("\n{text}")));
+    }
+    // What is included is read where it is included, and the container's own lines come after the host's.
+    let own = Own::of(config);
+    let profile = own.profile.or_else(|| Own::of(&all).profile);
+    Own { profile, ..Own::of(&all) }
+}
+
+/// Of a directory, liblxc reads the files whose names end like this.
+fn included_files(path: &Path) -> Vec<PathBuf> {
+    let Ok(directory) = fs_err::read_dir(path) else { return vec![path.to_owned()] };
+    let paths = directory.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.filter(|path| path.extension().is_some_and(|it| it == "conf")).collect()
 }
 
 fn template(container: &Container) -> Result<PathBuf> {

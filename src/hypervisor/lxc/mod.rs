@@ -18,7 +18,7 @@ use std::sync::OnceLock;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::liblxc::Liblxc;
+use crate::hypervisor::liblxc::{self, Liblxc};
 use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
@@ -156,6 +156,7 @@ impl Hypervisor for Lxc<'_> {
         if container.lifecycle_snapshots {
             left_out.push("plain LXC names no snapshots, so no lifecycle snapshots are made".to_owned());
         }
+        left_out.extend(liblxc::no_access_of_its_own(container, "plain LXC"));
         Ok(left_out)
     }
 

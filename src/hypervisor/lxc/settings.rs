@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::{Address, Container, MacAddress, Mount, Network};
+use crate::config::{Address, Container, Mount};
 use crate::driver::device::{DeviceNode, is_optional, rank};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Desired, DriverMount, liblxc};
 
+use super::config_file::Own;
 use super::host_features::{Cgroups, HostFeatures};
 
 /// The name of the file, beside the container's `config`.
@@ -21,24 +22,71 @@ const REQUIRED: &str = "none bind,create=file";
 
 const HEADER: &str = "# Written by phoenix-nvidia and replaced as a whole; change phoenix_lxc_configs.json instead.";
 
-/// The whole file for a container, which has a user namespace of its own or not. What it keeps is taken from the former
-/// file.
+/// What parts the lines that stay when the configuration says nothing of them any more from those that go with it.
+const DIVIDER: &str = "# What lxc_options, mount_points and gpu_assignment say:";
+const PROFILE: &str = "lxc.apparmor.profile";
+const NESTING: &str = "lxc.include = /usr/share/lxc/config/nesting.conf";
+const NO_NETWORK: &str = "lxc.net.0.type = empty";
+
+/// How a container is before its file is written.
+#[derive(Debug, Clone)]
+pub(super) struct Before {
+    /// The former file.
+    pub(super) former: String,
+    /// What its `config` says by itself.
+    pub(super) own: Own,
+    /// It is just being made.
+    pub(super) is_new: bool,
+}
+
+impl Before {
+    /// How one is that is being made, with a `config` that says this.
+    pub(super) fn of_new(own: Own) -> Self {
+        Self { former: String::new(), own, is_new: true }
+    }
+
+    /// The former lines that stay where the configuration says nothing else.
+    fn lines(&self) -> impl Iterator<Item = &str> {
+        self.former.lines().take_while(|line| *line != DIVIDER).filter(|line| !line.starts_with('#'))
+    }
+
+    /// The one with this key.
+    fn line(&self, key: &str) -> Option<String> {
+        let has_key = |line: &&str| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(" = "));
+        self.lines().find(has_key).map(str::to_owned)
+    }
+}
+
+/// The whole file for a container, which has a user namespace of its own or not. What the configuration says nothing of,
+/// and what is kept, is taken from the former file.
 ///
 /// # Errors
 /// A value that liblxc's line format cannot hold.
-pub(super) fn render(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool, former: &str) -> Result<String> {
+pub(super) fn render(
+    desired: &Desired<'_>,
+    host: HostFeatures,
+    is_unprivileged: bool,
+    before: &Before,
+) -> Result<String> {
     let container = desired.container;
     let mut lines = vec![format!("lxc.uts.name = {}", container.name)];
-    if container.pct_options.iter().any(|option| option == "nesting=1") {
-        lines.push("lxc.include = /usr/share/lxc/config/nesting.conf".to_owned());
-    }
-    lines.extend(apparmor(container, host));
-    lines.extend(resources(container, host));
-    lines.extend(network(container.network.as_ref(), container.mac_address.as_ref()));
-    lines.extend(boot(container));
-    lines.extend(container.lxc_options.iter().map(|option| format!("{} = {}", option.key, option.value)));
+    let is_nesting = match container.pct_options.as_slice() {
+        [] => before.lines().any(|line| line == NESTING),
+        options => options.iter().any(|option| option == "nesting=1"),
+    };
+    lines.extend(is_nesting.then(|| NESTING.to_owned()));
+    lines.extend(apparmor(container, host, is_nesting, before));
+    lines.extend(resources(container, host, before));
+    lines.extend(network(container, before));
+    lines.extend(boot(container, before));
+    let options: Vec<String> =
+        container.lxc_options.iter().map(|option| format!("{} = {}", option.key, option.value)).collect();
+    // A file of a former version does not tell its options from what stays.
+    lines.retain(|line| !options.contains(line));
+    let staying = lines.len();
+    lines.extend(options);
     lines.extend(container.mounts.iter().map(mount_entry));
-    lines.extend(devices(desired, host, is_unprivileged, former));
+    lines.extend(devices(desired, host, is_unprivileged, &before.former));
     if let Some(line) = lines.iter().find(|line| line.contains(['\n', '\r', '\0'])) {
         let line = line.escape_debug();
         return Err(Error::new(Kind::Configuration, format!("container {}: `{line}` has a line break", container.id))
@@ -48,6 +96,7 @@ pub(super) fn render(desired: &Desired<'_>, host: HostFeatures, is_unprivileged:
     // is there is no longer required.
     let fingerprint = fingerprint(&lines.join("\n").replace(OPTIONAL, REQUIRED));
     lines.extend(desired.mounts.iter().map(driver_mount));
+    lines.insert(staying, DIVIDER.to_owned());
     let body = lines.join("\n");
     Ok(format!("{HEADER}\nlxc.environment = {MARKER}={fingerprint}\n{body}\n"))
 }
@@ -76,60 +125,69 @@ fn fingerprint(text: &str) -> String {
     digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn apparmor(container: &Container, host: HostFeatures) -> Option<String> {
-    const KEY: &str = "lxc.apparmor.profile";
-    if container.lxc_options.iter().any(|option| option.key == KEY) {
+fn apparmor(container: &Container, host: HostFeatures, is_nesting: bool, before: &Before) -> Option<String> {
+    let line = |profile: &str| Some(format!("{PROFILE} = {}", if host.apparmor { profile } else { "unconfined" }));
+    if container.lxc_options.iter().any(|option| option.key == PROFILE) {
         return None;
     }
-    match container.apparmor_profile.as_deref() {
-        _ if !host.apparmor => Some(format!("{KEY} = unconfined")),
-        Some(profile) => Some(format!("{KEY} = {profile}")),
-        None => Some(format!("{KEY} = generated")),
+    match (container.apparmor_profile.as_deref(), before.own.profile.as_deref()) {
+        (Some(profile), _) => line(profile),
+        // What allows nesting has a profile of its own, and is read after that of the container.
+        (None, Some(own)) => is_nesting.then(|| format!("{PROFILE} = {own}")),
+        (None, None) if before.is_new || before.line(PROFILE).is_some() => line("generated"),
+        (None, None) => None,
     }
 }
 
-fn resources(container: &Container, host: HostFeatures) -> Vec<String> {
+fn resources(container: &Container, host: HostFeatures, before: &Before) -> Vec<String> {
     const MIB: u64 = 1 << 20;
     // A quota over 100 ms; pinning to the first N processors would put all containers on the same ones.
     const PERIOD: u64 = 100_000;
-    let mut lines = Vec::new();
+    let (memory_key, swap_key, cores_key) = match host.cgroups {
+        Cgroups::First => (
+            "lxc.cgroup.memory.limit_in_bytes",
+            "lxc.cgroup.memory.memsw.limit_in_bytes",
+            "lxc.cgroup.cpu.cfs_quota_us",
+        ),
+        Cgroups::Second => ("lxc.cgroup2.memory.max", "lxc.cgroup2.memory.swap.max", "lxc.cgroup2.cpu.max"),
+    };
     let memory = container.memory_mb.map(|mb| mb.saturating_mul(MIB));
-    if let Some(memory) = memory {
-        let key = match host.cgroups {
-            Cgroups::First => "lxc.cgroup.memory.limit_in_bytes",
-            Cgroups::Second => "lxc.cgroup2.memory.max",
-        };
-        lines.push(format!("{key} = {memory}"));
-    }
-    if let (Some(swap), true) = (container.swap_mb.map(|mb| mb.saturating_mul(MIB)), host.swap_limit) {
-        match (host.cgroups, memory) {
-            (Cgroups::Second, _) => lines.push(format!("lxc.cgroup2.memory.swap.max = {swap}")),
-            // v1 counts memory and swap together.
-            (Cgroups::First, Some(memory)) => {
-                lines.push(format!("lxc.cgroup.memory.memsw.limit_in_bytes = {}", memory.saturating_add(swap)))
-            }
-            (Cgroups::First, None) => {}
-        }
-    }
-    if let Some(cores) = container.cores {
-        let quota = u64::from(cores) * PERIOD;
-        lines.push(match host.cgroups {
-            Cgroups::First => format!("lxc.cgroup.cpu.cfs_quota_us = {quota}"),
-            Cgroups::Second => format!("lxc.cgroup2.cpu.max = {quota} {PERIOD}"),
-        });
-    }
-    lines
+    let swap = match (host.cgroups, memory, container.swap_mb.map(|mb| mb.saturating_mul(MIB))) {
+        (Cgroups::Second, _, Some(swap)) => Some(format!("{swap_key} = {swap}")),
+        (Cgroups::Second, _, None) => before.line(swap_key),
+        // v1 counts memory and swap together.
+        (Cgroups::First, Some(memory), Some(swap)) => Some(format!("{swap_key} = {}", memory.saturating_add(swap))),
+        (Cgroups::First, None, None) => before.line(swap_key),
+        (Cgroups::First, ..) => None,
+    };
+    let cores = container.cores.map(|cores| match (u64::from(cores) * PERIOD, host.cgroups) {
+        (quota, Cgroups::First) => format!("{cores_key} = {quota}"),
+        (quota, Cgroups::Second) => format!("{cores_key} = {quota} {PERIOD}"),
+    });
+    let memory = memory.map(|memory| format!("{memory_key} = {memory}"));
+    let lines = [
+        memory.or_else(|| before.line(memory_key)),
+        swap.filter(|_| host.swap_limit),
+        cores.or_else(|| before.line(cores_key)),
+    ];
+    lines.into_iter().flatten().collect()
 }
 
-fn network(network: Option<&Network>, mac_address: Option<&MacAddress>) -> Vec<String> {
-    let Some(network) = network else { return vec!["lxc.net.0.type = empty".to_owned()] };
+fn network(container: &Container, before: &Before) -> Vec<String> {
+    let Some(network) = &container.network else {
+        let is_own = before.own.has_network;
+        let none = (before.is_new && !is_own).then_some(NO_NETWORK);
+        let former = before.lines().filter(|line| line.starts_with("lxc.net."));
+        // That there is none is our word alone, for one that nobody else says anything of.
+        return former.filter(|line| !is_own || *line != NO_NETWORK).chain(none).map(str::to_owned).collect();
+    };
     let mut lines = vec![
         "lxc.net.0.type = veth".to_owned(),
         format!("lxc.net.0.link = {}", network.bridge),
         format!("lxc.net.0.name = {}", network.interface),
         "lxc.net.0.flags = up".to_owned(),
     ];
-    lines.extend(mac_address.map(|address| format!("lxc.net.0.hwaddr = {address}")));
+    lines.extend(container.mac_address.map(|address| format!("lxc.net.0.hwaddr = {address}")));
     // With DHCP, or nothing said, the container asks for its address by itself.
     if let Address::Static { ip, prefix } = network.address {
         lines.push(format!("lxc.net.0.ipv4.address = {ip}/{prefix}"));
@@ -138,13 +196,23 @@ fn network(network: Option<&Network>, mac_address: Option<&MacAddress>) -> Vec<S
     lines
 }
 
-fn boot(container: &Container) -> Vec<String> {
-    if !container.start_at_boot {
-        return Vec::new();
+fn boot(container: &Container, before: &Before) -> Vec<String> {
+    const AUTO: &str = "lxc.start.auto";
+    let auto = match container.start_at_boot {
+        Some(true) => Some(format!("{AUTO} = 1")),
+        Some(false) => before.own.starts_at_boot.then(|| format!("{AUTO} = 0")),
+        None => before.line(AUTO),
+    };
+    let is_started = match &auto {
+        Some(line) => line.ends_with(" = 1"),
+        None => container.start_at_boot.is_none() && before.own.starts_at_boot,
+    };
+    let mut lines: Vec<String> = auto.into_iter().collect();
+    if is_started {
+        let of = |key: &str, said: Option<u32>| said.map(|said| format!("{key} = {said}")).or_else(|| before.line(key));
+        lines.extend(of("lxc.start.order", container.boot_order));
+        lines.extend(of("lxc.start.delay", container.boot_delay));
     }
-    let mut lines = vec!["lxc.start.auto = 1".to_owned()];
-    lines.extend(container.boot_order.map(|order| format!("lxc.start.order = {order}")));
-    lines.extend(container.boot_delay.map(|delay| format!("lxc.start.delay = {delay}")));
     lines
 }
 

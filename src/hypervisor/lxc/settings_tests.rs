@@ -16,6 +16,10 @@ fn node(name: &str, major: u32, minor: u32) -> DeviceNode {
 }
 
 fn rendered(entry: &Value, devices: Vec<DeviceNode>, host: HostFeatures) -> String {
+    rendered_after(entry, devices, host, &Before::of_new(Own::default()))
+}
+
+fn rendered_after(entry: &Value, devices: Vec<DeviceNode>, host: HostFeatures, before: &Before) -> String {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
     let file = json!({ "lxc_configs": { "901": entry } }).to_string();
@@ -23,7 +27,8 @@ fn rendered(entry: &Value, devices: Vec<DeviceNode>, host: HostFeatures) -> Stri
     let configuration = Configuration::load(&layout).unwrap();
     let container = configuration.container("901".parse().unwrap()).unwrap();
     let is_unprivileged = container.unprivileged == Some(true);
-    render(&Desired { container, devices, kept: Vec::new(), mounts: Vec::new() }, host, is_unprivileged, "").unwrap()
+    render(&Desired { container, devices, kept: Vec::new(), mounts: Vec::new() }, host, is_unprivileged, before)
+        .unwrap()
 }
 
 fn lines(text: &str) -> Vec<&str> {
@@ -133,4 +138,60 @@ fn differences_are_lines_that_go_and_come() {
         ]
     );
     assert_eq!(differences(&before, &before), Vec::<String>::new());
+}
+
+/// How a container is whose file this was, and whose `config` says this.
+fn before(former: &str, own: &str) -> Before {
+    Before { former: former.to_owned(), own: Own::of(own), is_new: false }
+}
+
+fn full_entry() -> Value {
+    json!({
+        "name": "a", "template": "/t.tar", "memory_mb": 512, "swap_mb": 256, "cores": 2, "pct_options": ["nesting=1"],
+        "network_config": { "name": "eth0", "bridge": "br0", "ip": "10.0.0.5/24", "gw": "10.0.0.1" },
+        "start_at_boot": true, "boot_order": 3, "boot_delay": 10, "lxc_options": ["lxc.start.delay=7"],
+        "mount_points": [{ "host_path": "/srv/a", "container_path": "/a" }],
+    })
+}
+
+#[test]
+fn what_the_configuration_says_nothing_of_any_more_stays_and_what_was_an_option_goes() {
+    for host in [V1, V2, HostFeatures { swap_limit: true, ..V1 }] {
+        let full = rendered(&full_entry(), vec![node("nvidia0", 195, 0)], host);
+        let less = rendered_after(&json!({ "name": "a", "template": "/t.tar" }), Vec::new(), host, &before(&full, ""));
+        let gone: Vec<String> = differences(&full, &less);
+        let allowed = if host.cgroups == Cgroups::First { "lxc.cgroup" } else { "lxc.cgroup2" };
+        assert_eq!(
+            gone,
+            [
+                "- lxc.start.delay = 7".to_owned(),
+                "- lxc.mount.entry = /srv/a a none bind,create=dir 0 0".to_owned(),
+                "- lxc.mount.entry = /dev/nvidia0 dev/nvidia0 none bind,create=file 0 0".to_owned(),
+                format!("- {allowed}.devices.allow = c 195:0 rwm"),
+            ]
+        );
+        assert_eq!(
+            rendered_after(&json!({ "name": "a", "template": "/t.tar" }), Vec::new(), host, &before(&less, "")),
+            less
+        );
+    }
+}
+
+#[test]
+fn a_container_made_by_hand_keeps_its_network_its_profile_and_its_start() {
+    let own = "lxc.net.0.type = veth\nlxc.apparmor.profile = lxc-container-default\nlxc.start.auto = 1\n";
+    let of = |entry: &Value, former: &str| {
+        let text = rendered_after(entry, Vec::new(), V2, &before(former, own));
+        lines(&text).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let little = json!({ "name": "a", "template": "/t.tar" });
+    assert_eq!(of(&little, ""), ["lxc.uts.name = a"]);
+    let taken = "lxc.uts.name = a\nlxc.apparmor.profile = generated\nlxc.net.0.type = empty\n";
+    assert_eq!(of(&little, taken), ["lxc.uts.name = a"], "a former version has taken its network");
+    let said = json!({ "name": "a", "template": "/t.tar", "start_at_boot": false, "apparmor_profile": "mine" });
+    assert_eq!(of(&said, ""), ["lxc.uts.name = a", "lxc.apparmor.profile = mine", "lxc.start.auto = 0"]);
+    let nesting = json!({ "name": "a", "template": "/t.tar", "pct_options": ["nesting=1"] });
+    assert_eq!(of(&nesting, ""), ["lxc.uts.name = a", NESTING, "lxc.apparmor.profile = lxc-container-default"]);
+    let silent = rendered_after(&little, Vec::new(), V2, &before("", ""));
+    assert_eq!(lines(&silent), ["lxc.uts.name = a"]);
 }

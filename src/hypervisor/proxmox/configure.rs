@@ -2,12 +2,12 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{passed_node, prepare_mount_source};
+use crate::hypervisor::majors::Majors;
 use crate::hypervisor::{Desired, Drift, State};
 use crate::sys::atomic;
 
 use super::Proxmox;
 use super::config_file::{ConfigFile, RawLine};
-use super::devices::Majors;
 use super::mounted;
 use super::pct::Call;
 use super::record::Record;
@@ -29,8 +29,7 @@ impl Proxmox<'_> {
     }
 
     pub(super) fn surroundings(&self) -> Result<Surroundings> {
-        let devices = fs_err::read_to_string("/proc/devices")?;
-        Ok(Surroundings { version: self.version()?, majors: Majors::parse(&devices) })
+        Ok(Surroundings { version: self.version()?, majors: Majors::read()? })
     }
 
     pub(super) fn drift_of(&self, desired: &Desired<'_>) -> Result<Drift> {

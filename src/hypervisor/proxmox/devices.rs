@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::driver::device::{DeviceNode, MAJOR, is_nvidia_node, is_optional};
+use crate::config::GpuAccess;
+use crate::driver::device::{DeviceNode, is_nvidia_node, is_optional};
 use crate::hypervisor::liblxc::{passed_node, passes_nvidia};
+use crate::hypervisor::majors::Majors;
 
 use super::config_file::{ConfigFile, RawLine};
 use super::property;
@@ -12,12 +14,14 @@ use super::settings::{free_keys, index_of};
 
 /// The `devN` keys to set and to delete, so that exactly these devices of NVIDIA's and of ours are there.
 ///
-/// A device that stays keeps its number, and one that is to `stay` its whole entry. An operator's own devices are neither changed nor counted.
+/// A device that stays keeps its number, and one that is to `stay` its whole entry; of one that is there, only what the
+/// configuration says is changed. An operator's own devices are neither changed nor counted.
 pub(super) fn entries(
     current: &BTreeMap<String, String>,
     wanted: &[DeviceNode],
     stay: &[PathBuf],
     given: &BTreeSet<String>,
+    access: GpuAccess,
 ) -> (Vec<(String, String)>, Vec<String>) {
     let there: BTreeMap<&str, String> = current
         .iter()
@@ -27,15 +31,14 @@ pub(super) fn entries(
     let mut free = free_keys("dev", current);
     let (mut set, mut kept) = (Vec::new(), BTreeSet::new());
     for node in wanted {
-        let (path, value) = (node.path.display().to_string(), entry(node));
+        let path = node.path.display().to_string();
         match there.iter().find(|(_, there)| **there == path) {
             Some((key, _)) => {
                 kept.insert(*key);
-                if !current.get(*key).is_some_and(|current| same_entry(current, &value)) {
-                    set.push(((*key).to_owned(), value));
-                }
+                let changed = current.get(*key).and_then(|current| changed_entry(current, node, access));
+                set.extend(changed.map(|value| ((*key).to_owned(), value)));
             }
-            None => set.extend(free.next().map(|key| (key, value))),
+            None => set.extend(free.next().map(|key| (key, new_entry(node, access)))),
         }
     }
     let is_ours = |path: &str| path.strip_prefix("/dev/").is_some_and(is_nvidia_node) || given.contains(path);
@@ -57,16 +60,43 @@ pub(super) fn passed(config: &ConfigFile) -> Vec<PathBuf> {
     entries.filter_map(of_entry).chain(raw).collect()
 }
 
-/// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU; the nodes of `nvidia-caps`
-/// keep the host's own, for they are what keeps a user from what he may not do.
-fn entry(node: &DeviceNode) -> String {
-    let path = node.path.display();
-    let mode = if path.to_string().starts_with("/dev/nvidia-caps/") { node.mode & 0o777 } else { 0o666 };
-    format!("{path},mode=0{mode:03o}")
+/// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU.
+fn new_entry(node: &DeviceNode, access: GpuAccess) -> String {
+    let default =
+        BTreeMap::from([("mode", format!("0{:03o}", if is_capability(node) { node.mode & 0o777 } else { 0o666 }))]);
+    let parts: BTreeMap<_, _> = default.into_iter().chain(said(node, access)).collect();
+    let parts = parts.into_iter().map(|(key, value)| format!(",{key}={value}"));
+    format!("{}{}", node.path.display(), parts.collect::<String>())
 }
 
-fn same_entry(left: &str, right: &str) -> bool {
-    property::parts(left, "path") == property::parts(right, "path")
+/// An entry that is there with what the configuration says of it, where it says anything else; all else stays.
+fn changed_entry(current: &str, node: &DeviceNode, access: GpuAccess) -> Option<String> {
+    let there = property::parts(current, "path");
+    let octal = |text: &str| u32::from_str_radix(text, 8).ok();
+    let is_so = |key: &str, value: &str| match (key, there.get(key)) {
+        ("mode", Some(there)) => octal(there) == octal(value),
+        (_, there) => there.is_some_and(|there| there == value),
+    };
+    let said = said(node, access);
+    if said.iter().all(|(key, value)| is_so(key, value)) {
+        return None;
+    }
+    let kept = there.iter().map(|(key, value)| (key.as_str(), value.clone())).filter(|(key, _)| *key != "path");
+    let parts: BTreeMap<_, _> = kept.chain(said).collect();
+    let parts = parts.into_iter().map(|(key, value)| format!(",{key}={value}"));
+    Some(format!("{}{}", node.path.display(), parts.collect::<String>()))
+}
+
+/// What the configuration says of a node. The nodes of `nvidia-caps` keep their mode, for it is what keeps a user from what
+/// he may not do.
+fn said(node: &DeviceNode, access: GpuAccess) -> Vec<(&'static str, String)> {
+    let mode = access.mode.filter(|_| !is_capability(node)).map(|mode| ("mode", format!("0{mode:03o}")));
+    let (uid, gid) = (access.uid.map(|uid| ("uid", uid.to_string())), access.gid.map(|gid| ("gid", gid.to_string())));
+    [mode, uid, gid].into_iter().flatten().collect()
+}
+
+fn is_capability(node: &DeviceNode) -> bool {
+    node.path.starts_with("/dev/nvidia-caps")
 }
 
 /// The raw lines that pass these devices, for pve-container before 5.0.7.
@@ -85,43 +115,13 @@ pub(super) fn raw_lines(nodes: &[DeviceNode]) -> Vec<RawLine> {
     nodes.iter().flat_map(lines).collect()
 }
 
-/// The majors of character devices on this host, from `/proc/devices`.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Majors {
-    taken: BTreeMap<u32, String>,
-}
-
-/// The majors that the kernel gives out by itself (`Documentation/admin-guide/devices.txt`).
-const DYNAMIC: [std::ops::RangeInclusive<u32>; 2] = [234..=254, 384..=511];
-
-impl Majors {
-    /// Reads the text of `/proc/devices`.
-    pub(super) fn parse(text: &str) -> Self {
-        let characters = text.split("\n\n").next().unwrap_or_default();
-        let line = |line: &str| {
-            let (major, name) = line.trim().split_once(' ')?;
-            Some((major.parse().ok()?, name.trim().to_owned()))
-        };
-        Self { taken: characters.lines().filter_map(line).collect() }
-    }
-
-    /// Those of a container's raw lines that pass NVIDIA devices.
-    ///
-    /// Beside a mount of an NVIDIA node, an allowed major that this host gives to nobody is a stale one: that of
-    /// `nvidia-uvm` is another after every boot, and scripts have written it as a constant.
-    pub(super) fn passing_nvidia(&self, lines: &[RawLine], wanted: &[DeviceNode]) -> Vec<RawLine> {
-        let mounts =
-            lines.iter().any(|line| line.key == "lxc.mount.entry" && passes_nvidia(&line.key, &line.value, &|_| false));
-        let is_nvidias = |major: u32| {
-            major == MAJOR
-                || wanted.iter().any(|node| node.major == major)
-                || match self.taken.get(&major) {
-                    Some(name) => name.starts_with("nvidia"),
-                    None => mounts && DYNAMIC.iter().any(|range| range.contains(&major)),
-                }
-        };
-        lines.iter().filter(|line| passes_nvidia(&line.key, &line.value, &is_nvidias)).cloned().collect()
-    }
+/// Those of a container's raw lines that pass NVIDIA devices.
+pub(super) fn passing_nvidia(config: &ConfigFile, wanted: &[DeviceNode], majors: &Majors) -> Vec<RawLine> {
+    let is_nvidias =
+        |node: &DeviceNode| node.path.strip_prefix("/dev").is_ok_and(|name| name.to_str().is_some_and(is_nvidia_node));
+    let has_gpus = wanted.iter().any(is_nvidias) || !passed(config).is_empty();
+    let is_nvidias = |major| majors.is_nvidias(major, has_gpus);
+    config.raw().filter(|line| passes_nvidia(&line.key, &line.value, &is_nvidias)).collect()
 }
 
 #[cfg(test)]
@@ -145,52 +145,68 @@ mod tests {
             ("dev10", "/dev/nvidia1,mode=0666"),
         ]);
         let wanted = [node("nvidia1", 0o666), node("nvidiactl", 0o666), node("nvidia-caps/nvidia-cap2", 0o444)];
-        let (set, delete) = entries(&current, &wanted, &[], &BTreeSet::new());
-        let expected = [("dev3", "/dev/nvidiactl,mode=0666"), ("dev2", "/dev/nvidia-caps/nvidia-cap2,mode=0444")];
+        let (set, delete) = entries(&current, &wanted, &[], &BTreeSet::new(), GpuAccess::default());
+        let expected = [("dev2", "/dev/nvidia-caps/nvidia-cap2,mode=0444")];
         assert_eq!(set, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
         assert_eq!(delete, ["dev0"]);
+    }
+
+    #[test]
+    fn who_may_use_a_device_is_changed_only_where_the_configuration_says_it() {
+        let current = keys(&[("dev0", "/dev/nvidia0,deny-write=1,gid=996,mode=660")]);
+        let wanted = [node("nvidia0", 0o666), node("nvidiactl", 0o666), node("nvidia-caps/nvidia-cap2", 0o444)];
+        let set = |mode, uid, gid| {
+            let access = GpuAccess { mode, uid, gid };
+            entries(&current, &wanted, &[], &BTreeSet::new(), access)
+                .0
+                .into_iter()
+                .map(|(key, it)| format!("{key}: {it}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            set(None, None, None),
+            ["dev1: /dev/nvidiactl,mode=0666", "dev2: /dev/nvidia-caps/nvidia-cap2,mode=0444"]
+        );
+        assert_eq!(
+            set(Some(0o660), None, Some(44)),
+            [
+                "dev0: /dev/nvidia0,deny-write=1,gid=44,mode=0660",
+                "dev1: /dev/nvidiactl,gid=44,mode=0660",
+                "dev2: /dev/nvidia-caps/nvidia-cap2,gid=44,mode=0444",
+            ]
+        );
+        assert_eq!(set(Some(0o660), None, Some(996)).len(), 2, "it is so already");
     }
 
     #[test]
     fn an_operators_own_device_goes_only_when_we_gave_it() {
         let current = keys(&[("dev0", "/dev/kvm"), ("dev1", "/dev/fuse,mode=0666")]);
         let given = BTreeSet::from(["/dev/fuse".to_owned()]);
-        assert_eq!(entries(&current, &[], &[], &given), (Vec::new(), vec!["dev1".to_owned()]));
+        assert_eq!(entries(&current, &[], &[], &given, GpuAccess::default()), (Vec::new(), vec!["dev1".to_owned()]));
     }
 
     #[test]
     fn what_the_host_lacks_for_the_moment_stays_as_it_is() {
         let current = keys(&[("dev0", "/dev/nvidia0,gid=44"), ("dev1", "/dev/nvidia1,mode=0666")]);
-        let gone = |stay: &[PathBuf]| entries(&current, &[], stay, &BTreeSet::new());
+        let gone = |stay: &[PathBuf]| entries(&current, &[], stay, &BTreeSet::new(), GpuAccess::default());
         assert_eq!(gone(&["/dev/nvidia0".into()]), (Vec::new(), vec!["dev1".to_owned()]));
         assert_eq!(gone(&[]), (Vec::new(), vec!["dev0".to_owned(), "dev1".to_owned()]));
     }
 
     #[test]
-    fn a_stale_major_goes_with_the_mounts_and_a_foreign_one_stays() {
-        let majors =
-            Majors::parse("Character devices:\n  1 mem\n195 nvidia\n243 hidraw\n\nBlock devices:\n511 nothing\n");
-        let lines = |with_mount: bool| {
-            let mut lines = vec![
-                RawLine::new("lxc.cgroup2.devices.allow", "c 195:* rwm"),
-                RawLine::new("lxc.cgroup2.devices.allow", "c 243:* rwm"),
-                RawLine::new("lxc.cgroup2.devices.allow", "c 508:* rwm"),
-                RawLine::new("lxc.cgroup2.devices.allow", "c 10:200 rwm"),
-            ];
-            if with_mount {
-                lines.push(RawLine::new(
-                    "lxc.mount.entry",
-                    "/dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file",
-                ));
-            }
-            lines
-        };
-        let gone = |with_mount| -> Vec<String> {
-            let lines = lines(with_mount);
-            let found = majors.passing_nvidia(&lines, &[]);
+    fn a_stale_major_goes_with_the_gpus_and_a_foreign_one_stays() {
+        let majors = Majors::parse("Character devices:\n195 nvidia\n243 hidraw\n510 nvidia-uvm\n\n");
+        let lines = ["c 195:* rwm", "c 243:* rwm", "c 508:* rwm", "c 237:* rwm", "c 10:200 rwm"]
+            .map(|value| format!("lxc.cgroup2.devices.allow: {value}\n"))
+            .concat();
+        let gone = |more: &str, wanted: &[DeviceNode]| -> Vec<String> {
+            let found = passing_nvidia(&ConfigFile::new(lines.clone() + more), wanted, &majors);
             found.iter().map(|line| line.value.split(' ').nth(1).unwrap().to_owned()).collect()
         };
-        assert_eq!(gone(true), ["195:*", "508:*", "dev/nvidia-uvm"]);
-        assert_eq!(gone(false), ["195:*"]);
+        let mount = "lxc.mount.entry: /dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file\n";
+        assert_eq!(gone(mount, &[]), ["195:*", "508:*", "237:*", "dev/nvidia-uvm"]);
+        assert_eq!(gone("dev0: /dev/nvidia0,mode=0666\n", &[]), ["195:*", "508:*", "237:*"]);
+        assert_eq!(gone("", &[node("nvidia0", 0o666)]), ["195:*", "508:*", "237:*"]);
+        assert_eq!(gone("dev0: /dev/kvm\n", &[]), ["195:*"]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::Result;
-use crate::hypervisor::liblxc::passes_nvidia;
+use crate::hypervisor::liblxc::{no_access_of_its_own, passes_nvidia};
 
 use super::Proxmox;
 use super::config_file::ConfigFile;
@@ -15,6 +15,9 @@ use super::settings::index_of;
 impl Proxmox<'_> {
     pub(super) fn told_of(&self, container: &Container) -> Result<Vec<String>> {
         let mut told: Vec<String> = without_snapshots(container).into_iter().collect();
+        if !self.version()?.has_device_entries() {
+            told.extend(no_access_of_its_own(container, "pve-container before 5.0.7"));
+        }
         match (self.config_if_there(container.id)?, container.clone_from) {
             (Some(config), _) => told.extend(lines_of_snapshots(&config, container.id)),
             (None, Some(source)) if container.network.is_none() => {

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::{Address, Container, Network};
+use crate::hypervisor::majors::Majors;
 use crate::hypervisor::{Desired, DriverMount, liblxc};
 
 use super::config_file::{ConfigFile, RawLine, is_on};
-use super::devices::{self, Majors};
+use super::devices;
 use super::property;
 use super::record::Record;
 use super::version::Version;
@@ -61,7 +62,8 @@ impl Changes {
         changes.set.extend(interface(desired.container, current.get("net0").map(String::as_str)));
         changes.mounts(&current, desired.container, record);
         if surroundings.version.has_device_entries() {
-            let (set, delete) = devices::entries(&current, &desired.devices, &desired.kept, &record.devices);
+            let access = desired.container.gpu_access;
+            let (set, delete) = devices::entries(&current, &desired.devices, &desired.kept, &record.devices, access);
             changes.set.extend(set);
             changes.delete.extend(delete);
         }
@@ -155,7 +157,7 @@ impl Changes {
     fn raw_lines(&mut self, config: &ConfigFile, desired: &Desired<'_>, record: &Record, surroundings: &Surroundings) {
         let wanted = raw(desired, surroundings.version);
         let there: Vec<RawLine> = config.raw().collect();
-        let of_nvidia = surroundings.majors.passing_nvidia(&there, &desired.devices);
+        let of_nvidia = devices::passing_nvidia(config, &desired.devices, &surroundings.majors);
         // Whose number a line allows is not known while the host lacks the node.
         let stays = |line: &RawLine| !desired.kept.is_empty() && of_nvidia.contains(line);
         let is_ours = |line: &RawLine| of_nvidia.contains(line) || record.raw.contains(line);
@@ -234,7 +236,7 @@ fn plain(container: &Container) -> Vec<(&'static str, String)> {
     if !features.is_empty() {
         keys.push(("features", features.join(",")));
     }
-    keys.push(("onboot", u8::from(container.start_at_boot).to_string()));
+    keys.extend(container.start_at_boot.map(|starts| ("onboot", u8::from(starts).to_string())));
     keys
 }
 

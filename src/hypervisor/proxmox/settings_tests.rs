@@ -110,7 +110,10 @@ fn a_container_as_pct_writes_it_lacks_nothing() {
 #[test]
 fn what_the_configuration_does_not_name_stays() {
     let entry = json!({ "name": "gpu1" });
-    assert_eq!(words(&entry, &["nvidia0"], FULL_FILE), "--onboot 0");
+    assert_eq!(words(&entry, &["nvidia0"], FULL_FILE), "");
+    let file = FULL_FILE.replace("mode=0666", "gid=996,mode=0660");
+    assert_eq!(words(&entry, &["nvidia0"], &file), "");
+    assert_eq!(words(&json!({ "name": "gpu1", "start_at_boot": false }), &["nvidia0"], &file), "--onboot 0");
 }
 
 #[test]
