@@ -13,3 +13,4 @@ pub mod lock;
 pub mod mount;
 pub mod processes;
 pub mod rootfs;
+pub mod subordinate_ids;

@@ -1,9 +1,11 @@
 //! Observing one container for the doctor: its versions, devices and files, read and nothing changed.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::devices::{DevicesState, NodeInside};
 use super::docker::DockerState;
+use super::ids::IdsState;
 use super::root_files::RootState;
 use super::versions::VersionsState;
 use crate::cache::Presence as Cached;
@@ -19,8 +21,11 @@ use crate::hypervisor::{Exec, State};
 use crate::install::preflight::Needs;
 use crate::install::presence::{self, Presence};
 use crate::install::{CLibrary, foreign_library, leftovers, receipt};
+use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
 
+/// liblxc lets it write an idmap, also as root, where it is there.
+const NEWUIDMAP: [&str; 2] = ["/usr/bin/newuidmap", "/bin/newuidmap"];
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 // The database of a container with 3,000 packages has about 4 MB; it may be anything.
 const DPKG_STATUS: &str = "/var/lib/dpkg/status";
@@ -40,6 +45,7 @@ pub(super) struct ContainerState {
     pub(super) versions: Result<VersionsState>,
     pub(super) devices: Result<DevicesState>,
     pub(super) root: Result<RootState>,
+    pub(super) ids: IdsState,
     /// Nothing where it does not have the features `docker` and `nvidia`.
     pub(super) docker: Option<Result<DockerState>>,
 }
@@ -61,6 +67,7 @@ impl Fleet<'_> {
             gpus: container.gpus.iter().count(),
             devices: self.devices_state(container, &rootfs, is_running),
             root: self.root_state(container, &rootfs, presence.as_ref().ok()),
+            ids: ids_state(rootfs.idmap()),
             versions: presence.and_then(|presence| self.versions_state(container, presence, is_running)),
             docker: is_docker.then(|| docker_state(container, &rootfs)),
         }))
@@ -148,6 +155,16 @@ fn inside(wanted: DeviceNode, rootfs: &Rootfs) -> Result<NodeInside> {
     let users = rootfs.idmap().users();
     let owned = users.iter().any(|range| user.checked_sub(range.outside).is_some_and(|offset| offset < range.count));
     Ok(NodeInside { found: rootfs.look(&path)?, wanted, mode, owned })
+}
+
+/// Nothing where the tools that read the files are not there, or the container has no user namespace.
+fn ids_state(idmap: &IdMap) -> IdsState {
+    let is_limited = !idmap.is_identity() && NEWUIDMAP.iter().any(|path| Path::new(path).exists());
+    let map = |ranges: &[Range], file: &'static str| {
+        let ranges = if is_limited { ranges.to_vec() } else { Vec::new() };
+        (ranges, file, fs_err::read_to_string(file).unwrap_or_default())
+    };
+    IdsState { maps: [map(idmap.users(), "/etc/subuid"), map(idmap.groups(), "/etc/subgid")] }
 }
 
 fn docker_state(container: &Container, rootfs: &Rootfs) -> Result<DockerState> {

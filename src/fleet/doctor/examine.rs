@@ -1,7 +1,7 @@
 //! The doctor's two questions: what is wrong with the host, what is wrong with a container.
 
 use super::container_state::ContainerState;
-use super::{Finding, HostState, Rule, devices, docker, files, kernel, nodes, root_files, units, versions};
+use super::{Finding, HostState, Rule, devices, docker, files, ids, kernel, nodes, root_files, units, versions};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::Fleet;
@@ -52,6 +52,7 @@ fn examine_container(state: &ContainerState) -> Vec<Finding> {
     let mut findings = told(&state.versions, versions::examine);
     findings.extend(told(&state.devices, devices::examine));
     findings.extend(told(&state.root, root_files::examine));
+    findings.extend(ids::examine(&state.ids));
     findings.extend(state.docker.iter().flat_map(|docker| told(docker, docker::examine)));
     if !state.is_running && state.gpus > 0 {
         let cause = "the container does not run, so its devices and its driver were not tried";

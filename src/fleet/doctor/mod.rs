@@ -8,6 +8,7 @@ mod docker;
 mod examine;
 mod files;
 mod host_state;
+mod ids;
 mod kernel;
 mod nodes;
 mod root_files;

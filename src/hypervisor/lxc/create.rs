@@ -15,6 +15,7 @@ use crate::sys::atomic;
 use crate::sys::command::Command;
 use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
+use crate::sys::subordinate_ids::not_given;
 
 use super::config_file::{NvidiaLines, Own};
 use super::settings::Before;
@@ -296,7 +297,7 @@ fn wants_idmap(container: &Container) -> bool {
 fn subordinate_ids() -> Result<IdMap> {
     for file in ["/etc/subuid", "/etc/subgid"] {
         let text = fs_err::read_to_string(file).unwrap_or_default();
-        if !text.lines().any(allows_ids) {
+        if not_given(&text, &[IDS]).is_some() {
             return Err(Error::new(
                 Kind::Host,
                 format!(
@@ -307,14 +308,6 @@ fn subordinate_ids() -> Result<IdMap> {
         }
     }
     Ok(IdMap::new(vec![IDS], vec![IDS]))
-}
-
-fn allows_ids(line: &str) -> bool {
-    let parts: Vec<&str> = line.trim().split(':').collect();
-    let [owner, first, count] = parts[..] else { return false };
-    let (Ok(first), Ok(count)) = (first.parse::<u64>(), count.parse::<u64>()) else { return false };
-    let (wanted, end) = (u64::from(IDS.outside), u64::from(IDS.outside) + u64::from(IDS.count));
-    ["root", "0"].contains(&owner) && first <= wanted && first + count >= end
 }
 
 /// The container's own idea of its name and of its name servers.
@@ -349,16 +342,6 @@ fn marker_of_running(init: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_roots_own_ranges_allow_the_map() {
-        assert!(allows_ids("root:100000:65536"));
-        assert!(allows_ids("0:100000:1000000000"));
-        assert!(!allows_ids("root:100000:1000"));
-        assert!(!allows_ids("lxc:100000:65536"));
-        assert!(!allows_ids("root:165536:65536"));
-        assert!(!allows_ids("# root"));
-    }
 
     #[test]
     fn tarballs_are_known_by_their_first_bytes() {

@@ -10,7 +10,8 @@ use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
 
-use super::{Lxc, config_file};
+use super::start_log::{self, StartLog};
+use super::{Lxc, config_file, settings};
 
 // How long a container's init may take to end its processes before it is killed.
 const STOP_SECONDS: u64 = 60;
@@ -43,15 +44,28 @@ impl Lxc<'_> {
             State::Stopped | State::Absent => {}
         }
         self.idmap(id)?;
-        self.tool("lxc-start", id).arg("-d").deadline(Duration::from_secs(120)).run_ok(self.cancel).map_err(
-            |error| {
-                error.within(format!("container {id} does not start")).hint(format!(
-                    "see why with `lxc-start -P {} -n {id} -F -l INFO -o /dev/stderr`",
-                    self.lxcpath.display()
-                ))
-            },
-        )?;
-        Ok(())
+        let log = self.start_log(id)?;
+        let mut start = self.tool("lxc-start", id).arg("-d").deadline(Duration::from_secs(120));
+        if let Some(log) = &log {
+            start = start.args(["-l", "ERROR", "-o"]).arg(log.path());
+        }
+        start.run_ok(self.cancel).map(|_| ()).map_err(|error| {
+            let reason = log.as_ref().and_then(StartLog::first_error);
+            let see =
+                || format!("see why with `lxc-start -P {} -n {id} -F -l INFO -o /dev/stderr`", self.lxcpath.display());
+            let hint = reason.as_deref().and_then(start_log::remedy).unwrap_or_else(see);
+            let message = match reason {
+                Some(reason) => format!("container {id} does not start: {reason}"),
+                None => format!("container {id} does not start"),
+            };
+            error.within(message).hint(hint)
+        })
+    }
+
+    fn start_log(&self, id: ContainerId) -> Result<Option<StartLog>> {
+        let directory = self.lxcpath.join(id.to_string());
+        let read = |name: &str| fs_err::read_to_string(directory.join(name)).unwrap_or_default();
+        StartLog::of(&directory, &(read("config") + &read(settings::FILE)))
     }
 
     pub(super) fn bring_down(&self, id: ContainerId) -> Result<()> {

@@ -11,6 +11,7 @@ mod lifecycle;
 mod ownership;
 mod settings;
 mod staging;
+mod start_log;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::json;
 
 use super::fixture::Job;
+use crate::gpu_host::PretendedGpuHost;
 use crate::plain_lxc::Bridge;
 use crate::ran::Ran;
 
@@ -40,7 +41,8 @@ fn a_start_is_attempted_three_times() {
     let job = plain();
     let starts = fail_starts(&job, 9);
     let ran = job.run("create").exits(6);
-    assert!(ran.stderr.contains(&format!("error: container {} does not start\n", job.ctid)), "{}", ran.stderr);
+    let reason = format!("error: container {} does not start: Script exited with status 1\n", job.ctid);
+    assert!(ran.stderr.contains(&reason), "{}", ran.stderr);
     assert_eq!(starts(), 3);
     // The next run goes on where this one has ended.
     let _ = fail_starts(&job, 0);
@@ -121,4 +123,43 @@ fn a_network_that_does_not_come_up_is_told_by_every_run_until_it_does() {
     job.set("network_config", json!({ "name": "eth0", "bridge": bridge.0, "ip": "10.98.0.2/24", "gw": "10.98.0.1" }));
     assert_eq!(job.run("create").ok().stdout, format!("{id} gpu-test: configure, restart\n"));
     assert_eq!(job.run("create").ok().stdout, format!("{id} gpu-test: nothing to do\n"));
+}
+
+#[test]
+fn a_container_that_newuidmap_refuses_is_told_with_the_line_that_is_missing() {
+    let (job, host) = (plain(), PretendedGpuHost::with_one_gpu("580.76.05"));
+    job.run("create").ok();
+    job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
+    let given = job.world.scratch("subuid");
+    fs_err::write(&given, "somebody:100000:65536\nroot:165536:65536\n").unwrap();
+    host.sh(&format!("mount --bind {} /etc/subuid", given.display())).ok();
+
+    let line = "echo root:100000:65536 >> /etc/subuid";
+    let doctor = || job.run_on(&host, "doctor").stdout;
+    assert!(doctor().contains("ids-not-given") && doctor().contains(line), "{}", doctor());
+    let said = job.run_on(&host, "create").exits(6).stderr;
+    let reason = format!("error: container {} does not start: newuidmap failed to write mapping ", job.ctid);
+    assert!(said.contains(&reason), "{said}");
+    assert!(said.contains("uid range [0-65536) -> [100000-165536) not allowed"), "{said}");
+    assert!(said.contains(&format!("hint: give root the ids of its idmap with `{line}`")), "{said}");
+
+    host.sh(line).ok();
+    assert!(!doctor().contains("ids-not-given"), "{}", doctor());
+    job.run_on(&host, "create").ok();
+    let directory = fs_err::read_dir(job.world.lxcpath().join(job.ctid.to_string())).unwrap();
+    let names: Vec<_> = directory.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".log")), "{names:?}");
+}
+
+#[test]
+fn a_log_that_the_operator_has_asked_for_stays_his() {
+    let job = plain();
+    let log = job.world.scratch("mine.log");
+    job.set(
+        "lxc_options",
+        json!([format!("lxc.log.file={}", log.display()), "lxc.log.level=ERROR", "lxc.init.cmd=/no/such/init"]),
+    );
+    let said = job.run("create").exits(6).stderr;
+    assert!(said.contains("lxc-start -P"), "{said}");
+    assert!(fs_err::read_to_string(&log).unwrap().contains(" ERROR "));
 }
