@@ -40,8 +40,9 @@ impl<'a> Context<'a> {
     pub(crate) fn new(global: &'a Global, is_rehearsal: bool) -> Result<Self> {
         log_file::open((!is_rehearsal).then_some(&*global.log_file), global.verbose)?;
         let layout = layout(global);
-        let configuration = Configuration::load(&layout)?;
         let cancel = interruptible()?;
+        let host = NvidiaHost::read()?;
+        let configuration = configuration_on(&layout, &host, &cancel)?;
         Ok(Self {
             global,
             layout,
@@ -50,14 +51,14 @@ impl<'a> Context<'a> {
             cancel,
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             boot_patience: Duration::from_secs(60),
-            host: NvidiaHost::read()?,
+            host,
         })
     }
 
     /// Reads the configuration and the host again; what cannot be read stays as it was.
     pub(crate) fn read_again(&mut self) -> Result<()> {
         self.host = NvidiaHost::read()?;
-        self.configuration = Configuration::load(&self.layout)?;
+        self.configuration = configuration_on(&self.layout, &self.host, &self.cancel)?;
         Ok(())
     }
 
@@ -177,6 +178,13 @@ impl<'a> Context<'a> {
 /// Where things lie, as the command line says.
 pub(crate) fn layout(global: &Global) -> Layout {
     Layout::new(&global.base).with_files(global.config.clone(), global.hypervisor_config.clone())
+}
+
+/// Both files, with the host's own meaning of `host` and `all`.
+pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Cancel) -> Result<Configuration> {
+    let gpus = host.gpus.iter().map(|gpu| gpu.minor).collect();
+    let driver = || host.loaded.clone().or_else(|| host.on_disk(cancel));
+    Configuration::load_on(layout, config::OnHost { driver: &driver, gpus: &gpus })
 }
 
 /// The wish to be interrupted, which a signal expresses.

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
-use phoenix_nvidia::config::{Configuration, Way};
+use phoenix_nvidia::config::Way;
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::before_start::BeforeStart;
+use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::sys::apparmor;
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -61,7 +62,8 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     }
     let cancel = Cancel::new()?;
     let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
-    match Configuration::load(&layout) {
+    let configuration = NvidiaHost::read().and_then(|host| context::configuration_on(&layout, &host, &cancel));
+    match configuration {
         Ok(configuration) => {
             let bring_in_step = |id, host: &DriverVersion| bring_in_step(global, id, host, moment);
             let before_start = BeforeStart {

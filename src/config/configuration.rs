@@ -12,6 +12,7 @@ use super::layout::Layout;
 use super::lint::{self, Subject};
 use super::lookup::Lookup;
 use super::node::Node;
+use super::on_host::OnHost;
 use super::order;
 use super::source::Source;
 use super::wanted::WantedDriver;
@@ -78,7 +79,15 @@ impl Configuration {
     /// A file cannot be read, is malformed, or is no object with `lxc_configs`. What is wrong in one container's entry
     /// is kept until that container is asked for.
     pub fn load(layout: &Layout) -> Result<Self> {
-        Ok(Self::read(layout)?)
+        Ok(Self::read(layout, None)?)
+    }
+
+    /// The same for work on a host, by which `host` and `all` get their meaning.
+    ///
+    /// # Errors
+    /// As [`Configuration::load`].
+    pub fn load_on(layout: &Layout, host: OnHost<'_>) -> Result<Self> {
+        Ok(Self::read(layout, Some(host))?)
     }
 
     /// All that is wrong or doubtful in both files, ordered by file and line; also where [`Configuration::load`] fails
@@ -87,7 +96,7 @@ impl Configuration {
     /// # Errors
     /// A file cannot be read.
     pub fn lint(layout: &Layout) -> Result<Vec<Finding>> {
-        match Self::read(layout) {
+        match Self::read(layout, None) {
             Ok(configuration) => Ok(configuration.findings),
             Err(Refusal::Document(finding)) => Ok(vec![*finding]),
             Err(Refusal::File(error)) => Err(error),
@@ -204,7 +213,7 @@ impl Configuration {
         error.hint(format!("it defines {count} containers; {} look most like it", known.join(", ")))
     }
 
-    fn read(layout: &Layout) -> Result<Self, Refusal> {
+    fn read(layout: &Layout, host: Option<OnHost<'_>>) -> Result<Self, Refusal> {
         let hypervisor_file = layout.hypervisor_file();
         let mut findings = Vec::new();
         let document = match Source::read(&hypervisor_file)? {
@@ -221,7 +230,7 @@ impl Configuration {
         };
         let source = containers_source(layout, &hypervisor.settings)?;
         let containers = Document::parse(source).map_err(Refusal::Document)?;
-        Self::build(&containers, document.as_ref(), &hypervisor, std::env::consts::ARCH, findings)
+        Self::build(&containers, document.as_ref(), &hypervisor, (std::env::consts::ARCH, host), findings)
     }
 
     /// Puts together what was parsed. `findings` holds what is already known.
@@ -229,7 +238,7 @@ impl Configuration {
         containers: &Document,
         hypervisor_document: Option<&Document>,
         hypervisor: &Hypervisor<'_>,
-        architecture: &str,
+        (architecture, host): (&str, Option<OnHost<'_>>),
         mut findings: Vec<Finding>,
     ) -> Result<Self, Refusal> {
         findings
@@ -243,7 +252,7 @@ impl Configuration {
         let (defined, strangers) = by_id(&configs);
         findings.extend(strangers);
         let is_defined = |id: ContainerId| defined.contains_key(&id);
-        let surroundings = Surroundings { hypervisor, architecture, defined: &is_defined };
+        let surroundings = Surroundings { hypervisor, architecture, host, defined: &is_defined };
         let mut entries = BTreeMap::new();
         let mut lookups = BTreeMap::new();
         for (id, nodes) in &defined {
@@ -392,7 +401,7 @@ impl Configuration {
             Some(document) => Hypervisor::read(&document.root(), &mut findings),
             None => Hypervisor::without_file(),
         };
-        Ok(Self::build(&containers, document.as_ref(), &hypervisor, "x86_64", findings)?)
+        Ok(Self::build(&containers, document.as_ref(), &hypervisor, ("x86_64", None), findings)?)
     }
 }
 

@@ -11,6 +11,7 @@ use super::lxc_option::LxcOption;
 use super::mismatch::OnMismatch;
 use super::network::{MacAddress, Network};
 use super::node::Node;
+use super::on_host::OnHost;
 use super::storage::{self, Mount, Volume};
 use super::wanted::{FEATURE, WantedDriver};
 use crate::container_id::ContainerId;
@@ -94,6 +95,8 @@ pub(super) struct Surroundings<'s, 'd> {
     pub(super) hypervisor: &'s Hypervisor<'d>,
     /// The machine's architecture, `x86_64`.
     pub(super) architecture: &'s str,
+    /// The host that it is read on, where somebody has looked at it.
+    pub(super) host: Option<OnHost<'s>>,
     /// Whether the file defines a container.
     pub(super) defined: &'s dyn Fn(ContainerId) -> bool,
 }
@@ -125,7 +128,7 @@ impl Container {
             features: Vec::new(),
             gpus: reader
                 .scalar("gpu_assignment")
-                .map_or(GpuAssignment::None, |node| GpuAssignment::read(&node, reader.findings)),
+                .map_or(GpuAssignment::None, |node| GpuAssignment::read(&node, surroundings.host, reader.findings)),
             gpu_access: reader.gpu_access(),
             pct_options: reader.pct_options("pct_options"),
             lxc_options: reader
@@ -279,9 +282,8 @@ impl<'d> Reader<'_, 'd> {
                 }
             }
         }
-        let Surroundings { hypervisor, architecture, .. } = surroundings;
-        container.driver = place_of_driver
-            .and_then(|place| WantedDriver::read(self.lookup, &place, hypervisor, architecture, self.findings));
+        container.driver =
+            place_of_driver.and_then(|place| WantedDriver::read(self.lookup, &place, surroundings, self.findings));
     }
 
     fn dependencies(&mut self, container: &mut Container, defined: &dyn Fn(ContainerId) -> bool) {

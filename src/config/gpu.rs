@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use super::finding::{Finding, Severity, quoted};
 use super::node::Node;
+use super::on_host::{ALL_GPUS, OnHost};
 
 /// One GPU, by one of its three names.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +92,8 @@ pub enum GpuAssignment {
     None,
     /// These, at least one.
     Of(BTreeSet<GpuSelector>),
+    /// All that the host has, of which it drives none for the moment, or nobody has asked.
+    All,
 }
 
 impl GpuAssignment {
@@ -99,26 +102,30 @@ impl GpuAssignment {
         matches!(self, Self::None)
     }
 
-    /// The GPUs, in the order of their names.
+    /// The GPUs, in the order of their names; none of [`GpuAssignment::All`].
     pub fn iter(&self) -> impl Iterator<Item = &GpuSelector> {
         match self {
-            Self::None => None,
+            Self::None | Self::All => None,
             Self::Of(gpus) => Some(gpus.iter()),
         }
         .into_iter()
         .flatten()
     }
 
-    const EXPECTED: &str = "`none`, or GPUs separated by commas: `0`, `0,1`, `0000:01:00.0`, `GPU-…`";
+    const EXPECTED: &str = "`none`, `all`, or GPUs separated by commas: `0`, `0,1`, `0000:01:00.0`, `GPU-…`";
 
     /// Reads the value of `gpu_assignment`.
-    pub(super) fn read(node: &Node<'_>, findings: &mut Vec<Finding>) -> Self {
+    pub(super) fn read(node: &Node<'_>, host: Option<OnHost<'_>>, findings: &mut Vec<Finding>) -> Self {
         let Some(text) = node.as_text_or_number() else {
             findings.push(node.wrong_type(Self::EXPECTED));
             return Self::None;
         };
         if text.trim() == "none" {
             return Self::None;
+        }
+        if text.trim() == ALL_GPUS {
+            let gpus: BTreeSet<_> = host.iter().flat_map(|host| host.gpus).map(|it| GpuSelector::Minor(*it)).collect();
+            return if gpus.is_empty() { Self::All } else { Self::Of(gpus) };
         }
         let mut gpus = BTreeSet::new();
         for part in text.split(',').map(str::trim) {
@@ -148,8 +155,10 @@ impl GpuAssignment {
 /// As it can stand in the file: `none`, `0,1`.
 impl fmt::Display for GpuAssignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_none() {
-            return f.write_str("none");
+        match self {
+            Self::None => return f.write_str("none"),
+            Self::All => return f.write_str(ALL_GPUS),
+            Self::Of(_) => {}
         }
         let names: Vec<String> = self.iter().map(GpuSelector::to_string).collect();
         f.write_str(&names.join(","))
@@ -172,7 +181,7 @@ mod tests {
         let text = format!(r#"{{ "gpu_assignment": {value} }}"#);
         let document = Document::parse(Source::new("x", text)).map_err(|finding| finding.render()).unwrap();
         let mut findings = Vec::new();
-        let gpus = GpuAssignment::read(&document.root().member("gpu_assignment").unwrap(), &mut findings);
+        let gpus = GpuAssignment::read(&document.root().member("gpu_assignment").unwrap(), None, &mut findings);
         (gpus.to_string(), findings.into_iter().map(|finding| finding.severity).collect())
     }
 
@@ -180,6 +189,7 @@ mod tests {
     fn every_form_that_operators_write_is_read() {
         for (value, gpus) in [
             (r#""none""#, "none"),
+            (r#""all""#, "all"),
             (r#""0""#, "0"),
             (r#""0,1""#, "0,1"),
             (r#""0, 1""#, "0,1"),
@@ -205,7 +215,7 @@ mod tests {
             r#""0;1""#,
             r#""0,,1""#,
             r#""0,""#,
-            r#""all""#,
+            r#""all,0""#,
             "-1",
             "1.0",
             "true",

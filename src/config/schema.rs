@@ -98,7 +98,7 @@ struct Scalars {
     mac_address: Option<String>,
     /// Whether the container's root is nobody on the host.
     unprivileged: Option<bool>,
-    /// The GPUs: `none`, or N of `/dev/nvidiaN`, a PCI address or a UUID, separated by commas.
+    /// The GPUs: `none`, `all`, or N of `/dev/nvidiaN`, a PCI address or a UUID, separated by commas.
     gpu_assignment: Option<Gpus>,
     /// The permission bits of the container's GPU device nodes, octal: `0660`.
     gpu_mode: Option<Mode>,
@@ -118,8 +118,8 @@ struct Scalars {
     boot_delay: Option<u32>,
     /// Whether the snapshots `pre-configured` and `final-form` are taken.
     enable_lifecycle_snapshots: Option<bool>,
-    /// The version of the driver, `580.76.05`; needed by containers with the feature `nvidia`.
-    #[schemars(regex(pattern = r"^[0-9]{2,8}(\.[0-9]{1,8}){1,2}$"))]
+    /// The version of the driver, `580.76.05`, or `host`; needed by containers with the feature `nvidia`.
+    #[schemars(regex(pattern = r"^(host|[0-9]{2,8}(\.[0-9]{1,8}){1,2})$"))]
     nvidia_driver_version: Option<String>,
     /// Where the run file is fetched from; `{version}` and `{arch}` are filled in.
     nvidia_runfile_url: Option<String>,

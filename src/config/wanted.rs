@@ -1,10 +1,12 @@
 //! The driver that a container shall have: version, way to install it, and where its run file comes from.
 
 use super::candidates::Candidates;
+use super::container::Surroundings;
 use super::finding::{Finding, Severity};
 use super::hypervisor::Hypervisor;
 use super::lookup::Lookup;
 use super::node::Node;
+use super::on_host::{HOSTS_DRIVER, OnHost};
 use super::url::Target;
 use super::way::Way;
 use crate::driver::placement::Profile;
@@ -42,17 +44,17 @@ pub struct ConfiguredSum {
 /// The feature that means: install the driver.
 pub(super) const FEATURE: &str = "nvidia";
 
-const VERSION: &str = "two or three numbers with dots, in quotes, such as `\"580.76.05\"`";
+const VERSION: &str = "`host`, or two or three numbers with dots, in quotes, such as `\"580.76.05\"`";
 
 impl WantedDriver {
     /// Reads what a container with the feature `nvidia` wants. `features` is the place of that feature.
     pub(super) fn read(
         lookup: &Lookup<'_>,
         features: &Node<'_>,
-        hypervisor: &Hypervisor<'_>,
-        architecture: &str,
+        surroundings: &Surroundings<'_, '_>,
         findings: &mut Vec<Finding>,
     ) -> Option<Self> {
+        let Surroundings { hypervisor, architecture, host, .. } = surroundings;
         let method = lookup
             .scalar("nvidia_install_method")
             .and_then(|node| node.parsed("`runfile`, `installer`, `native` or `shared`", findings));
@@ -63,9 +65,14 @@ impl WantedDriver {
             findings.push(without_version(lookup, features));
             return None;
         };
-        let version: DriverVersion = version_node.parsed(VERSION, findings)?;
-        compare_with_host(&version, &version_node, hypervisor, findings);
-        let sha256 = sum(lookup, &version, &version_node, findings);
+        let (version, sha256) = if version_node.as_text() == Some(HOSTS_DRIVER) {
+            (hosts_driver(lookup, &version_node, *host, findings)?, None)
+        } else {
+            let version: DriverVersion = version_node.parsed(VERSION, findings)?;
+            compare_with_host(&version, &version_node, hypervisor, findings);
+            let sha256 = sum(lookup, &version, &version_node, findings);
+            (version, sha256)
+        };
         let target = Target { version: &version, architecture };
         let mut candidates = Candidates::new(target, &version_node, &hypervisor.settings);
         candidates.collect(lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone()), findings);
@@ -104,6 +111,27 @@ impl WantedDriver {
             notes: Vec::new(),
         }
     }
+}
+
+/// The host's driver. Where nobody has looked at the host, nothing is known of it, and nothing is wrong.
+fn hosts_driver(
+    lookup: &Lookup<'_>,
+    version: &Node<'_>,
+    host: Option<OnHost<'_>>,
+    findings: &mut Vec<Finding>,
+) -> Option<DriverVersion> {
+    if let Some(sum) = lookup.scalar("nvidia_runfile_sha256") {
+        let message = "a sum belongs to one version, and `nvidia_driver_version` is whichever the host has";
+        findings.push(sum.finding(Severity::Error, message).hint("remove `nvidia_runfile_sha256`, or name a version"));
+        return None;
+    }
+    let driver = (host?.driver)();
+    if driver.is_none() {
+        let message = "`nvidia_driver_version` is `host`, and this host has no NVIDIA kernel module";
+        let hint = "load it with `modprobe nvidia`; `phoenix-nvidia doctor` says why it is not there";
+        findings.push(version.finding(Severity::Error, message).hint(hint));
+    }
+    driver
 }
 
 fn without_version(lookup: &Lookup<'_>, features: &Node<'_>) -> Finding {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Container, GpuSelector};
+use crate::config::{Container, GpuAssignment, GpuSelector};
 use crate::driver::device::{COMPANIONS, DeviceNode, is_optional, minor_of, rank};
 use crate::driver::proc_files::Gpu;
 use crate::error::{Error, Kind, Result};
@@ -61,10 +61,11 @@ impl Held {
 /// It asks for a GPU that neither this host nor the container has, or a node has the wrong number.
 pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held) -> Result<Passthrough> {
     let mut passthrough = Passthrough { gpus: container.gpus.iter().count(), ..Passthrough::default() };
-    if passthrough.gpus == 0 {
+    if container.gpus.is_none() {
         return Ok(passthrough);
     }
-    if host.loaded.is_none() {
+    // All of none: whichever it had is away for the moment.
+    if host.loaded.is_none() || passthrough.gpus == 0 {
         passthrough.wait_for_module(container, host, held);
         return Ok(passthrough);
     }
@@ -79,18 +80,24 @@ pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held)
 impl Passthrough {
     /// Whether the host has every node that a container can have of its GPUs.
     fn is_whole(&self) -> bool {
-        self.gpus == 0 || self.devices.len() == self.gpus + COMPANIONS.len()
+        (self.gpus == 0 && self.waiting.is_empty() && self.withheld.is_none())
+            || self.devices.len() == self.gpus + COMPANIONS.len()
     }
 
     /// Everything stays as it is. A GPU whose number nobody knows may be any of those that the container has.
     fn wait_for_module(&mut self, container: &Container, host: &NvidiaHost, held: &Held) {
-        let minors: Option<BTreeSet<u32>> = container.gpus.iter().map(|selector| held.minor(selector)).collect();
+        let minors: Option<BTreeSet<u32>> = match &container.gpus {
+            GpuAssignment::All => None,
+            gpus => gpus.iter().map(|selector| held.minor(selector)).collect(),
+        };
         let is_assigned = |path: &&PathBuf| match (minor_of(path), &minors) {
             (Some(minor), Some(minors)) => minors.contains(&minor),
             _ => true,
         };
         self.kept = held.nodes.iter().filter(is_assigned).cloned().collect();
-        if self.kept.is_empty() && held.cards.is_empty() {
+        if host.loaded.is_some() {
+            self.waiting.push("its GPUs wait for this host to have one".to_owned());
+        } else if self.kept.is_empty() && held.cards.is_empty() {
             self.withheld = Some("no NVIDIA kernel module on this host, so its GPUs are not passed through".to_owned());
         } else {
             self.waiting.push(format!("its GPUs wait for the host's NVIDIA kernel module: {}", host.no_module()));

@@ -121,3 +121,16 @@ fn the_number_of_a_lost_gpu_that_is_anothers_by_now_is_not_kept() {
     assert!(!found.kept.contains(&PathBuf::from("/dev/nvidia202")), "{found:?}");
     assert!(!found.waiting.is_empty());
 }
+
+#[test]
+fn all_gpus_are_those_that_the_host_drives_and_none_is_taken_while_it_drives_none() {
+    let all = container("all");
+    let had = held(&["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"], &[]);
+    let nodes = ["/dev/nvidia0", "/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm"];
+    assert_eq!(kept(&all, &without_module(), &had), nodes);
+    let mut without_gpus = host();
+    without_gpus.gpus.clear();
+    assert_eq!(kept(&all, &without_gpus, &had), nodes);
+    let waiting = passthrough(&all, &without_gpus, &had).unwrap().waiting;
+    assert_eq!(waiting, ["its GPUs wait for this host to have one"]);
+}

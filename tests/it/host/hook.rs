@@ -26,7 +26,7 @@ fn write(world: &World, on_mismatch: Value) {
         "lxc_configs": {
             "901": { "name": "gpu", "template": "/t.tar", "features": ["nvidia"], "gpu_assignment": "0" },
             "902": { "name": "plain", "template": "/t.tar" },
-            "903": { "name": "faulty", "template": "/t.tar", "gpu_assignment": "all" },
+            "903": { "name": "faulty", "template": "/t.tar", "gpu_assignment": "every" },
             "904": { "name": "absent", "template": "/t.tar", "gpu_assignment": "0000:99:00.0" },
         },
     }));

@@ -23,3 +23,4 @@ mod shared_safety;
 mod surroundings;
 mod verification;
 mod what_is_missing;
+mod words;

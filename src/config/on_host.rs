@@ -1,0 +1,20 @@
+//! What of the host people's own words mean: `"nvidia_driver_version": "host"`, `"gpu_assignment": "all"`.
+
+use std::collections::BTreeSet;
+
+use crate::driver::DriverVersion;
+
+/// What those words stand for on the host that the configuration is read on.
+#[derive(Clone, Copy)]
+pub struct OnHost<'a> {
+    /// The driver of the loaded module, or else of the one that the host would load; asked only where somebody says `host`.
+    pub driver: &'a dyn Fn() -> Option<DriverVersion>,
+    /// N of `/dev/nvidiaN` of every GPU that the module drives; none while it is not loaded.
+    pub gpus: &'a BTreeSet<u32>,
+}
+
+/// The word for the host's driver.
+pub(super) const HOSTS_DRIVER: &str = "host";
+
+/// The word for all GPUs of the host.
+pub(super) const ALL_GPUS: &str = "all";
