@@ -3,10 +3,13 @@
 //! A run file lies in the cache under NVIDIA's name, beside it `SHA256SUMS` and `stamps.json`. While it comes it is
 //! called `….run.partial`; one that turned out wrong is put aside as `….run.wrong`.
 
+pub(crate) mod archive;
+mod contents;
 mod download;
 mod ensure;
 mod import;
 mod inventory;
+pub(crate) mod member;
 mod origin;
 mod partial;
 mod payload;

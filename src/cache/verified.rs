@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 
+use super::contents::{self, Contents, ContentsFault, Ended};
 use super::origin::{Expected, Origin};
 use super::payload::{self, PayloadFault};
 use super::record::{Stamp, Stamped};
 use super::sums::{self, Embedded, Extent};
 use crate::driver::run_file::{HEADER_LIMIT, Header, HeaderFault, Name};
-use crate::driver::{Compression, DriverVersion, Sha256};
+use crate::driver::{Compression, DriverVersion, Sha256, Variant};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event, Listener};
 use crate::sys::cancel::Cancel;
@@ -144,6 +145,8 @@ enum Fault {
     OtherName { named: String, found: String },
     #[error(transparent)]
     Payload(#[from] PayloadFault),
+    #[error(transparent)]
+    Contents(#[from] ContentsFault),
     #[error("its SHA-256 sum is {found}, but {expected} is expected according to {origin}")]
     Sha256 { found: Sha256, expected: Sha256, origin: Origin },
     #[error("its CRC sum is {found}, but its header says {expected}: it is damaged or incomplete")]
@@ -185,17 +188,62 @@ impl Check<'_> {
             Some(_) => Extent::Sha256,
             None => Extent::Embedded { summed_from: header.summed_from },
         };
-        let sums = self.sums(&file, before.bytes, extent)?;
+        let (sums, contents) = std::thread::scope(|scope| {
+            // From the page cache: whichever of the two comes first has read it from the disk.
+            let contents = scope.spawn(|| self.contents(&file, &header, compression));
+            let sums = self.sums(&file, before.bytes, extent);
+            (sums, contents.join())
+        });
+        let sums = sums?;
         if Stamp::of(&file.metadata()?) != before {
             return Err(self.refused(&Fault::Changed));
         }
+        // Damage on the way is the likelier cause of whatever else is wrong.
         compare(&header, &sums, expected).map_err(|fault| self.refused(&fault))?;
+        let contents =
+            contents.map_err(|_| Error::new(Kind::Bug, "a thread that looks into a run file has panicked"))??;
         if expected.is_none() && header.md5.is_none() {
             self.listener.note(None, format!("{} has no MD5 sum inside; its CRC sum is right", self.called));
         }
         let origin = expected.map_or(Origin::Embedded, |expected| expected.origin.clone());
         let (path, bytes, sha256) = (path.to_owned(), before.bytes, sums.sha256);
+        self.tell_of(&header, contents);
         Ok(VerifiedRunFile { path, file: file.into_parts().0, bytes, sha256, header, compression, origin })
+    }
+
+    /// Reads the payload to its end, and compares what the archive says of itself with the header.
+    fn contents(&self, file: &fs_err::File, header: &Header, compression: Compression) -> Result<Contents> {
+        let payload = Section { file: file.file(), position: header.payload_at };
+        let archive = payload::open(compression, io::BufReader::with_capacity(256 << 10, payload))?;
+        let declared = header.uncompressed_kib.map(|kib| kib.saturating_mul(1024));
+        contents::examine(archive, &header.version, declared, self.cancel).map_err(|ended| match ended {
+            Ended::Interrupted(error) => error,
+            Ended::Fault(fault) => self.refused(&fault.into()),
+            // Errors of the disk have a number, those of decompressors have none.
+            Ended::Unreadable(error) if error.raw_os_error().is_some() => {
+                Error::from(error).within(format!("{} could not be read", self.called))
+            }
+            Ended::Unreadable(cause) => self.refused(&PayloadFault::Damaged { compression, cause }.into()),
+        })
+    }
+
+    /// What an operator wants to know before containers get it.
+    fn tell_of(&self, header: &Header, contents: Contents) {
+        let ours = std::env::consts::ARCH;
+        if header.architecture != ours {
+            let theirs = &header.architecture;
+            let what =
+                format!("{} is for {theirs}, and this host is {ours}: its containers cannot use it", self.called);
+            self.listener.warn(None, what);
+        }
+        if contents.variant == Variant::VgpuKvm && !contents.has_libcuda {
+            let what = format!(
+                "{} is the host's part of a virtual GPU (vgpu-kvm): it has no `libcuda`, so that nothing in a container \
+                 can compute with it; containers need the full driver of a version that this host's module takes",
+                self.called
+            );
+            self.listener.warn(None, what);
+        }
     }
 
     /// Checks the beginning alone, for a file that still looks as it did when all of it was checked.

@@ -95,6 +95,18 @@ pub fn exit_meaning(code: i32) -> (&'static str, &'static str) {
     }
 }
 
+/// Whether decompressor or archiver have said that what they were given is damaged: zstd 1.5, xz 5.4 and tar 1.34.
+pub fn says_damaged(output: &str) -> bool {
+    [
+        "doesn't match checksum",
+        "Compressed data is corrupt",
+        "Data corruption detected",
+        "does not look like a tar archive",
+    ]
+    .iter()
+    .any(|words| output.contains(words))
+}
+
 /// Whether a log of the installer says that this version was installed to the end.
 pub fn log_says_complete(log: &str, version: &DriverVersion) -> bool {
     let version = format!("(version: {version})");
@@ -133,6 +145,13 @@ mod tests {
         let with_compat32 = install_options(&"580.76.05".parse().unwrap(), true);
         assert!(with_compat32.contains(&"--install-compat32-libs"));
         assert!(!with_compat32.contains(&"--no-install-compat32-libs"));
+    }
+
+    #[test]
+    fn damage_is_told_from_a_lack_of_room() {
+        let zstd = "/*stdin*\\ : Decoding error (36) : Restored data doesn't match checksum";
+        assert!(says_damaged(zstd));
+        assert!(!says_damaged("tar: ./libcuda.so: Cannot write: No space left on device"));
     }
 
     #[test]

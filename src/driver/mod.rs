@@ -20,8 +20,10 @@ pub mod run_file;
 pub mod secure_boot;
 mod sha256;
 pub mod supported_gpus;
+mod variant;
 mod version;
 
 pub use compression::Compression;
 pub use sha256::Sha256;
+pub use variant::Variant;
 pub use version::DriverVersion;

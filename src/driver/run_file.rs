@@ -7,7 +7,7 @@
 
 use std::str::FromStr;
 
-use super::DriverVersion;
+use super::{Compression, DriverVersion};
 
 /// How many bytes from the beginning of a file [`Header::parse`] wants to see, or the whole file if it is shorter.
 ///
@@ -54,6 +54,24 @@ pub enum HeaderFault {
     /// Something else altogether.
     #[error("it is not a run file: it does not begin with `#!`")]
     NotARunFile,
+    /// A package of a distribution.
+    #[error(
+        "it is a Debian package, not a run file: install it on the host with `apt`, or get the run file of its version \
+         from NVIDIA"
+    )]
+    DebianPackage,
+    /// A compressed archive, such as NVIDIA's redistributables.
+    #[error(
+        "it is a compressed archive, not a run file: an archive of NVIDIA's redistributables has no installer, and the \
+         run file of its version is to be had from NVIDIA"
+    )]
+    Archive,
+    /// Another sort of self-extracting script: CUDA's are of makeself 2.1, whose headers have `offset` for `skip`.
+    #[error(
+        "it is a self-extracting archive, but not of a driver; if it is CUDA's `cuda_*.run`, the driver's run file comes \
+         out of it with `sh FILE --silent --extract=/an/absolute/directory`"
+    )]
+    OtherArchive,
     /// A shell script without the variables of a run file.
     #[error("it is a script, but not an NVIDIA run file: it has no `{0}` line")]
     OtherScript(&'static str),
@@ -132,6 +150,10 @@ fn refuse_other_files(prefix: &[u8]) -> Result<(), HeaderFault> {
         Err(HeaderFault::Empty)
     } else if looks_like_html(prefix) {
         Err(HeaderFault::HtmlPage)
+    } else if prefix.starts_with(b"!<arch>\ndebian-binary") {
+        Err(HeaderFault::DebianPackage)
+    } else if Compression::sniff(prefix).is_some() {
+        Err(HeaderFault::Archive)
     } else if !prefix.starts_with(b"#!") {
         Err(HeaderFault::NotARunFile)
     } else {
@@ -165,6 +187,9 @@ impl<'a> Variables<'a> {
         // The variables that come after the sums and the skip line in every era.
         let goes_on = ["label", "targetdir", "TARGET_ARCH"].iter().any(|later| self.get(later).is_some());
         match name {
+            "skip" | "CRCsum" if self.get("filesizes").is_some() || self.get("offset").is_some() => {
+                HeaderFault::OtherArchive
+            }
             "skip" if goes_on => HeaderFault::NoSkip,
             "skip" if ends_early && self.get("CRCsum").is_some() => HeaderFault::Truncated { bytes: prefix.len() },
             _ => HeaderFault::OtherScript(name),
@@ -315,6 +340,10 @@ mod tests {
         assert_eq!(fault(b""), HeaderFault::Empty);
         assert_eq!(fault(b"\n <!DOCTYPE html><p>404"), HeaderFault::HtmlPage);
         assert_eq!(fault(b"\x7fELF"), HeaderFault::NotARunFile);
+        assert_eq!(fault(b"!<arch>\ndebian-binary   1"), HeaderFault::DebianPackage);
+        assert_eq!(fault(b"\xfd7zXZ\0 cuda_nvcc-linux-x86_64"), HeaderFault::Archive);
+        let cuda = b"#!/bin/sh\n# makeself\nCRCsum=\"1\"\nMD5=\"0\"\nlabel=\"CUDA\"\nfilesizes=\"2\"\noffset=1\n";
+        assert_eq!(fault(cuda), HeaderFault::OtherArchive);
         assert_eq!(fault(b"#!/bin/sh\necho hello\n"), HeaderFault::OtherScript("CRCsum"));
         assert_eq!(fault(stub().as_bytes()), HeaderFault::NoPayload);
         assert_eq!(fault(&stub().as_bytes()[..300]), HeaderFault::Truncated { bytes: 300 });

@@ -138,6 +138,11 @@ impl InstallerRun<'_> {
         let (meaning, remedy) = installer::exit_meaning(code);
         let shown = if log.trim().is_empty() { output.last_lines() } else { last_lines(log) };
         let message = format!("container {id}: installing driver {version} failed with exit code {code}: {meaning}");
+        if installer::says_damaged(&shown) {
+            return Err(Error::new(Kind::Verification, message).output(shown).hint(
+                "what the run file holds is damaged, not the container: get it again from NVIDIA, and import it",
+            ));
+        }
         Err(Error::new(Kind::Command, message)
             .output(shown)
             .hint(format!("{remedy}; the whole log is `{}`", self.site.layout.installer_log(id).display())))

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{SendError, SyncSender, sync_channel};
 use std::thread::ScopedJoinHandle;
 
-use super::archive::{self, Stopped};
 use super::digest::{self, Fed, Sums};
-use super::member::{ArchiveFault, Gate, Member, MemberKind, RawMember};
 use super::read_ahead::ReadAhead;
 use super::tree::{FileFacts, Record};
 use super::writer::{self, Order};
 use crate::cache::VerifiedRunFile;
+use crate::cache::archive::{self, Stopped};
+use crate::cache::member::{ArchiveFault, Gate, Member, MemberKind, RawMember};
 use crate::driver::manifest::{Manifest, ManifestFault};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Event, Listener};

@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
-use super::archive::{self, Stopped};
-use super::member::{ArchiveFault, Gate, Member, MemberKind};
 use crate::cache::VerifiedRunFile;
+use crate::cache::archive::{self, Stopped};
+use crate::cache::member::{ArchiveFault, Gate, Member, MemberKind};
 use crate::driver::manifest::Manifest;
 use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;

@@ -17,7 +17,6 @@
 //! lib/mounts/580.76.05-compute/driver/…      where it is mounted on this host
 //! ```
 
-mod archive;
 mod digest;
 mod extract;
 mod extraction;
@@ -28,7 +27,6 @@ mod image_mount;
 mod image_staging;
 mod inventory;
 mod manifest_of;
-mod member;
 mod read_ahead;
 mod tree;
 mod verify;

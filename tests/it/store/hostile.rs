@@ -131,24 +131,52 @@ fn a_driver_with_another_ones_manifest_is_refused() {
     fs_err::write(&source, run_file.broken(Broken::OtherVersionInside)).unwrap();
     let settings = phoenix_nvidia::cache::Settings { offline: true, ..Default::default() };
     let cache = phoenix_nvidia::cache::Cache::new(&world.layout, settings, &world.heard, &world.cancel);
-    let error = world.store().extract(&cache.import(&source, None).unwrap()).unwrap_err();
+    // Before anything of it could be executed.
+    let error = cache.import(&source, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Verification);
     let expected = "is refused: its header says driver 580.76.05, but the manifest inside says 999.99.99";
     assert!(error.message().ends_with(expected), "{error}");
     assert!(world.names().is_empty());
+    assert!(fs_err::read_dir(world.layout.cache()).unwrap().all(|it| it.unwrap().path() == source));
+}
+
+#[test]
+fn a_driver_with_another_ones_libraries_is_refused() {
+    let run_file = driver(VERSION).member("libcuda.so.999.99.99", 0o755, "of another");
+    assert_eq!(
+        refusal(&run_file),
+        "its header says driver 580.76.05, but `libcuda.so.999.99.99` inside says 999.99.99"
+    );
+}
+
+#[test]
+fn a_payload_that_was_damaged_before_its_sums_were_made_is_refused_when_it_comes() {
+    let world = World::new();
+    let source = world.layout.base().join(driver(VERSION).file_name());
+    for compression in [super::ALL_COMPRESSIONS[0], super::ALL_COMPRESSIONS[1]] {
+        fs_err::write(&source, driver(VERSION).compression(compression).broken(Broken::DamagedPayload)).unwrap();
+        let settings = phoenix_nvidia::cache::Settings { offline: true, ..Default::default() };
+        let cache = phoenix_nvidia::cache::Cache::new(&world.layout, settings, &world.heard, &world.cancel);
+        let error = cache.import(&source, None).unwrap_err();
+        assert_eq!(error.kind(), Kind::Verification);
+        assert!(error.hint_text().unwrap().contains("download the file again"), "{error:?}");
+    }
 }
 
 #[test]
 fn an_archive_without_a_whole_manifest_is_refused() {
     assert_eq!(refusal(&archive(&[file("./nvidia-smi", b"x")])), "it has no `.manifest`");
-    assert_eq!(refusal(&archive(&[file("./.manifest", b"x")])), "its manifest is not one");
+    assert_eq!(
+        refusal(&archive(&[file("./.manifest", b"x")])),
+        "its manifest is not one: it ends within its header, after 1 lines"
+    );
     let text = manifest(VERSION);
     let alone = archive(&[file("./.manifest", text.as_bytes())]);
     assert_eq!(refusal(&alone), "its manifest names `nvidia-smi`, which is not in it");
     let linked = [file("./.manifest", text.as_bytes()), member("./nvidia-smi", EntryType::Symlink, 0, "x", b"")];
     assert_eq!(refusal(&archive(&linked)), "its manifest names `nvidia-smi`, which is not in it");
     let long = archive(&[file("./.manifest", &vec![b' '; (4 << 20) + 1])]);
-    assert_eq!(refusal(&long), "`.manifest` is too long for what it is");
+    assert_eq!(refusal(&long), "its manifest is not one: it has more than 4194304 bytes");
 }
 
 #[test]
@@ -157,6 +185,6 @@ fn a_payload_that_is_cut_or_damaged_is_refused() {
         let cut = RunFile::new(VERSION).compression(compression).uncompressed_size(1 << 20);
         let members = [member("./nvidia-smi", EntryType::Regular, 0o644, "", &super::noise(600_000))].concat();
         let reason = refusal(&cut.archive(&members[..400_000]));
-        assert!(reason.starts_with("its payload cannot be unpacked ("), "{compression:?}: {reason}");
+        assert!(reason.starts_with("its payload cannot be unpacked as "), "{compression:?}: {reason}");
     }
 }

@@ -77,14 +77,18 @@ impl World {
 
     /// Takes a run file into the cache, which checks it.
     fn verified(&self, run_file: &RunFile) -> VerifiedRunFile {
+        self.imported(run_file).unwrap()
+    }
+
+    fn imported(&self, run_file: &RunFile) -> Result<VerifiedRunFile, Error> {
         let source = self.layout.base().join(run_file.file_name());
         run_file.write_to(&source).unwrap();
         let settings = Settings { offline: true, ..Settings::default() };
-        Cache::new(&self.layout, settings, &Deaf, &self.cancel).import(&source, None).unwrap()
+        Cache::new(&self.layout, settings, &Deaf, &self.cancel).import(&source, None)
     }
 
     fn extract(&self, run_file: &RunFile) -> Result<Tree, Error> {
-        self.store().extract(&self.verified(run_file))
+        self.store().extract(&self.imported(run_file)?)
     }
 
     fn place(&self) -> PathBuf {

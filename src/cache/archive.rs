@@ -14,7 +14,7 @@ const PADDING: u64 = 1 << 20;
 
 /// Why an archive was not read to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Stopped<E> {
+pub(crate) enum Stopped<E> {
     #[error("its payload cannot be unpacked ({0})")]
     Unreadable(io::Error),
     #[error(transparent)]
@@ -26,7 +26,7 @@ pub(super) enum Stopped<E> {
 /// Shows every member with its contents to `visit`, in the archive's order.
 ///
 /// Long names of GNU tar and pax are put together; their lengths are limited before they are read.
-pub(super) fn walk<E>(
+pub(crate) fn walk<E>(
     source: impl Read,
     mut visit: impl FnMut(&RawMember, &mut dyn Read) -> Result<(), Stopped<E>>,
 ) -> Result<(), Stopped<E>> {

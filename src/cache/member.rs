@@ -22,7 +22,7 @@ const MODPROBE: &str = "nvidia-modprobe";
 
 /// What is wrong with an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ArchiveFault {
+pub(crate) enum ArchiveFault {
     #[error("it has more than {MEMBERS} members")]
     TooManyMembers,
     #[error("it unpacks to more than {limit} bytes, though it declares {declared}")]
@@ -53,24 +53,24 @@ pub(super) enum ArchiveFault {
 
 /// A member as its header has it.
 #[derive(Debug, Clone)]
-pub(super) struct RawMember {
-    pub(super) path: Vec<u8>,
-    pub(super) target: Option<Vec<u8>>,
-    pub(super) sort: EntryType,
-    pub(super) mode: u32,
-    pub(super) size: u64,
+pub(crate) struct RawMember {
+    pub(crate) path: Vec<u8>,
+    pub(crate) target: Option<Vec<u8>>,
+    pub(crate) sort: EntryType,
+    pub(crate) mode: u32,
+    pub(crate) size: u64,
 }
 
 /// A member that may be made in the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Member {
+pub(crate) struct Member {
     /// Its path in the tree, without `./`.
-    pub(super) path: String,
-    pub(super) kind: MemberKind,
+    pub(crate) path: String,
+    pub(crate) kind: MemberKind,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum MemberKind {
+pub(crate) enum MemberKind {
     Directory,
     File { size: u64, mode: u32 },
     Link { target: String },
@@ -86,7 +86,7 @@ enum Seen {
 
 /// Remembers what has been admitted.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(crate) struct Gate {
     seen: BTreeMap<String, Seen>,
     members: usize,
     bytes: u64,
@@ -96,13 +96,13 @@ pub(super) struct Gate {
 
 impl Gate {
     /// For an archive that declares to unpack to so many bytes.
-    pub(super) fn new(declared: Option<u64>) -> Self {
+    pub(crate) fn new(declared: Option<u64>) -> Self {
         let limit = declared.map_or(HARD_LIMIT, |bytes| bytes.saturating_add(bytes / 2).saturating_add(SLACK));
         Self { seen: BTreeMap::new(), members: 0, bytes: 0, limit: limit.min(HARD_LIMIT), declared }
     }
 
     /// Admits a member, or says what is wrong with it; the directory of the whole archive is no member.
-    pub(super) fn admit(&mut self, raw: &RawMember) -> Result<Option<Member>, ArchiveFault> {
+    pub(crate) fn admit(&mut self, raw: &RawMember) -> Result<Option<Member>, ArchiveFault> {
         self.count(raw)?;
         let path = member_path(&raw.path)?;
         if path.is_empty() {
@@ -122,7 +122,7 @@ impl Gate {
     }
 
     /// Whether a path is a regular file of the archive.
-    pub(super) fn has_file(&self, path: &str) -> bool {
+    pub(crate) fn has_file(&self, path: &str) -> bool {
         self.seen.get(path) == Some(&Seen::File)
     }
 
@@ -222,7 +222,7 @@ fn target_text(path: &str, raw: &RawMember) -> Result<String, ArchiveFault> {
 }
 
 /// Bytes from an archive, short and clean enough to be printed.
-pub(super) fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).chars().filter(|character| !character.is_control()).take(80).collect()
 }
 
