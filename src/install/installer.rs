@@ -38,6 +38,7 @@ fn install_into(
     tree: &Tree,
     profile: Profile,
 ) -> Result<Attempt> {
+    preflight::require_cuda(site, tree.manifest())?;
     let ready = preflight::check(site, rootfs, Needs::of_package(tree.bytes()), profile)?;
     let scratch = Scratch::make(rootfs, init, ready.workplace)?;
     let package = store.image(tree, Contents::Package).and_then(|image| store.detached(&image));

@@ -1,6 +1,7 @@
 //! What must be right in a container before 400 MB are copied into it; found out without running anything there.
 
 use crate::driver::installer::{INSTALLER_NEEDS, OPENED_BY_INSTALLER, STAND_INS, STUB_NEEDS};
+use crate::driver::manifest::Manifest;
 use crate::driver::placement::{Profile, Target, placements};
 use crate::error::{Error, Kind, Result};
 use crate::store::Tree;
@@ -88,6 +89,7 @@ pub(super) fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
 /// # Errors
 /// What is missing, on which side.
 pub(super) fn require_profile(site: &Site<'_>, rootfs: &Rootfs, tree: &Tree, profile: Profile) -> Result<()> {
+    require_cuda(site, tree.manifest())?;
     let target = Target::of_any_system();
     let native = target.library_directory.as_str();
     let mut needed: Vec<(&str, &[&str])> = vec![(native, &["libcuda.so."]), (native, &["libnvidia-ml.so."])];
@@ -111,10 +113,28 @@ pub(super) fn require_profile(site: &Site<'_>, rootfs: &Rootfs, tree: &Tree, pro
                     "container {id}: driver {version} has no `{stem}{version}`{bits}, which the profile `{word}` needs"
                 ),
             )
-            .hint("choose another profile or version, or the way `runfile`"));
+            .hint("choose another profile or version"));
         }
     }
     require_compat32(site, rootfs, profile)
+}
+
+/// That CUDA can start with what the package has. NVIDIA's own installer does not ask.
+///
+/// # Errors
+/// It has no `libcuda`: it is the host's part of a virtual GPU.
+pub(super) fn require_cuda(site: &Site<'_>, manifest: &Manifest) -> Result<()> {
+    if manifest.files().any(|entry| entry.file.starts_with("libcuda.so.")) {
+        return Ok(());
+    }
+    let message = format!(
+        "container {}: the package of driver {} has no `libcuda`: it is the host's part of a virtual GPU (vgpu-kvm)",
+        site.id, manifest.version
+    );
+    Err(Error::new(Kind::Configuration, message).hint(
+        "nothing in a container can compute with it, whichever way it goes in; let `nvidia_driver_version` name a \
+         version whose full run file NVIDIA publishes",
+    ))
 }
 
 /// That there is a place for libraries of 32 bits, where the profile has them. Without one NVIDIA's installer leaves them

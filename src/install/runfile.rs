@@ -44,6 +44,7 @@ fn install_into(
     manifest: &Manifest,
     profile: Profile,
 ) -> Result<Receipt> {
+    preflight::require_cuda(site, manifest)?;
     let unpacked = run_file.uncompressed_kib().map(|kib| kib.saturating_mul(1024));
     let ready = preflight::check(site, rootfs, Needs::of_run_file(run_file.bytes(), unpacked), profile)?;
     let scratch = Scratch::make(rootfs, init, ready.workplace)?;
