@@ -89,6 +89,7 @@ pub struct TestDriver {
     padding: usize,
     compression: Option<Compression>,
     compat32: bool,
+    vgpu_kvm: bool,
     supported_gpus: Option<String>,
 }
 
@@ -101,6 +102,7 @@ impl TestDriver {
             padding: 4096,
             compression: None,
             compat32: true,
+            vgpu_kvm: false,
             supported_gpus: None,
         }
     }
@@ -129,6 +131,12 @@ impl TestDriver {
         self
     }
 
+    /// It is the host's part of a virtual GPU: NVML and its daemon, without CUDA and without 32 bits.
+    pub fn vgpu_kvm(mut self) -> Self {
+        (self.vgpu_kvm, self.compat32) = (true, false);
+        self
+    }
+
     /// Its payload is compressed otherwise than its version would have it.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
@@ -151,8 +159,11 @@ impl TestDriver {
         let compression = self.compression.unwrap_or_else(|| Compression::of_branch(branch));
         let mut parts = Parts::new(&self.version);
         parts.add_programs();
-        for library in LIBRARIES {
+        for library in LIBRARIES.iter().filter(|library| !self.vgpu_kvm || library.stem == "libnvidia-ml") {
             parts.add_library(library, self.padding);
+        }
+        if self.vgpu_kvm {
+            parts.add("nvidia-vgpu-mgr", 0o755, "UTILITY_BINARY MODULE:vgpu", "#! /bin/sh\nexit 0\n");
         }
         parts.add_data();
         if self.compat32 {

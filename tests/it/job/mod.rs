@@ -21,6 +21,7 @@ mod process;
 mod shared;
 mod shared_safety;
 mod surroundings;
+mod variants;
 mod verification;
 mod what_is_missing;
 mod words;
