@@ -184,7 +184,9 @@ pub fn all(layout: &Layout) -> Result<Vec<Receipt>> {
     let mut receipts = Vec::new();
     for entry in directory {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "json") {
+        // What a killed run has left beside them is no receipt.
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.strip_suffix(".json").is_none_or(|id| id.parse::<ContainerId>().is_err()) {
             continue;
         }
         receipts.push(Receipt::parse(&fs_err::read(&path)?).ok_or_else(|| {

@@ -37,14 +37,14 @@ impl Fleet<'_> {
         self.cancel.check()?;
         Ok(match observed {
             Err(error) => vec![Finding::of_error(&error, Some(id))],
-            Ok(None) => vec![absent().about(id)],
+            Ok(None) => vec![absent(id).about(id)],
             Ok(Some(state)) => examine_container(&state).into_iter().map(|finding| finding.about(id)).collect(),
         })
     }
 }
 
-fn absent() -> Finding {
-    let remedy = "create it with `phoenix-nvidia create`, or take it out of the configuration";
+fn absent(id: ContainerId) -> Finding {
+    let remedy = format!("phoenix-nvidia create {id}, or take it out of the configuration");
     Finding::new(Rule::Absent, "the container is configured and does not exist", remedy)
 }
 

@@ -129,11 +129,10 @@ impl Lxc<'_> {
         let rendered = settings::render(desired, self.features()?, is_unprivileged, &before)?;
         let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired, &Majors::read()?));
         let mut changes = settings::differences(&config, &settled);
-        let (is_foreign, is_marked) = (!changes.is_empty(), settings::marker_of(&rendered));
+        let differs = !changes.is_empty() || settings::need_restart(&before.former, &rendered);
         changes.extend(settings::differences(&before.former, &rendered));
         let restart = match self.current_state(id)? {
-            // What the marker does not follow comes in without a restart, or makes none.
-            State::Running { init } => is_foreign || marker_of_running(init).as_deref() != is_marked,
+            State::Running { init } => differs || marker_of_running(init).as_deref() != settings::marker_of(&rendered),
             _ => false,
         };
         Ok(Drift { changes, restart })

@@ -94,7 +94,7 @@ pub(super) fn render(
     }
     // A driver's mount is brought into a running container, too, and asks for no restart; nor does it when a node that
     // is there is no longer required.
-    let fingerprint = fingerprint(&lines.join("\n").replace(OPTIONAL, REQUIRED));
+    let fingerprint = fingerprint(&essential(&lines.join("\n")));
     lines.extend(desired.mounts.iter().map(driver_mount));
     lines.insert(staying, DIVIDER.to_owned());
     let body = lines.join("\n");
@@ -118,6 +118,17 @@ pub(super) fn differences(old: &str, new: &str) -> Vec<String> {
         differences.push("~ the order of the lines".to_owned());
     }
     differences
+}
+
+/// Whether a running container gets what differs only by a restart.
+pub(super) fn need_restart(old: &str, new: &str) -> bool {
+    !differences(&essential(old), &essential(new)).is_empty()
+}
+
+/// What comes in with a restart alone: not a driver's mount, nor that a node which is there is no longer required.
+fn essential(text: &str) -> String {
+    let target = format!(" {}", DriverMount::DIRECTORY.trim_start_matches('/'));
+    text.lines().filter(|line| !line.contains(&target)).collect::<Vec<_>>().join("\n").replace(OPTIONAL, REQUIRED)
 }
 
 fn fingerprint(text: &str) -> String {

@@ -5,6 +5,7 @@ mod containers;
 mod docker;
 mod host;
 mod package;
+mod remedies;
 mod units;
 
 use serde_json::{Value, json};
