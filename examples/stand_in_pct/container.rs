@@ -23,6 +23,8 @@ pub(crate) fn set(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::new("unable to modify read-only option: 'unprivileged'"));
     }
     let mut file = node.load_unlocked(id)?;
+    // The option of a lock is no key that `keys` gives.
+    file.main.keys.extend(arguments.option("lock").map(|lock| ("lock".to_owned(), lock.to_owned())));
     let init = node.init(id)?;
     let mut new_devices = Vec::new();
     for (key, value) in arguments.keys() {
@@ -95,6 +97,8 @@ fn bring_in(node: &Node, id: &str, init: u32, paths: &[String]) -> Result<(), Fa
     let mut nodes = Vec::new();
     for path in paths {
         nodes.push(open_tree(rustix::fs::CWD, path, flags)?);
+        let directory = Path::new(path).parent().unwrap_or(Path::new("/")).to_string_lossy();
+        node.tool("lxc-attach", id, &["--clear-env", "--", "mkdir", "-p", &directory])?;
         node.tool("lxc-attach", id, &["--clear-env", "--", "touch", path])?;
     }
     let mounts = fs_err::File::open(format!("/proc/{init}/ns/mnt"))?;
@@ -153,8 +157,9 @@ pub(crate) fn start(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::new(format!("bridge '{missing}' does not exist")));
     }
     fs_err::create_dir_all(node.lxc(id))?;
-    fs_err::write(node.lxc(id).join("devices.conf"), devices(&file.main)?)?;
-    fs_err::write(node.lxc(id).join("config"), config(node, id, &file))?;
+    fs_err::write(node.lxc(id).join("devices.conf"), devices(&file.main))?;
+    // With the numbers of the nodes as they are: a hookscript that replaces one comes too late for this file.
+    fs_err::write(node.lxc(id).join("config"), config(node, id, &file)?)?;
     hookscript::run(node, id, &file, "pre-start")?;
     run_in_foreground(node, id)?;
     hookscript::tell(node, id, &file, "post-start");
@@ -182,7 +187,7 @@ fn run_in_foreground(node: &Node, id: &str) -> Result<(), Failure> {
 }
 
 /// What liblxc starts a container from; Proxmox VE writes it at every start.
-fn config(node: &Node, id: &str, file: &File) -> String {
+fn config(node: &Node, id: &str, file: &File) -> Result<String, Failure> {
     let key = |key: &str| file.main.keys.get(key).map(String::as_str);
     let root = node.volume(&root(file));
     let mut lines = cgroups(node, id);
@@ -213,8 +218,9 @@ fn config(node: &Node, id: &str, file: &File) -> String {
     }
     // In the real one, hooks make the device nodes: they are no lines of this file.
     lines.push(format!("lxc.include = {}/devices.conf", node.lxc(id).display()));
+    lines.extend(rules(&file.main)?);
     lines.extend(file.main.raw.iter().map(|(key, value)| format!("{key} = {value}")));
-    lines.join("\n") + "\n"
+    Ok(lines.join("\n") + "\n")
 }
 
 /// The cgroups of a container and of its monitor, which have places of their own there; the real ones have no name of a
@@ -250,20 +256,26 @@ fn network(net0: Option<&str>) -> Vec<String> {
         .collect()
 }
 
-fn devices(section: &Section) -> Result<String, Failure> {
+/// What a container may open, one line a device.
+fn rules(section: &Section) -> Result<Vec<String>, Failure> {
     let allow = match Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
         true => "lxc.cgroup2.devices.allow",
         false => "lxc.cgroup.devices.allow",
     };
-    let mut text = String::new();
+    let mut rules = Vec::new();
     for (_, value) in section.numbered("dev") {
-        let path = first(value);
-        let device = std::os::unix::fs::MetadataExt::rdev(&fs_err::metadata(path)?);
-        let inside = path.trim_start_matches('/');
-        text.push_str(&format!("lxc.mount.entry = {path} {inside} none bind,create=file 0 0\n"));
-        text.push_str(&format!("{allow} = c {}:{} rw\n", rustix::fs::major(device), rustix::fs::minor(device)));
+        let device = std::os::unix::fs::MetadataExt::rdev(&fs_err::metadata(first(value))?);
+        rules.push(format!("{allow} = c {}:{} rw", rustix::fs::major(device), rustix::fs::minor(device)));
     }
-    Ok(text)
+    Ok(rules)
+}
+
+fn devices(section: &Section) -> String {
+    let entry = |value: &str| {
+        let path = first(value);
+        format!("lxc.mount.entry = {path} {} none bind,create=file 0 0\n", path.trim_start_matches('/'))
+    };
+    section.numbered("dev").map(|(_, value)| entry(value)).collect()
 }
 
 pub(crate) fn shutdown(node: &Node, arguments: &Arguments) -> Result<(), Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Failure;
-use crate::container::{completed, require_device};
+use crate::container::{completed, require_device, start};
 use crate::file::{File, first};
 use crate::node::{Node, run};
 use crate::options::Arguments;
@@ -39,7 +39,9 @@ pub(crate) fn create(node: &Node, arguments: &Arguments) -> Result<(), Failure> 
         println!("Detected container architecture: amd64");
         name(node, &file)?;
         Ok(file)
-    })
+    })?;
+    // In the same task; where it fails, the container is there all the same.
+    if arguments.is_on("start") { start(node, arguments) } else { Ok(()) }
 }
 
 fn owned((key, value): (&str, &str)) -> (String, String) {
@@ -124,6 +126,7 @@ pub(crate) fn clone(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     locked.main.keys.insert("lock".to_owned(), "disk".to_owned());
     node.save(source, &locked)?;
     println!("creating a clone of container {source} with ID {id}");
+    println!("create full clone of mountpoint rootfs ({})", root(&locked));
     let volume = root(&locked);
     let from = snapshot.map_or_else(|| volume.clone(), |name| format!("{volume}@{name}"));
     ["parent", "snaptime", "template", "lock"].iter().for_each(|key| {

@@ -112,7 +112,8 @@ impl Node {
         match self.guests()?.get(id) {
             Some((node, kind)) => {
                 let what = if kind == "lxc" { "CT" } else { "VM" };
-                Err(Failure::new(format!("{what} {id} already exists on node '{node}'")))
+                let code = if node == "vm" { 255 } else { 2 };
+                Err(Failure::with_code(code, format!("{what} {id} already exists on node '{node}'")))
             }
             None => Ok(()),
         }

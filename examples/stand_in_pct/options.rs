@@ -83,6 +83,7 @@ fn option_kind(verb: &str, option: &str) -> Option<Kind> {
         ("create", "storage" | "password" | "pool" | "ostype" | "arch") => Some(Kind::Text),
         ("create", "start" | "unique" | "ignore-unpack-errors" | "force") => Some(Kind::Boolean),
         ("set", "delete" | "digest" | "revert") => Some(Kind::Text),
+        ("set", "lock") => Some(Kind::Text),
         ("create" | "set", option) => configuration(option),
         ("clone", "hostname" | "snapname" | "storage" | "description" | "pool" | "target") => Some(Kind::Text),
         ("clone", "full") | ("start", "debug" | "skiplock") | ("shutdown", "forceStop") => Some(Kind::Boolean),
@@ -188,6 +189,9 @@ fn check(option: &str, kind: Kind, value: &str) -> Result<(), String> {
             Err("invalid format - value does not look like a valid DNS name".to_owned())
         }
         Kind::Properties(keys) => check_properties(option, keys, value),
+        Kind::Text if option == "password" && value.len() < 5 => {
+            Err("value must be at least 5 characters long".to_owned())
+        }
         _ => Ok(()),
     }
 }
@@ -201,7 +205,9 @@ fn check_properties(option: &str, keys: &[&str], value: &str) -> Result<(), Stri
     for part in value.split(',') {
         let (key, value) = part.split_once('=').unwrap_or((keys[0], part));
         if !keys.contains(&key) || seen.contains(&key) {
-            return Err(format!("invalid format - format error\n{option}.{key}: property is not defined in schema"));
+            return Err(format!(
+                "invalid format - format error\n{option}.{key}: property is not defined in schema and the schema does not allow additional properties"
+            ));
         }
         let is_wrong_mode =
             key == "mode" && !(value.len() == 4 && value.starts_with('0') && u32::from_str_radix(value, 8).is_ok());

@@ -151,16 +151,7 @@ impl<'a> Context<'a> {
 
     /// The containers of this node of Proxmox VE.
     pub(crate) fn proxmox(&self) -> Proxmox<'_> {
-        Proxmox::new(self.node(), &self.layout, &*self.listener, &self.cancel)
-    }
-
-    fn node(&self) -> Node {
-        Node {
-            root: self.global.pve_root.clone(),
-            lxcpath: self.global.lxcpath.clone(),
-            tools: None,
-            patience: Duration::from_secs(self.global.lock_timeout),
-        }
+        Proxmox::new(node(self.global), &self.layout, &*self.listener, &self.cancel)
     }
 
     pub(crate) fn backend(&self) -> Backend {
@@ -185,6 +176,16 @@ pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Canc
     let gpus = host.gpus.iter().map(|gpu| gpu.minor).collect();
     let driver = || host.loaded.clone().or_else(|| host.on_disk(cancel));
     Configuration::load_on(layout, config::OnHost { driver: &driver, gpus: &gpus })
+}
+
+/// Where this node of Proxmox VE has its files, as the command line says.
+pub(crate) fn node(global: &Global) -> Node {
+    Node {
+        root: global.pve_root.clone(),
+        lxcpath: global.lxcpath.clone(),
+        tools: None,
+        patience: Duration::from_secs(global.lock_timeout),
+    }
 }
 
 /// The wish to be interrupted, which a signal expresses.

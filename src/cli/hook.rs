@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 
-use phoenix_nvidia::config::Way;
+use phoenix_nvidia::config::{Layout, Way};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
+use phoenix_nvidia::event::Listener;
 use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::before_start::BeforeStart;
 use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 use phoenix_nvidia::sys::apparmor;
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -66,11 +68,13 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     match configuration {
         Ok(configuration) => {
             let bring_in_step = |id, host: &DriverVersion| bring_in_step(global, id, host, moment);
+            let allow_nodes = |id| allow_nodes(global, &layout, &*listener, &cancel, id, moment);
             let before_start = BeforeStart {
                 configuration: &configuration,
                 layout: &layout,
                 listener: &*listener,
                 cancel: &cancel,
+                allow_nodes: &allow_nodes,
                 bring_in_step: &bring_in_step,
             };
             if is_first { before_start.check(id)? } else { before_start.check_root(id)? }
@@ -80,6 +84,25 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
         Err(_) => {}
     }
     Ok(Ended::Well)
+}
+
+/// What `pct` has written before it called this hook is right again.
+fn allow_nodes(
+    global: &Global,
+    layout: &Layout,
+    listener: &dyn Listener,
+    cancel: &Cancel,
+    id: ContainerId,
+    moment: Moment,
+) -> Result<()> {
+    if moment != Moment::BeforePct {
+        return Ok(());
+    }
+    let proxmox = Proxmox::new(context::node(global), layout, listener, cancel);
+    if proxmox.allow_present_nodes(id)? {
+        listener.note(Some(id), "it may open its device nodes by the numbers that they have now");
+    }
+    Ok(())
 }
 
 /// Brings a container in step now, where its root is there, or does what can be done before.

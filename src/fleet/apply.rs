@@ -33,6 +33,7 @@ impl Fleet<'_> {
     /// The order cannot be found: an unknown CTID, a circle.
     pub fn create(&self, ids: &[ContainerId], require_live: bool) -> Result<Vec<ContainerReport>> {
         let order = self.needed_for(ids)?;
+        self.make_nodes(&order);
         // What cannot be had on this host is said before the first container is touched.
         self.plan(ids)?;
         let mut failed = BTreeSet::new();

@@ -32,12 +32,16 @@ pub struct BeforeStart<'a> {
     pub listener: &'a dyn Listener,
     /// Whether to stop.
     pub cancel: &'a Cancel,
+    /// Lets a container open its device nodes by the numbers that they have now, where its start has been prepared with
+    /// others.
+    pub allow_nodes: &'a dyn Fn(ContainerId) -> Result<()>,
     /// Brings a container's driver to the version of the host's module: [`super::Fleet::install_while_starting`].
     pub bring_in_step: &'a dyn Fn(ContainerId, &DriverVersion) -> Result<()>,
 }
 
 impl BeforeStart<'_> {
-    /// Checks one container, mounts the image of its driver where it has one, and makes the device nodes of its GPUs where they are missing or wrong.
+    /// Checks one container, mounts the image of its driver where it has one, and makes the device
+    /// nodes of its GPUs where they are missing or wrong.
     ///
     /// What is wrong is told, or keeps the container from starting, as its `nvidia_on_mismatch` says. A container
     /// without GPUs, or one that the configuration does not define, may always start.
@@ -111,7 +115,7 @@ impl BeforeStart<'_> {
         for change in host.make_nodes_for(&minors_of(container, host)?)? {
             self.listener.note(Some(container.id), change.phrase());
         }
-        Ok(())
+        (self.allow_nodes)(container.id)
     }
 
     /// The version in the host's receipt; a container without one is not ours to judge.

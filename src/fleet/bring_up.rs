@@ -10,6 +10,7 @@ use crate::hypervisor::{Exec, State};
 
 use super::Fleet;
 use super::network::{self, Interfaces};
+use super::passthrough::minors_of;
 
 /// As often as the operators' scripts have always tried.
 const ATTEMPTS: u32 = 3;
@@ -25,6 +26,7 @@ impl Fleet<'_> {
     /// Starts a container, up to three times where the hypervisor says that it did not come up, until its root answers.
     pub(super) fn start(&self, id: ContainerId) -> Result<()> {
         self.mount_images(id)?;
+        self.make_nodes(&[id]);
         for attempt in 1..=ATTEMPTS {
             let started = self.hypervisor.start(id).and_then(|()| self.require_answer(id));
             match started {
@@ -38,6 +40,26 @@ impl Fleet<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes the device nodes of these containers' GPUs where they are missing or wrong. Proxmox VE looks at them before
+    /// it calls any hook, and starts nothing that lacks one; what cannot be made is told where it is looked for.
+    pub(super) fn make_nodes(&self, ids: &[ContainerId]) {
+        if self.host.loaded.is_none() {
+            return;
+        }
+        for id in ids {
+            let minors = self.configuration.container(*id).and_then(|container| minors_of(container, self.host));
+            let made = minors.and_then(|minors| match self.host.require_nodes(&minors) {
+                Ok(()) => Ok(Vec::new()),
+                Err(_) if minors.is_empty() => Ok(Vec::new()),
+                Err(_) => self.host.make_nodes_for(&minors),
+            });
+            match made {
+                Ok(changes) => changes.iter().for_each(|change| self.listener.note(Some(*id), change.phrase())),
+                Err(error) => tracing::debug!("container {id}: {error}"),
+            }
+        }
     }
 
     /// Waits until commands can be run in a container as its root.

@@ -77,6 +77,7 @@ impl Fleet<'_> {
     /// # Errors
     /// The order cannot be found.
     pub fn update(&self, ids: &[ContainerId], manner: Manner) -> Result<Vec<ContainerReport>> {
+        self.make_nodes(ids);
         let failed = Mutex::new(BTreeSet::new());
         let stopped = AtomicBool::new(false);
         let needs = |id| self.configuration.container(id).map(Container::predecessors).unwrap_or_default();

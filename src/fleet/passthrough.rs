@@ -173,11 +173,13 @@ impl Fleet<'_> {
         }
     }
 
-    /// Refuses to start a container whose settings need a node that this host lacks: it would not come up.
+    /// Makes the nodes of a container's GPUs, and refuses to start one whose settings need a node that this host lacks:
+    /// it would not come up.
     ///
     /// # Errors
     /// It says which node, and what it waits for.
     pub(super) fn require_nodes(&self, container: &Container) -> Result<()> {
+        self.make_nodes(&[container.id]);
         let passthrough = self.passthrough(container)?;
         let lacking = |path: &&PathBuf| !is_optional(path) && !path.exists();
         let Some(path) = passthrough.kept.iter().find(lacking) else { return Ok(()) };

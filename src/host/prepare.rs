@@ -263,7 +263,11 @@ impl NvidiaHost {
         Ok(changes)
     }
 
-    fn require_nodes(&self, minors: &BTreeSet<u32>) -> Result<()> {
+    /// That the nodes which a container with these GPUs needs are there, and are those of this driver.
+    ///
+    /// # Errors
+    /// One is missing, or has another number; or this host has no such GPU.
+    pub fn require_nodes(&self, minors: &BTreeSet<u32>) -> Result<()> {
         for minor in minors {
             self.gpu_node(*minor)?.ok_or_else(|| self.no_gpu_node(*minor))?;
         }

@@ -171,6 +171,14 @@ pub trait Hypervisor: Sync {
     /// What stands against it: no template, no such bridge, no idmap.
     fn check(&self, desired: &Desired<'_>) -> Result<()>;
 
+    /// Those of these device nodes that a running container has and may not open, for its start has allowed others.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn refused_nodes(&self, _id: ContainerId, _devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
     /// What of a container's configuration means nothing to this hypervisor and is left out, and what of the container
     /// an operator may not expect; a phrase each.
     ///

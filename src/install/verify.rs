@@ -159,8 +159,8 @@ fn judge_gpus(
         (Some(_), _) if !runs => Ok(waiting().unwrap_or_else(|| not_live("the container does not run"))),
         (Some(_), 0) => Ok(not_live("no GPU is assigned to the container")),
         (Some(host), _) => {
-            if let Some(missing) = missing_node(site, rootfs, expected.devices)? {
-                return Ok(missing);
+            if let Some(wrong) = wrong_node(site, rootfs, expected.devices)? {
+                return Ok(wrong);
             }
             let verdict = match judge_live(site, expected, host, verification)? {
                 Verdict::Verified => judge_cuda(site, rootfs, expected.gpus)?,
@@ -259,21 +259,23 @@ fn judge_cuda(site: &Site<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict> 
     })
 }
 
-fn missing_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
+fn wrong_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
+    let create =
+        format!("bring it in with `phoenix-nvidia create {}`, which restarts the container where it must", site.id);
     for node in devices {
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
         if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {
-            return Ok(Some(unavailable(
-                format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor),
-                format!(
-                    "bring it in with `phoenix-nvidia create {}`, which restarts the container where it must",
-                    site.id
-                ),
-            )));
+            let reason = format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor);
+            return Ok(Some(unavailable(reason, create)));
         }
     }
-    Ok(None)
+    let refused = site.hypervisor.refused_nodes(site.id, devices)?;
+    Ok(refused.first().map(|path| {
+        let path = path.display();
+        let reason = format!("the container may not open the device node `{path}`: it was another when it started");
+        unavailable(reason, create)
+    }))
 }
 
 fn judge_live(

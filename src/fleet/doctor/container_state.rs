@@ -102,6 +102,7 @@ impl Fleet<'_> {
         let drift = self.hypervisor.drift(&self.desired(container)?)?;
         Ok(DevicesState {
             id: container.id,
+            refused: self.hypervisor.refused_nodes(container.id, &wanted)?,
             nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
             waiting: passthrough.waiting,
             drift: drift.changes,

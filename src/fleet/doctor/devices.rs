@@ -1,6 +1,6 @@
 //! Rules about the device nodes in a container, its settings, and whether its GPUs are still the same cards.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Finding, Rule, listed};
 use crate::container_id::ContainerId;
@@ -16,6 +16,8 @@ pub(super) struct DevicesState {
     pub(super) nodes: Vec<NodeInside>,
     /// What of its GPUs waits for the host, a sentence each.
     pub(super) waiting: Vec<String>,
+    /// Those that it has and may not open.
+    pub(super) refused: Vec<PathBuf>,
     /// What separates its settings from those of the configuration, a phrase each.
     pub(super) drift: Vec<String>,
     /// Only a restart brings its settings in.
@@ -56,6 +58,11 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
         findings.push(Finding::new(Rule::ContainerNodeWrong, cause, &create));
     }
     findings.extend(closed(state));
+    if !state.refused.is_empty() {
+        let names: Vec<String> = state.refused.iter().map(|path| shown(path)).collect();
+        let cause = format!("{} refused to the container: its start has allowed other numbers", is_or_are(&names));
+        findings.push(Finding::new(Rule::ContainerNodeAccess, cause, &create));
+    }
     if !state.drift.is_empty() || state.restart {
         findings.push(drift(state, create));
     }
@@ -115,6 +122,7 @@ mod tests {
             id: "901".parse().unwrap(),
             nodes: vec![NodeInside { wanted, found, mode, owned }],
             waiting: Vec::new(),
+            refused: Vec::new(),
             drift: Vec::new(),
             restart: false,
             moved: Vec::new(),

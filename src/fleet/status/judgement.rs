@@ -105,7 +105,7 @@ fn waiting(seen: &Seen<'_>) -> Option<Judgement> {
 fn node_fault(seen: &Seen<'_>) -> Option<Judgement> {
     let first = seen.nodes?.missing.first()?.display().to_string();
     wrong(
-        format!("the device node `{first}` is not in the container, or is another one"),
+        format!("the device node `{first}` is not in the container, is another one, or may not be opened"),
         format!("bring it in with `phoenix-nvidia create {}`, which restarts the container where it must", seen.id),
     )
 }
@@ -257,7 +257,11 @@ mod tests {
     fn missing_nodes_are_wrong_and_other_settings_are_told() {
         let missing = vec!["/dev/nvidia-uvm".into(), "/dev/nvidiactl".into()];
         let nodes = judged(|case| case.nodes = Some(Nodes { wanted: 5, missing }));
-        is_wrong(&nodes, "the device node `/dev/nvidia-uvm` is not in the container, or is another one", "create 901");
+        is_wrong(
+            &nodes,
+            "the device node `/dev/nvidia-uvm` is not in the container, is another one, or may not be opened",
+            "create 901",
+        );
         let settings = judged(|case| case.drift.changes = vec!["+ lxc.uts.name = gpu".to_owned()]);
         is_fault(
             Verdict::SettingsDiffer,

@@ -126,7 +126,8 @@ impl Fleet<'_> {
         }
         let is_running = matches!(state, State::Running { .. });
         let Passthrough { devices, waiting, .. } = self.passthrough(container)?;
-        row.nodes = (is_running && !devices.is_empty()).then(|| nodes(&rootfs, &devices)).transpose()?;
+        row.nodes =
+            (is_running && !devices.is_empty()).then(|| self.nodes(container, &rootfs, &devices)).transpose()?;
         let judgement = self.judged(container, wanted, &presence, row.nodes.as_ref(), &waiting, on_disk)?;
         row.settle(judgement);
         if row.reason.is_none() || row.verdict == Verdict::NotVerifiedLive {
@@ -144,6 +145,18 @@ impl Fleet<'_> {
         let hint = Some(format!("remove it with `phoenix-nvidia apply {id}`"));
         row.settle(Judgement { reason: Some(left), hint, ..Judgement::of(Verdict::Wrong, Some(false)) });
         Ok(())
+    }
+
+    fn nodes(&self, container: &Container, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Nodes> {
+        let refused = self.hypervisor.refused_nodes(container.id, devices)?;
+        let mut nodes = Nodes { wanted: devices.len(), missing: Vec::new() };
+        for node in devices {
+            let right = Some(Found::CharacterDevice { major: node.major, minor: node.minor });
+            if rootfs.look(&node.path.to_string_lossy())? != right || refused.contains(&node.path) {
+                nodes.missing.push(node.path.clone());
+            }
+        }
+        Ok(nodes)
     }
 
     fn judged(
@@ -194,17 +207,6 @@ impl Fleet<'_> {
         }
         Ok(())
     }
-}
-
-fn nodes(rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Nodes> {
-    let mut nodes = Nodes { wanted: devices.len(), missing: Vec::new() };
-    for node in devices {
-        let right = Some(Found::CharacterDevice { major: node.major, minor: node.minor });
-        if rootfs.look(&node.path.to_string_lossy())? != right {
-            nodes.missing.push(node.path.clone());
-        }
-    }
-    Ok(nodes)
 }
 
 impl ContainerStatus {

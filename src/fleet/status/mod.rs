@@ -90,7 +90,7 @@ pub struct ClusterNode {
 pub struct Nodes {
     /// How many it must have.
     pub wanted: usize,
-    /// Those that are missing or have other numbers than the host's.
+    /// Those that are missing, have other numbers than the host's, or may not be opened.
     #[schemars(with = "Vec<String>")]
     pub missing: Vec<PathBuf>,
 }

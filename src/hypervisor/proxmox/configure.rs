@@ -41,6 +41,7 @@ impl Proxmox<'_> {
                 changes.need_restart(&config, surroundings.version)
                     || config.pending().keys().any(|key| settings::is_ours(key, desired.container))
                     || self.runs_with_other_lines(desired, surroundings.version)?
+                    || !self.refused_nodes_of(id, &desired.devices)?.is_empty()
             }
             _ => false,
         };

@@ -9,6 +9,7 @@ mod cloning;
 mod cluster;
 mod config_file;
 mod configure;
+mod device_rules;
 mod devices;
 mod failure;
 mod lifecycle;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use crate::config::{Container, Layout};
 use crate::container_id::ContainerId;
+use crate::driver::device::DeviceNode;
 use crate::error::Result;
 use crate::event::Listener;
 use crate::hypervisor::cluster::Cluster;
@@ -104,6 +106,10 @@ impl Hypervisor for Proxmox<'_> {
 
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
         self.check_desired(desired)
+    }
+
+    fn refused_nodes(&self, id: ContainerId, devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
+        self.refused_nodes_of(id, devices)
     }
 
     fn left_out(&self, container: &Container) -> Result<Vec<String>> {

@@ -132,13 +132,17 @@ fn a_container_with_the_second_gpu_alone_works_and_so_do_several_features() {
 }
 
 #[test]
-fn a_host_without_the_uvm_node_is_told_before_anything_is_changed() {
+fn a_host_without_the_uvm_node_is_told_by_a_rehearsal_and_gets_it_before_anything_else_is_changed() {
     let job = Job::new();
     let host = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).without_node("nvidia-uvm").start();
     let before = tree::of(&job.world.lxcpath());
-    let said = job.run_on(&host, "create").exits(10).stderr;
+    let said = job.world.run_on(&host, &["create", &job.ctid.to_string(), "--dry-run"]).exits(10).stderr;
     let message = format!("error: container {}: the device node `/dev/nvidia-uvm` is missing on this host\n", job.ctid);
     assert!(said.starts_with(&message), "{said}");
     assert!(said.ends_with("hint: make it with `phoenix-nvidia host prepare`\n"), "{said}");
     assert_eq!(tree::differences(&before, &tree::of(&job.world.lxcpath())), "");
+    // No driver answers on this host.
+    let said = job.run_on(&host, "create").exits(7).stderr;
+    assert!(said.contains(&format!("{}: note: make /dev/nvidia-uvm ", job.ctid)), "{said}");
+    host.sh("test -c /dev/nvidia-uvm").ok();
 }

@@ -6,6 +6,7 @@ mod hookscript;
 mod interrupted;
 mod mistakes;
 mod mounted;
+mod nodes;
 mod ownership;
 mod refusals;
 mod secured;
