@@ -2,6 +2,7 @@
 
 mod calls;
 mod cluster;
+mod contract;
 mod hookscript;
 mod interrupted;
 mod mistakes;
