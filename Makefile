@@ -1,6 +1,6 @@
-# What one does with the project: `make test` on any Debian 12 with Rust, as root, for the tests make containers.
+# What one does with the project: `make test` on any Debian 12 or 13 with Rust, as root, for the tests make containers.
 
-.PHONY: test test-vm demo lint bench deb release test-release
+.PHONY: test test-debian12 test-debian13 test-vm demo lint bench deb release test-release
 
 test:
 	sh tests/prepare.sh
@@ -13,9 +13,14 @@ test:
 		sh demo/template.sh "$${CARGO_TARGET_DIR:-target}/test-template/systemd.tar.zst" systemd && \
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it booted_units -- --ignored; \
 	fi
-	if command -v chromium > /dev/null; then \
-		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it status_page -- --ignored; \
-	fi
+	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it status_page -- --ignored
+
+# The same in a root file system of that release.
+test-debian12:
+	sh tests/in_release.sh bookworm
+
+test-debian13:
+	sh tests/in_release.sh trixie
 
 # Boots Debian 13 in an emulated machine. Ends in under 20 minutes on two cores.
 test-vm:

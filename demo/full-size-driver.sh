@@ -76,10 +76,13 @@ library=$(find "$work/native" -name 'libnvidia-ml.so.*.*' -type f | head -n 1)
 [ -n "$library" ] || { echo "full-size-driver.sh: the packages hold no libnvidia-ml.so" >&2; exit 1; }
 version=${library##*/libnvidia-ml.so.}
 name=NVIDIA-Linux-x86_64-$version.run
-(cd "$here" && cargo build --quiet --release --example assemble_run_file --example stand_in_installer)
+(cd "$here" && cargo build --quiet --release --example assemble_run_file)
+for program in stand_in_installer decompress; do
+    sh "$here/demo/static_program.sh" $program "$directory/programs/$program" --release
+done
 "$programs/examples/assemble_run_file" --version "$version" --files "$work/native" \
-    --files-of-32-bits "$work/compat32" --installer "$programs/examples/stand_in_installer" --output "$work/$name" \
-    --decompressor "$(command -v zstd)" >&2
+    --files-of-32-bits "$work/compat32" --installer "$directory/programs/stand_in_installer" --output "$work/$name" \
+    --decompressor "$directory/programs/decompress" >&2
 (cd "$work" && sha256sum "$name" > "$name.sha256sum")
 mkdir -p "$directory/full-size"
 mv "$work/$name" "$work/$name.sha256sum" "$directory/full-size"

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Makes what the demonstration needs: ingredients.sh DIR
 #
-# Afterwards DIR has `template.tar.zst`, a minimal Debian 12, and `server/` with a run file for each of two branches:
-# NVIDIA's real user space, as Debian packages it, with the stand-in installer inside. The versions, newest first, are
-# the lines of DIR/versions. What is there is kept.
+# Afterwards DIR has `template.tar.zst`, a minimal Debian, and `server/` with a run file for each of two branches:
+# NVIDIA's real user space, as Debian 12 packages it, with the stand-in installer inside. The versions, newest first,
+# are the lines of DIR/versions. What is there is kept. What it changes on the machine it says: packages, id ranges.
 set -eu
 
 directory=$1
@@ -12,6 +12,7 @@ programs=${CARGO_TARGET_DIR:-$here/target}/release
 
 [ "$(id -u)" = 0 ] || { echo "ingredients.sh: containers are made by root alone" >&2; exit 1; }
 sh "$here/demo/packages.sh"
+sh "$here/demo/id_ranges.sh"
 (cd "$here" && cargo build --release --bins --examples)
 mkdir -p "$directory/server"
 sh "$here/demo/template.sh" "$directory/template.tar.zst"
@@ -19,6 +20,9 @@ sh "$here/demo/template.sh" "$directory/template.tar.zst"
 if [ -s "$directory/versions" ]; then
     exit 0
 fi
+for program in stand_in_installer decompress; do
+    sh "$here/demo/static_program.sh" $program "$directory/programs/$program" --release
+done
 versions=
 for branch in current tesla-470; do
     files=$directory/files-$branch
@@ -28,8 +32,8 @@ for branch in current tesla-470; do
     compression=zstd
     [ "${version%%.*}" -ge 530 ] || compression=xz
     "$programs/examples/assemble_run_file" --version "$version" --files "$files" --output "$file" \
-        --installer "$programs/examples/stand_in_installer" \
-        --compression $compression --decompressor "$(command -v $compression)"
+        --installer "$directory/programs/stand_in_installer" \
+        --compression $compression --decompressor "$directory/programs/decompress"
     (cd "$directory/server" && sha256sum "$(basename "$file")" > "$(basename "$file").sha256sum")
     rm -rf "$files"
     versions="$versions$version

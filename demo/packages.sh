@@ -1,14 +1,18 @@
 #!/bin/sh
-# Installs the Debian packages that tests and demonstration need and that are not there.
+# Installs the Debian packages that the demonstration needs and that are not there: packages.sh [PACKAGE...]
+#
+# The tests name what they need beside these. What is installed is said first.
 set -eu
 
 missing=
-for package in gcc libc6-dev make binutils erofs-utils squashfs-tools lxc mmdebstrap uidmap zstd xz-utils bzip2 kmod rsync util-linux strace e2fsprogs xfsprogs btrfs-progs; do
+for package in gcc libc6-dev binutils erofs-utils squashfs-tools lxc mmdebstrap uidmap zstd xz-utils kmod \
+    util-linux "$@"; do
     dpkg-query --show --showformat='${Status}' "$package" 2> /dev/null | grep -q 'ok installed' ||
         missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
 
+echo "packages: apt-get installs$missing"
 export DEBIAN_FRONTEND=noninteractive
 # Old lists name packages that are gone.
 [ -n "$(find /var/lib/apt/lists -name '*Packages*' -mtime -1 -print -quit)" ] || apt-get update

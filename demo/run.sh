@@ -1,8 +1,8 @@
 #!/bin/sh
 # The demonstration: containers get NVIDIA's real user space from a run file on a loopback server.
 #
-# It works in $DEMO_DIRECTORY (/var/tmp/phoenix-nvidia-demo), takes all containers away again, and changes nothing
-# else on the host except that missing packages are installed.
+# It works in $DEMO_DIRECTORY (/var/tmp/phoenix-nvidia-demo) and takes all containers away again. Else it changes two
+# things on the host, and says so: missing packages are installed, and root may map the ids of unprivileged containers.
 set -eu
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -31,7 +31,7 @@ show() {
     "$@"
 }
 
-say "ingredients: template and run files"
+say "ingredients: packages, id ranges, template and run files"
 sh "$here/demo/ingredients.sh" "$directory"
 version=$(sed -n 1p "$directory/versions")
 older=$(sed -n 2p "$directory/versions")

@@ -1,14 +1,15 @@
 #!/bin/sh
 # Makes a container template: template.sh FILE [small|systemd]
 #
-# FILE (.tar.zst) becomes a minimal Debian 12 with what NVIDIA's installer wants, about 53 MB; with `small` one
-# without apt and without documentation, for tests that unpack it often; with `systemd` a small host: systemd, which
-# boots in a container, and LXC with its units. A FILE younger than 14 days is kept.
+# FILE (.tar.zst) becomes a minimal Debian of the release that suite.sh says, with what NVIDIA's installer wants,
+# about 53 MB; with `small` one without apt and without documentation, for tests that unpack it often; with `systemd` a
+# small host: systemd, which boots in a container, and LXC with its units. A FILE younger than 14 days is kept.
 set -eu
 
 file=$1
 kind=${2:-minbase}
 mirror=$(sh "$(dirname "$0")/mirror.sh")
+suite=$(sh "$(dirname "$0")/suite.sh")
 
 if [ -s "$file" ] && [ -n "$(find "$file" -mtime -14)" ]; then
     echo "template: $file is there"
@@ -20,17 +21,17 @@ partial=$file.partial.$$.tar.zst
 trap 'rm -f "$partial"' EXIT
 
 case $kind in
-    minbase) mmdebstrap --quiet --variant=minbase --include=kmod bookworm "$partial" "$mirror" ;;
+    minbase) mmdebstrap --quiet --variant=minbase --include=kmod "$suite" "$partial" "$mirror" ;;
     small)
         mmdebstrap --quiet --variant=essential --include=kmod \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
-            bookworm "$partial" "$mirror" ;;
+            "$suite" "$partial" "$mirror" ;;
     systemd)
         mmdebstrap --quiet --variant=essential --include=systemd,systemd-sysv,dbus,lxc,kmod,zstd \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
-            bookworm "$partial" "$mirror" ;;
+            "$suite" "$partial" "$mirror" ;;
     *) echo "template.sh: $kind is no kind of template" >&2; exit 2 ;;
 esac
 mv "$partial" "$file"

@@ -6,12 +6,6 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$here/target}
 
-allow_id_ranges() {
-    for file in /etc/subuid /etc/subgid; do
-        grep -qx 'root:100000:65536' "$file" 2> /dev/null || echo 'root:100000:65536' >> "$file"
-    done
-}
-
 # A world is phoenix-nvidia-test-PID-*; one whose process is gone has been left by a killed test.
 remove_left_worlds() {
     for world in "$(sh "$here/tests/directory.sh")"/phoenix-nvidia-test-* /var/tmp/phoenix-nvidia-test-*; do
@@ -29,7 +23,7 @@ remove_left_worlds() {
 }
 
 [ "$(id -u)" = 0 ] || { echo "prepare.sh: containers are made by root alone" >&2; exit 1; }
-sh "$here/demo/packages.sh"
-allow_id_ranges
+sh "$here/demo/packages.sh" bzip2 rsync strace e2fsprogs xfsprogs btrfs-progs chromium
+sh "$here/demo/id_ranges.sh"
 remove_left_worlds
 sh "$here/demo/template.sh" "$target/test-template/debian.tar.zst" small

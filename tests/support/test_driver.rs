@@ -16,7 +16,6 @@ const VERSION_OF_LIBCUDA: &[u8; 32] = b"@VERSION OF THE DRIVER, 32 BYTES";
 /// What an operator's script tells the installer in a container.
 pub const OPTIONS: &str =
     "--silent --no-kernel-module --no-x-check --no-nouveau-check --no-install-compat32-libs --skip-depmod --no-systemd";
-const ZSTD: &str = "/usr/bin/zstd";
 
 /// The ways in which the stand-in installer can be told to go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,14 +180,11 @@ impl TestDriver {
         if let Some(how) = self.misbehaviour {
             file = file.member("misbehave", 0o644, how.word());
         }
-        // A minimal container has none of these; NVIDIA's files bring theirs.
-        let decompressor = match compression {
-            Compression::Zstd => ZSTD,
-            Compression::Xz => "/usr/bin/xz",
-            Compression::Bzip2 => "/usr/bin/bzip2",
-            Compression::Gzip | Compression::None => return file,
-        };
-        file.decompressor(fs_err::read(decompressor).unwrap())
+        match compression {
+            Compression::Gzip | Compression::None => file,
+            // A minimal container has none of these programs; NVIDIA's files bring theirs.
+            Compression::Zstd | Compression::Xz | Compression::Bzip2 => file.decompressor(decompressor()),
+        }
     }
 
     /// Writes the run file into a directory under the name that NVIDIA would give it.
@@ -320,12 +316,38 @@ fn stand_in_installer() -> Vec<u8> {
     BYTES.get_or_init(|| without_symbols(&stand_in_installer_path())).clone()
 }
 
+/// The example `decompress`, which needs no library of a container.
+pub fn decompressor() -> Vec<u8> {
+    static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+    BYTES.get_or_init(|| fs_err::read(built_statically("decompress")).unwrap()).clone()
+}
+
+/// Builds an example as `demo/static_program.sh` does, where that has not been done.
+#[expect(clippy::disallowed_methods, reason = "tests and examples prepare their files without the library")]
+fn built_statically(example: &str) -> PathBuf {
+    let profile = cargo_profile();
+    let target = profile.parent().unwrap();
+    let path = target.join("static-programs").join(example);
+    let mut build = std::process::Command::new("sh");
+    build.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/demo/static_program.sh")).arg(example).arg(&path);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    let status = build.env("CARGO_TARGET_DIR", target).status().unwrap();
+    assert!(status.success(), "demo/static_program.sh {example}");
+    path
+}
+
+/// Where cargo puts what it builds for this test program.
+fn cargo_profile() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let profile = program.ancestors().find(|path| path.join("examples").is_dir());
+    profile.expect("cargo's directory `examples`").to_owned()
+}
+
 /// Where cargo puts the example `stand_in_installer`.
 pub fn stand_in_installer_path() -> PathBuf {
-    let program = std::env::current_exe().unwrap();
-    let profile =
-        program.ancestors().find(|path| path.join("examples").is_dir()).expect("cargo's directory `examples`");
-    let path = profile.join("examples/stand_in_installer");
+    let path = cargo_profile().join("examples/stand_in_installer");
     assert!(path.exists(), "`{}` is missing: `cargo build --example stand_in_installer` makes it", path.display());
     path
 }
