@@ -304,9 +304,25 @@ fn containers_source(layout: &Layout, settings: &HypervisorSettings) -> Result<S
                 "correct `core_paths.lxc_config_file` in `{}`, or name the file on the command line",
                 layout.hypervisor_file().display()
             )),
-            None => error.hint("this project's `etc/phoenix_lxc_configs.json` is an example to begin with"),
+            None => error.hint(example()),
         }
     })
+}
+
+/// Where an example of the containers' file is: beside the program, as packages and archives install it, or in the
+/// sources.
+fn example() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    let prefix = program.parent().and_then(Path::parent);
+    let installed = prefix.map(|it| it.join("share/doc/phoenix-nvidia/examples/phoenix_lxc_configs.json"));
+    match installed.filter(|path| path.is_file()) {
+        Some(path) => format!("copy the example `{}` there, and make it yours", path.display()),
+        None => {
+            "the sources of phoenix-nvidia have an example, `etc/phoenix_lxc_configs.json`: copy it there, and make it \
+                 yours"
+                .to_owned()
+        }
+    }
 }
 
 fn containers_of<'d>(root: &Node<'d>) -> Result<Node<'d>, Box<Finding>> {

@@ -96,6 +96,27 @@ fn files_that_are_not_json_or_not_there() {
 }
 
 #[test]
+fn an_installed_program_without_files_names_the_example_that_was_installed_beside_it() {
+    let world = world_with(&json!({}));
+    let place = world.base().join("etc/phoenix_lxc_configs.json");
+    fs_err::remove_file(&place).unwrap();
+    let examples = world.scratch("usr/share/doc/phoenix-nvidia/examples");
+    fs_err::create_dir_all(&examples).unwrap();
+    fs_err::create_dir_all(world.scratch("usr/bin")).unwrap();
+    let (program, example) = (world.scratch("usr/bin/phoenix-nvidia"), examples.join("phoenix_lxc_configs.json"));
+    fs_err::copy(PROGRAM, &program).unwrap();
+    fs_err::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/etc/phoenix_lxc_configs.json"), &example).unwrap();
+    let run = |arguments: &[&str]| Ran::of(&program, arguments, &world.environment());
+    for arguments in [&["lint"][..], &["plan", "901"], &["status"]] {
+        let said = run(arguments).exits(3).stderr;
+        let hint = format!("hint: copy the example `{}` there, and make it yours\n", example.display());
+        assert!(said.ends_with(&hint), "{said}");
+    }
+    fs_err::copy(&example, &place).unwrap();
+    run(&["lint"]).ok();
+}
+
+#[test]
 fn values_that_are_not_what_they_should_be() {
     let create = ["create", "901"];
     refuses("not_a_version", &world_with(&json!({ "nvidia_driver_version": "580.x" })), &create);

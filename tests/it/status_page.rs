@@ -1,7 +1,7 @@
 //! The page of `status --html` in a real browser: its script runs under its own policy, sorts, and complains of nothing;
 //! both colour schemes, few and many containers, wide and narrow screens.
 //!
-//! They need Chromium, so they are ignored unless they are asked for; `make test` asks where there is one.
+//! They need Chromium, so they are ignored unless they are asked for; `make test` installs it and asks.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -21,12 +21,18 @@ const column = (index) => [...document.querySelectorAll("tbody tr")].map((row) =
 const heads = [...document.querySelectorAll("thead th")];
 const buttons = heads.map((head) => head.querySelector("button"));
 const by = (index) => { buttons[index].click(); return column(0); };
+const broken = (cell) => {
+  const text = document.createRange();
+  text.selectNodeContents(cell);
+  return text.getClientRects().length > 1;
+};
 const answers = {
   dark: matchMedia("(prefers-color-scheme: dark)").matches,
   ground: getComputedStyle(document.body).backgroundColor,
   ink: getComputedStyle(document.body).color,
   width: innerWidth,
   overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  broken_names: [...document.querySelectorAll(".name")].filter(broken).length,
   roles: [...document.querySelectorAll("table, tbody tr, tbody td, tbody th")].every((it) => it.getAttribute("role")),
   focusable: buttons.every((button) => button.tabIndex === 0 && button.type === "button"),
   before: column(0),
@@ -129,13 +135,15 @@ fn heads_sort_what_needs_attention_first_and_numbers_as_numbers() {
 fn it_fits_narrow_screens_and_follows_the_colour_scheme() {
     let (world, page) = page(4);
     let mut seen = String::new();
-    for (width, dark) in [(1400, false), (1400, true), (500, false), (500, true)] {
+    for (width, dark) in [(1400, false), (1400, true), (500, false), (500, true), (900, true)] {
         let answers = answers(&world, &page, Screen { width, dark });
         assert_eq!(answers["dark"], dark);
         assert_eq!(answers["width"], width);
         assert_eq!(answers["overflow"], 0, "{width}: {answers}");
+        assert_eq!(answers["broken_names"], 0, "{width}: {answers}");
         writeln!(seen, "{dark} {} {}", answers["ground"], answers["ink"]).unwrap();
     }
     let lines: Vec<&str> = seen.lines().collect();
+    assert!(lines[1] == lines[4], "{seen}");
     assert!(lines[0] == lines[2] && lines[1] == lines[3] && lines[0] != lines[1], "{seen}");
 }

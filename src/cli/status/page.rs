@@ -176,6 +176,9 @@ fn containers(fleet: &Fleet<'_>) -> Markup {
     }
 }
 
+// Longer names take more than half of a narrow screen.
+const LONGEST_UNBROKEN: usize = 24;
+
 fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
     let tone = Tone::of(row.verdict);
     let differs = row.wanted.is_some() && row.installed.is_some() && row.wanted != row.installed;
@@ -197,7 +200,7 @@ fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
     html! {
         tr role="row" class=(tone.class()) {
             th role="rowheader" scope="row" data-label="CTID" { (row.id) }
-            td.name role="cell" data-label="Name" { (printable(&row.name)) }
+            td.name.long[row.name.chars().count() > LONGEST_UNBROKEN] role="cell" data-label="Name" { (printable(&row.name)) }
             @for (label, text) in &cells {
                 @if label.is_empty() {
                     td.verdict role="cell" data-label="Verdict" data-order=(tone as u8) { (verdict(row, tone)) }

@@ -92,5 +92,5 @@ fn pruning_leaves_alone_what_somebody_is_getting() {
     let _held = FileLock::acquire(&lock, "it", Duration::ZERO, &world.heard, &world.cancel).unwrap();
     world.offline().prune(&["580.76.05".parse().unwrap()]).unwrap();
     assert!(world.names().contains(&"NVIDIA-Linux-x86_64-570.133.20.run".to_owned()));
-    assert!(world.heard.sayings().contains("stays: run file 570.133.20 is in use by process"));
+    assert!(world.heard.sayings().contains("stays: run file 570.133.20 is in use by another part of this run"));
 }

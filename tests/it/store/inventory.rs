@@ -59,5 +59,7 @@ fn pruning_leaves_alone_what_somebody_is_working_on() {
     let _held = FileLock::acquire(&lock, "it", Duration::ZERO, &world.heard, &world.cancel).unwrap();
     world.store().prune(&[]).unwrap();
     assert_eq!(world.names(), ["570.133.20", "580", "the operator's own"]);
-    assert!(world.heard.warnings().contains("stays: the extracted driver 570.133.20 is in use by process"));
+    assert!(
+        world.heard.warnings().contains("stays: the extracted driver 570.133.20 is in use by another part of this run")
+    );
 }

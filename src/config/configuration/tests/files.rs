@@ -19,7 +19,7 @@ fn a_missing_containers_file_is_told_with_its_path() {
     let error = Configuration::load(&layout).unwrap_err();
     assert_eq!(error.kind(), Kind::Configuration);
     assert!(error.message().contains(&layout.containers_file().display().to_string()), "{error}");
-    assert!(error.hint_text().unwrap().contains("an example to begin with"));
+    assert!(error.hint_text().unwrap().contains("have an example, `etc/phoenix_lxc_configs.json`"));
 }
 
 #[test]
