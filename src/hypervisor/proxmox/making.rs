@@ -147,7 +147,7 @@ impl Proxmox<'_> {
     }
 
     /// That the pools of a new container's volumes have taken what was written into them.
-    fn require_room(&self, id: ContainerId) -> Result<()> {
+    pub(super) fn require_room(&self, id: ContainerId) -> Result<()> {
         let pools = self.pools()?;
         let names = volumes(&self.config(id)?);
         let names = names.iter().filter_map(|volume| volume.split_once(':')).map(|(name, _)| name);

@@ -56,12 +56,11 @@ impl Storage {
     /// # Errors
     /// It is full.
     pub(super) fn require_room(&self, id: ContainerId) -> Result<()> {
-        const NONE: u64 = 1 << 20;
         let Some(directory) = self.directory() else { return Ok(()) };
         let system = rustix::fs::statvfs(&directory).map_err(|error| {
             Error::new(Kind::Host, format!("the storage pool `{}` cannot be looked at", self.name)).caused_by(error)
         })?;
-        if system.f_bfree.saturating_mul(system.f_frsize) >= NONE {
+        if !is_full(system.f_bfree, system.f_blocks, system.f_frsize) {
             return Ok(());
         }
         let Self { name, kind, .. } = self;
@@ -71,6 +70,14 @@ impl Storage {
         )
         .hint(format!("make room in `{}`, or set `storage_pool` to another pool", directory.display())))
     }
+}
+
+/// Whether a file system with so many free and so many blocks takes nothing more, even from root. ext4 keeps a fiftieth
+/// of them, at most 4096, for itself (`s_resv_clusters`, kernel 6.18), and counts these as free.
+fn is_full(free: u64, blocks: u64, block_size: u64) -> bool {
+    const NONE: u64 = 1 << 20;
+    let kept = (blocks / 50).min(4096);
+    free.saturating_sub(kept).saturating_mul(block_size) < NONE
 }
 
 /// The pools of a `storage.cfg`. `local` is always among them, as Proxmox VE itself has it.
@@ -134,6 +141,15 @@ nfs: share
         assert_eq!(pool("local").template("a.tar.zst").unwrap(), Path::new("/var/lib/vz/template/cache/a.tar.zst"));
         assert_eq!(pool("share").template("a").unwrap(), Path::new("/mnt/pve/share/template/cache/a"));
         assert_eq!(pool("tank").template("a"), None);
+    }
+
+    #[test]
+    fn what_ext4_keeps_for_itself_is_no_room() {
+        // A file system of 60 MB and one of 250 GB on which every write fails.
+        assert!(is_full(1228, 52_197, 1024));
+        assert!(is_full(4096, 66_053_021, 4096));
+        assert!(!is_full(4096 + 256, 66_053_021, 4096));
+        assert!(!is_full(20_000, 52_197, 1024));
     }
 
     #[test]
