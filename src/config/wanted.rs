@@ -96,6 +96,12 @@ impl WantedDriver {
         }
     }
 
+    /// Whether a stopped container must be started for it, and stopped again: for NVIDIA's installer, which may have to
+    /// do for the way `shared`.
+    pub fn needs_a_running_container(&self) -> bool {
+        self.way().needs_processes() || (self.way() == Way::Shared && self.allow_fallback)
+    }
+
     /// The driver of a version that no container wants: from the mirrors, and where NVIDIA publishes run files.
     pub(super) fn of_version(version: &DriverVersion, mirrors: &[String]) -> Self {
         let target = Target { version, architecture: std::env::consts::ARCH };

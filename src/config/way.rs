@@ -23,11 +23,6 @@ impl Way {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Runfile, Self::Installer, Self::Native, Self::Shared];
 
-    /// Whether a stopped container must be started for it, and stopped again.
-    pub fn needs_a_running_container(self) -> bool {
-        self != Self::Native
-    }
-
     /// Whether NVIDIA's installer has to run in the container for it.
     pub fn needs_processes(self) -> bool {
         matches!(self, Self::Runfile | Self::Installer)

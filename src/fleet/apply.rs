@@ -71,11 +71,15 @@ impl Fleet<'_> {
                 self.step(container, &install, report)?;
                 self.verify_into(container, require_live, report)
             };
-            if self.hypervisor.state(container.id)? != State::Stopped {
+            let is_stopped = self.hypervisor.state(container.id)? == State::Stopped;
+            if !is_stopped {
                 self.site(container.id).require_running()?;
+            }
+            self.require_shell(container, None)?;
+            if !is_stopped {
                 return install_and_verify(report);
             }
-            if !driver.way().needs_a_running_container() && !require_live {
+            if !driver.needs_a_running_container() && !require_live {
                 return install_and_verify(report);
             }
             let installed = self.step(container, &Step::Start, report).and_then(|()| install_and_verify(report));

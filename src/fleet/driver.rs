@@ -5,8 +5,9 @@ use crate::container_id::ContainerId;
 use crate::driver::placement::{Profile, Target, bytes_of, placements};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::Desired;
+use crate::install::presence::Presence;
 use crate::install::receipt::{self, Choice, Receipt};
-use crate::install::{Attempt, Site, clear_away, installer, native, placed, presence, runfile, shared};
+use crate::install::{Attempt, Site, clear_away, installer, native, placed, preflight, presence, runfile, shared};
 use crate::store::{ImageName, Tree, manifest_of};
 
 use super::passthrough::Passthrough;
@@ -87,6 +88,24 @@ impl Fleet<'_> {
             return refused("is not extracted on this host", hint);
         }
         Ok((container, driver))
+    }
+
+    /// That NVIDIA's installer could run in a container that exists and that it has to run in, as far as that can be seen
+    /// without changing anything.
+    ///
+    /// # Errors
+    /// There is no shell in it.
+    pub(super) fn require_shell(&self, container: &Container, presence: Option<&Presence>) -> Result<()> {
+        let Some(driver) = container.driver.as_ref().filter(|driver| driver.way().needs_processes()) else {
+            return Ok(());
+        };
+        if presence.is_some_and(|presence| presence.satisfies(driver)) {
+            return Ok(());
+        }
+        match self.hypervisor.rootfs_at_hand(container.id)? {
+            Some(rootfs) => preflight::require_shell(&self.site(container.id), &rootfs),
+            None => Ok(()),
+        }
     }
 
     /// Installs this driver, whatever the configuration wants; false when it was there already.

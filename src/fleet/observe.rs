@@ -73,6 +73,9 @@ impl Fleet<'_> {
             State::Absent => (Drift::default(), Some(Presence::Absent)),
             _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
         };
+        if state != State::Absent {
+            self.require_shell(container, presence.as_ref())?;
+        }
         let (mut cached, mut extracted, mut needed_bytes) = (None, false, None);
         if let Some(driver) = &container.driver {
             cached = Some(self.cache.look(&super::request(driver))?);

@@ -132,7 +132,7 @@ impl Fleet<'_> {
             let mut steps = driver_steps(driver, &observation, false);
             if observation.state != State::Stopped {
                 self.site(*id).require_running()?;
-            } else if driver.way().needs_a_running_container() {
+            } else if driver.needs_a_running_container() {
                 steps.insert(0, Step::Start);
                 steps.push(Step::StopAgain);
             }

@@ -102,7 +102,7 @@ fn steps_while_stopped(driver: &WantedDriver, observation: &Observation) -> Vec<
         steps.retain(|step| !matches!(step, Step::Verify { .. }));
         return steps;
     };
-    if driver.way().needs_a_running_container() {
+    if driver.needs_a_running_container() {
         steps.insert(install, Step::Start);
         steps.push(Step::StopAgain);
     }

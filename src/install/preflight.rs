@@ -50,6 +50,7 @@ pub struct Ready {
 /// # Errors
 /// What the container lacks, with what to do about it.
 pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs, profile: Profile) -> Result<Ready> {
+    require_shell(site, rootfs)?;
     require_regular_files(rootfs, &OPENED_BY_INSTALLER)?;
     require_glibc(site, rootfs)?;
     require_compat32(site, rootfs, profile)?;
@@ -61,6 +62,19 @@ pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs, profile: Profile) -
         }
     }
     Ok(Ready { workplace: find_workplace(site, rootfs, needs)?, stand_ins })
+}
+
+/// That NVIDIA's installer finds a shell: images of applications have none.
+///
+/// # Errors
+/// There is none.
+pub fn require_shell(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+    if has_program(rootfs, "sh")? {
+        return Ok(());
+    }
+    let message = format!("container {}: NVIDIA's installer needs a shell, and there is no shell in it", site.id);
+    Err(Error::new(Kind::Configuration, message)
+        .hint("set `nvidia_install_method` to \"native\" or \"shared\", which run no program in the container"))
 }
 
 /// That these are ordinary files, or not there: a program that opens a FIFO waits for ever.
@@ -175,7 +189,11 @@ fn require_programs(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<()
     .hint("install them in the container; on Debian and Ubuntu they are in coreutils, tar, grep, mawk and libc-bin"))
 }
 
-fn has_program(rootfs: &Rootfs, program: &str) -> Result<bool> {
+/// Whether a container has a program, somewhere in the `PATH` of its root.
+///
+/// # Errors
+/// It cannot be looked at.
+pub(super) fn has_program(rootfs: &Rootfs, program: &str) -> Result<bool> {
     for directory in PROGRAM_DIRECTORIES {
         if rootfs.is_executable(&format!("{directory}/{program}"))? {
             return Ok(true);

@@ -18,7 +18,7 @@ use crate::driver::placement::Target;
 use crate::driver::placement::image::{image_libraries, image_links, image_placements, loader_directories};
 use crate::driver::placement::{Kind as Placed, Placement, Profile};
 use crate::error::Result;
-use crate::hypervisor::DriverMount;
+use crate::hypervisor::{DriverMount, State};
 use crate::store::{Contents, Image, ImageName, Store, Tree};
 use crate::sys::mount;
 use crate::sys::rootfs::{Found, Rootfs};
@@ -61,21 +61,27 @@ pub fn ensure_mounted(store: &Store<'_>, layout: &Layout) -> Result<()> {
 /// # Errors
 /// Something stands against it. The container is then as it was, or the next run brings it to its end.
 pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile) -> Result<Attempt> {
-    let init = site.require_running()?;
+    let init = match site.hypervisor.state(site.id)? {
+        State::Stopped => None,
+        _ => Some(site.require_running()?),
+    };
     let rootfs = site.hypervisor.rootfs(site.id)?;
     preflight::require_glibc(site, &rootfs)?;
     preflight::require_writable(site, &rootfs)?;
     preflight::require_profile(site, &rootfs, tree, profile)?;
-    scratch::clear_leftovers(site, &rootfs, Some(init))?;
+    scratch::clear_leftovers(site, &rootfs, init)?;
     placed::clear_after_installer(site, &rootfs)?;
     let image = match store.image(tree, Contents::Placed(profile)) {
         Ok(image) => image,
         Err(error) => return Attempt::not_mounted(error),
     };
     let change = Change::begin(site, &rootfs)?;
+    if init.is_none() {
+        change.require_cache_from_outside()?;
+    }
     let target = target::of(&rootfs, &change)?;
     if let Err(error) = attach(store, &rootfs, init, &image) {
-        leave(site, &rootfs, Some(init), change.image().as_ref())?;
+        leave(site, &rootfs, init, change.image().as_ref())?;
         let message = format!("container {}: the driver's image could not be mounted in it", site.id);
         return Attempt::not_mounted(error.within(message));
     }
@@ -95,7 +101,7 @@ pub fn install(site: &Site<'_>, store: &Store<'_>, tree: &Tree, profile: Profile
         Err(error) => {
             // Both stay after a change that began: the next run brings it to its end.
             if !placed::is_interrupted(site)? {
-                leave(site, &rootfs, Some(init), former.as_ref())?;
+                leave(site, &rootfs, init, former.as_ref())?;
             }
             Err(error)
         }
@@ -111,15 +117,17 @@ pub fn prepare(store: &Store<'_>, tree: &Tree, profile: Profile) -> Result<()> {
     store.mount(&image).map(drop)
 }
 
-/// Mounts an image in a running container, unless it is there already.
+/// Mounts an image on this host and in a running container, unless it is there already; a stopped one sees it when it
+/// starts.
 ///
 /// # Errors
 /// The kernel refused, here or there.
-fn attach(store: &Store<'_>, rootfs: &Rootfs, init: u32, image: &Image) -> Result<()> {
+fn attach(store: &Store<'_>, rootfs: &Rootfs, init: Option<u32>, image: &Image) -> Result<()> {
     let on_host = store.mount(image)?;
     let name = image.name().to_string();
     let place = format!("{SHARED_DIRECTORY}/{name}");
     rootfs.make_directory(&place, 0o755)?;
+    let Some(init) = init else { return Ok(()) };
     if rootfs.space(&place)?.device == fs_err::metadata(&on_host)?.dev() {
         return Ok(());
     }

@@ -1,6 +1,8 @@
 //! Tests of the whole: the real program, real containers, run files in NVIDIA's format.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be prepared has failed")]
 
+#[path = "../support/application.rs"]
+mod application;
 #[path = "../support/gpu_host.rs"]
 mod gpu_host;
 #[path = "../support/http_server.rs"]

@@ -90,6 +90,7 @@ pub struct TestDriver {
     compat32: bool,
     vgpu_kvm: bool,
     supported_gpus: Option<String>,
+    nvidia_smi: Option<Vec<u8>>,
 }
 
 impl TestDriver {
@@ -103,6 +104,7 @@ impl TestDriver {
             compat32: true,
             vgpu_kvm: false,
             supported_gpus: None,
+            nvidia_smi: None,
         }
     }
 
@@ -136,6 +138,12 @@ impl TestDriver {
         self
     }
 
+    /// Its `nvidia-smi` is this program, and no shell script.
+    pub fn nvidia_smi(mut self, program: Vec<u8>) -> Self {
+        self.nvidia_smi = Some(program);
+        self
+    }
+
     /// Its payload is compressed otherwise than its version would have it.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = Some(compression);
@@ -157,7 +165,8 @@ impl TestDriver {
         let branch = self.version.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0);
         let compression = self.compression.unwrap_or_else(|| Compression::of_branch(branch));
         let mut parts = Parts::new(&self.version);
-        parts.add_programs();
+        let script = || NVIDIA_SMI.replace("@VERSION@", &self.version).into_bytes();
+        parts.add_programs(self.nvidia_smi.clone().unwrap_or_else(script));
         for library in LIBRARIES.iter().filter(|library| !self.vgpu_kvm || library.stem == "libnvidia-ml") {
             parts.add_library(library, self.padding);
         }
@@ -222,8 +231,7 @@ impl Parts {
         writeln!(self.manifest, "{name} 0000 {manifest_words}").unwrap();
     }
 
-    fn add_programs(&mut self) {
-        let nvidia_smi = NVIDIA_SMI.replace("@VERSION@", &self.version);
+    fn add_programs(&mut self, nvidia_smi: Vec<u8>) {
         self.add("nvidia-smi", 0o755, "UTILITY_BINARY MODULE:gpgpu", nvidia_smi);
         self.add("nvidia-installer", 0o755, "INSTALLER_BINARY MODULE:installer", stand_in_installer());
         self.add_link("nvidia-uninstall", "UTILITY_BIN_SYMLINK nvidia-installer MODULE:installer");
@@ -353,7 +361,7 @@ pub fn stand_in_installer_path() -> PathBuf {
 }
 
 #[expect(clippy::disallowed_methods, reason = "tests and examples prepare their files without the library")]
-fn without_symbols(program: &Path) -> Vec<u8> {
+pub(crate) fn without_symbols(program: &Path) -> Vec<u8> {
     let stripped = tempfile::NamedTempFile::new().unwrap();
     let status = std::process::Command::new("strip").arg("-o").arg(stripped.path()).arg(program).status().unwrap();
     assert!(status.success(), "strip {}", program.display());

@@ -2,7 +2,8 @@
 //!
 //! In line means: as `ldconfig` would write it for the directories that the switch has touched; what else it says stays.
 //! Where that cannot be known (there is no cache, it has another format, originals have come back that only a look into
-//! them can list), the container's own `ldconfig` has to do it.
+//! them can list), the container's own `ldconfig` has to do it. A container that has no `ldconfig` has no cache either,
+//! as a rule: then the cache names what lies outside the loader's own directories, and goes with the last of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,7 +28,7 @@ const CONFIGURATION_LIMIT: u64 = 1 << 20;
 /// The container's file system refused.
 pub(super) fn bring_in_line(change: &Change<'_>, wanted: &[Loadable], touched: &BTreeSet<String>) -> Result<bool> {
     // An original that has come back is listed by what it says of itself.
-    if change.runs_commands() && !change.former.backed_up.is_empty() {
+    if change.runs_ldconfig() && !change.former.backed_up.is_empty() {
         return Ok(false);
     }
     let Some(before) = read(change) else { return Ok(false) };
@@ -52,6 +53,9 @@ pub(super) fn bring_in_line(change: &Change<'_>, wanted: &[Loadable], touched: &
     if after == before {
         return Ok(true);
     }
+    if !change.has_ldconfig && after.libraries().next().is_none() {
+        return change.rootfs.remove(CACHE).map(|()| true);
+    }
     match after.to_bytes() {
         // Its directory may be behind a link, which is not ours to follow.
         Ok(bytes) if change.rootfs.look(DIRECTORY)? == Some(Found::Directory) => {
@@ -61,15 +65,27 @@ pub(super) fn bring_in_line(change: &Change<'_>, wanted: &[Loadable], touched: &
     }
 }
 
+/// Whether the cache can be written so that the loader finds what lies in an image.
+///
+/// # Errors
+/// The container's files cannot be looked at.
+pub(super) fn can_be_written(change: &Change<'_>) -> Result<bool> {
+    let finds_images = !change.has_ldconfig || reads_directory_of_configurations(change);
+    Ok(finds_images && read(change).is_some() && change.rootfs.look(DIRECTORY)? == Some(Found::Directory))
+}
+
 /// The directories in which files of these paths change what the loader finds.
 pub(super) fn directories_of<'p>(paths: impl Iterator<Item = &'p str>) -> BTreeSet<String> {
     let libraries = paths.filter(|path| name_of(path).contains(".so"));
     libraries.filter_map(|path| path.rsplit_once('/')).map(|(directory, _)| directory.to_owned()).collect()
 }
 
-/// A cache that is no file, is too large or has another format is none.
+/// A cache that is no file, is too large or has another format is none. Where nobody else writes one, none is an empty
+/// one.
 fn read(change: &Change<'_>) -> Option<LoaderCache> {
-    let bytes = change.rootfs.read(CACHE, LoaderCache::LIMIT as u64).ok().flatten()?;
+    let Some(bytes) = change.rootfs.read(CACHE, LoaderCache::LIMIT as u64).ok()? else {
+        return (!change.has_ldconfig).then(LoaderCache::default);
+    };
     LoaderCache::parse(&bytes).ok().filter(|cache| cache.libraries().next().is_some())
 }
 
@@ -87,7 +103,7 @@ fn spelled<'w>(
             spellings.entry(real.trim_end_matches('/').to_owned()).or_insert(directory.to_owned());
         }
     }
-    let looks_into_images = reads_directory_of_configurations(change);
+    let looks_into_images = !change.has_ldconfig || reads_directory_of_configurations(change);
     let mut all = Vec::new();
     for loadable in wanted {
         let spelling = match spellings.get(&loadable.directory) {
@@ -96,7 +112,7 @@ fn spelled<'w>(
         };
         match spelling {
             Some(directory) => all.push((loadable, directory.clone())),
-            None if change.runs_commands() => return None,
+            None if change.runs_ldconfig() => return None,
             // Nobody can be asked; libraries in the loader's own directories are found without the cache.
             None => {}
         }

@@ -42,7 +42,7 @@ use self::paths::Paths;
 use self::stage::Staging;
 use super::loadable::Loadable;
 use super::receipt::{self, Receipt};
-use super::{OWN_DIRECTORY, Site};
+use super::{OWN_DIRECTORY, Site, preflight};
 
 /// Where NVIDIA's installer keeps its list and the originals of what it replaced.
 const INSTALLERS_DIRECTORY: &str = "/var/lib/nvidia";
@@ -119,6 +119,8 @@ pub struct Change<'a> {
     paths: Paths<'a>,
     former: Former,
     running: bool,
+    /// Images of applications bring none; nobody but the host can write their loader's cache.
+    has_ldconfig: bool,
 }
 
 impl<'a> Change<'a> {
@@ -133,7 +135,8 @@ impl<'a> Change<'a> {
         }
         let paths = Paths::of(rootfs)?;
         let former = Former::load(site, rootfs, &paths)?;
-        Ok(Self { site: *site, rootfs, paths, former, running })
+        let has_ldconfig = preflight::has_program(rootfs, "ldconfig")?;
+        Ok(Self { site: *site, rootfs, paths, former, running, has_ldconfig })
     }
 
     /// Whether something lies at `path` (a link may lead on) that the driver which is there now did not bring.
@@ -146,9 +149,9 @@ impl<'a> Change<'a> {
         Ok(!self.former.owns(&self.paths, &path, &found)?)
     }
 
-    /// Whether commands can be run in the container: not before its init has begun, though its root is there already.
-    fn runs_commands(&self) -> bool {
-        self.running && !self.site.hypervisor.is_being_started(self.site.id)
+    /// Whether the container's own `ldconfig` can be run: not before its init has begun, though its root is there already.
+    fn runs_ldconfig(&self) -> bool {
+        self.has_ldconfig && self.running && !self.site.hypervisor.is_being_started(self.site.id)
     }
 
     /// Whether nothing is known of any driver in the container.
@@ -159,6 +162,20 @@ impl<'a> Change<'a> {
     /// Whether the driver that is there now has made a directory: it goes with the driver when nothing else is in it.
     pub fn has_made(&self, directory: &str) -> bool {
         self.former.directories.contains(&self.paths.real(directory))
+    }
+
+    /// That the loader of a container that does not run can be told of an image.
+    ///
+    /// # Errors
+    /// Only the container's own `ldconfig` can do that.
+    pub fn require_cache_from_outside(&self) -> Result<()> {
+        if loader::can_be_written(self)? {
+            return Ok(());
+        }
+        let id = self.site.id;
+        let message = format!("container {id}: its loader's cache cannot be written from outside, and it does not run");
+        Err(Error::new(Kind::Command, message)
+            .hint("start it, so that its own `ldconfig` can do that, then run the same command again"))
     }
 
     /// The image that the container sees now.
@@ -270,7 +287,7 @@ impl<'a> Change<'a> {
         Ok(left)
     }
 
-    /// Lets the container's loader know: by writing its cache, or else by `ldconfig` where commands can be run.
+    /// Lets the container's loader know: by writing its cache, or else by its `ldconfig` where that can be run.
     ///
     /// Elsewhere the container can do without: libraries that are its own lie in directories that glibc looks into
     /// without its cache, every link by a SONAME is made, and what a cache names that is gone is passed over (glibc
@@ -279,10 +296,14 @@ impl<'a> Change<'a> {
         if loader::bring_in_line(self, loadable, &touched)? {
             return Ok(());
         }
-        if !self.runs_commands() {
+        if !self.runs_ldconfig() {
             if loadable.iter().any(|it| is_of_image(&it.directory)) {
-                let warning = "the loader's cache cannot be written from outside; run `ldconfig` in the container";
-                self.site.listener.warn(Some(self.site.id), warning.to_owned());
+                let remedy = match self.has_ldconfig {
+                    true => "run `ldconfig` in the container",
+                    false => "remove `/etc/ld.so.cache` there, and a new one is written by the next installation",
+                };
+                let warning = format!("the loader's cache cannot be written from outside; {remedy}");
+                self.site.listener.warn(Some(self.site.id), warning);
             }
             return Ok(());
         }

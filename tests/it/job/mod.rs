@@ -24,4 +24,5 @@ mod surroundings;
 mod variants;
 mod verification;
 mod what_is_missing;
+mod without_shell;
 mod words;
