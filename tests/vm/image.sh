@@ -1,9 +1,9 @@
 #!/bin/sh
 # Makes the system that the virtual machine boots: image.sh DIRECTORY
 #
-# DIRECTORY gets `vmlinuz`, `initrd.img`, `root.img` (ext4), `template.tar.zst`, from which the containers in it are
-# made, and `versions`: of the stand-in kernel modules that lie in it. All of it is Debian 13. What is there and younger
-# than 14 days is kept while this file and the modules are the same.
+# DIRECTORY gets `vmlinuz`, `initrd.img`, `root.img` (ext4), `template.tar.zst` and `template-systemd.tar.zst`, from which
+# the containers in it are made, and `versions`: of the stand-in kernel modules that lie in it. All of it is Debian 13.
+# What is there and younger than 14 days is kept while this file and the modules are the same.
 set -eu
 
 directory=$1
@@ -50,8 +50,8 @@ make_initial_root() { # ROOT
     chroot "$1" update-initramfs -u
 }
 
-make_template() { # FILE
-    mmdebstrap --quiet --variant=essential --include=kmod,zstd,xz-utils,mount \
+make_template() { # FILE PACKAGES
+    mmdebstrap --quiet --variant=essential --include="$2" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
         $suite "$1" "$mirror"
@@ -79,7 +79,8 @@ rm -f "$directory/mark"
 root=$(mktemp -d /var/tmp/phoenix-nvidia-vm-XXXXXX)
 trap 'rm -rf --one-file-system "$root"' EXIT
 trap 'exit 1' INT TERM
-make_template "$directory/template.tar.zst"
+make_template "$directory/template.tar.zst" kmod,zstd,xz-utils
+make_template "$directory/template-systemd.tar.zst" kmod,zstd,xz-utils,systemd,systemd-sysv,dbus
 make_root "$root/root"
 cp "$root"/root/boot/vmlinuz-* "$directory/vmlinuz"
 cp "$root"/root/boot/initrd.img-* "$directory/initrd.img"

@@ -27,17 +27,11 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends $missing
 }
 
-# The second disk: the package, the run files, the template, and the checks themselves.
-make_checks_disk() {
-    stage=$(mktemp -d)
-    trap 'rm -rf "$stage"' EXIT
-    cp "$here"/guest/* "$here/plan" "$directory/template.tar.zst" "$directory/versions" "$stage"
-    sh "$project/packaging/deb.sh" "$programs/phoenix-nvidia" "$stage"
-    for version in $(cat "$directory/versions"); do
-        "$programs/examples/make_test_driver" "$version" "$stage"
-    done
-    rm -f "$directory/checks.img"
-    mke2fs -q -t ext4 -L checks -d "$stage" "$directory/checks.img" 512M
+# What these print is of interest when they fail: quietly NAME COMMAND...
+quietly() {
+    log=$directory/$1.log
+    shift
+    "$@" > "$log" 2>&1 || { tail -n 30 "$log"; echo "run.sh: \`$*\` failed; all that it printed is in $log" >&2; exit 1; }
 }
 
 # The root file system of the image stays as it is; what is written goes with the machine.
@@ -52,15 +46,15 @@ boot() {
         < /dev/null | tee "$directory/results"
 }
 
-# A line of results is `ok`, `not here` or `FAILED`, and a check of the plan: `ok: CHECK`.
+# A line of results is `ok`, `not here` or `FAILED`, and a check of the plan: `ok: boot 1: CHECK`.
 judge() {
     code=0
     grep -q '^FAILED: ' "$directory/results" && code=1
     while read -r boot check; do
         case $boot in '' | '#'*) continue ;; esac
         # Lines end as on a terminal.
-        tr -d '\r' < "$directory/results" | sed -n 's/^[a-zA-Z ]*: //p' | grep -qxF "$check" && continue
-        echo "MISSING: $check"
+        tr -d '\r' < "$directory/results" | sed -n 's/^[a-zA-Z ]*: //p' | grep -qxF "boot $boot: $check" && continue
+        echo "MISSING: boot $boot: $check"
         code=1
     done < "$here/plan"
     [ $code = 0 ] || echo "vm: the console's log is $directory/console.log" >&2
@@ -72,7 +66,7 @@ exec 9> "$directory/lock"
 flock --nonblock 9 || { echo "run.sh: another machine is being run in $directory; wait for its end" >&2; exit 1; }
 install_packages
 (cd "$project" && cargo build --release --locked --bins --examples)
-sh "$here/image.sh" "$directory"
-make_checks_disk
+quietly image sh "$here/image.sh" "$directory"
+quietly checks sh "$here/checks_disk.sh" "$programs" "$directory"
 boot
 judge
