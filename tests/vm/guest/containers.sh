@@ -169,7 +169,13 @@ apparmor_has_denied_nothing() {
     not denials
 }
 
-# Else the check above could not fail. It is what a hook that stayed in its profile would meet.
+a_hook_tells_of_a_profile_that_it_may_not_leave() {
+    printf 'profile checks flags=(attach_disconnected) {\n file,\n capability,\n network,\n}\n' | apparmor_parser --add
+    told=$(sh -c 'echo changeprofile checks > /proc/self/attr/current; exec phoenix-nvidia hook 913 lxc pre-start' 2>&1)
+    echo "$told" | grep "AppArmor's profile \`checks\` may not be left"
+}
+
+# Else the check of denials could not fail. It is what a hook that stayed in its profile would meet.
 a_denial_would_have_been_seen() {
     not sh -c 'echo changeprofile /usr/bin/lxc-start > /proc/self/attr/current; mount --bind /root /mnt'
     denials | grep 'profile="/usr/bin/lxc-start"'
