@@ -109,6 +109,16 @@ fn a_start_has_ended_when_systemd_has_settled_and_no_later_than_the_operator_wai
 }
 
 #[test]
+fn a_systemd_that_does_not_answer_in_time_is_asked_again() {
+    let job = plain();
+    with_systemd(&job, "running");
+    let systemctl = "#!/bin/sh\necho >> /asked\n[ $(wc -l < /asked) -gt 1 ] || exec sleep 1000\necho running\n";
+    fs_err::write(job.rootfs("usr/bin/systemctl"), systemctl).unwrap();
+    assert!(!job.run("create").ok().stderr.contains("systemd"));
+    assert_eq!(job.inside("wc -l < /asked"), "2\n");
+}
+
+#[test]
 fn a_network_that_does_not_come_up_is_told_by_every_run_until_it_does() {
     let Some(bridge) = Bridge::new() else { return };
     Ran::of("ip", &["link", "set", &bridge.0, "up"], &[]).ok();
