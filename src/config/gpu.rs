@@ -7,8 +7,9 @@ use std::str::FromStr;
 use super::finding::{Finding, Severity, quoted};
 use super::node::Node;
 use super::on_host::{ALL_GPUS, OnHost};
+use crate::driver::mig::MigInstance;
 
-/// One GPU, by one of its three names.
+/// One GPU, by one of its three names, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum GpuSelector {
     /// N of the device node `/dev/nvidiaN`.
@@ -17,6 +18,8 @@ pub enum GpuSelector {
     Pci(String),
     /// NVIDIA's UUID, `GPU-` and 32 hexadecimal digits in five groups; it stays with the card.
     Uuid(String),
+    /// An instance of a GPU that the host has divided (MIG): `GPU:GI:CI`.
+    Instance(Box<Self>, MigInstance),
 }
 
 /// Why a text names no GPU.
@@ -28,14 +31,49 @@ impl GpuSelector {
     /// The highest N of a GPU's node: minor 254 is `nvidia-modeset` and 255 `nvidiactl` (`nv-chardev-numbers.h` of
     /// NVIDIA's open kernel modules).
     pub const HIGHEST_MINOR: u32 = 253;
+
+    /// The GPU, where it is one or a part of one.
+    pub fn gpu(&self) -> &Self {
+        match self {
+            Self::Instance(gpu, _) => gpu,
+            gpu => gpu,
+        }
+    }
+
+    /// The instance, where it is a part of a GPU.
+    pub fn instance(&self) -> Option<MigInstance> {
+        match self {
+            Self::Instance(_, instance) => Some(*instance),
+            _ => None,
+        }
+    }
 }
 
 impl FromStr for GpuSelector {
     type Err = NotAGpu;
 
     fn from_str(text: &str) -> Result<Self, NotAGpu> {
-        minor(text).or_else(|| uuid(text)).or_else(|| pci(text)).ok_or_else(|| NotAGpu(text.chars().take(80).collect()))
+        whole(text).or_else(|| instance(text)).ok_or_else(|| NotAGpu(text.chars().take(80).collect()))
     }
+}
+
+fn whole(text: &str) -> Option<GpuSelector> {
+    minor(text).or_else(|| uuid(text)).or_else(|| pci(text))
+}
+
+/// `GPU:GI:CI` or, for the first compute instance, `GPU:GI`; drivers up to 460 call it `MIG-GPU-…/GI/CI`.
+fn instance(text: &str) -> Option<GpuSelector> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|_| text.len() <= 2 && !text.starts_with('+'));
+    let of = |gpu: &str, gpu_instance: &str, compute_instance: &str| {
+        let (gpu_instance, compute_instance) = (number(gpu_instance)?, number(compute_instance)?);
+        let instance = MigInstance { gpu_instance, compute_instance };
+        Some(GpuSelector::Instance(Box::new(whole(gpu)?), instance))
+    };
+    let separator = if text.starts_with("MIG-") { '/' } else { ':' };
+    let mut parts = text.strip_prefix("MIG-").unwrap_or(text).rsplitn(3, separator);
+    let (last, middle, first) = (parts.next()?, parts.next()?, parts.next());
+    let with_both = first.and_then(|gpu| of(gpu, middle, last));
+    with_both.or_else(|| text.rsplit_once(':').and_then(|(gpu, gpu_instance)| of(gpu, gpu_instance, "0")))
 }
 
 fn minor(text: &str) -> Option<GpuSelector> {
@@ -74,6 +112,7 @@ impl fmt::Display for GpuSelector {
         match self {
             Self::Minor(number) => write!(f, "{number}"),
             Self::Pci(text) | Self::Uuid(text) => f.write_str(text),
+            Self::Instance(gpu, instance) => write!(f, "{gpu}:{instance}"),
         }
     }
 }
@@ -112,7 +151,20 @@ impl GpuAssignment {
         .flatten()
     }
 
-    const EXPECTED: &str = "`none`, `all`, or GPUs separated by commas: `0`, `0,1`, `0000:01:00.0`, `GPU-…`";
+    /// How many cards it is about: instances of one GPU are one.
+    pub fn cards(&self) -> usize {
+        self.iter().map(GpuSelector::gpu).collect::<BTreeSet<_>>().len()
+    }
+
+    /// How many GPUs CUDA shows: of a GPU that is divided it takes one instance, and no other GPU beside that (NVIDIA's
+    /// Multi-Instance GPU User Guide, "CUDA Device Enumeration").
+    pub fn seen_by_cuda(&self) -> usize {
+        if self.iter().any(|gpu| gpu.instance().is_some()) { 1 } else { self.cards() }
+    }
+
+    const EXPECTED: &str = "`none`, `all`, or GPUs separated by commas: `0`, `0,1`, `0000:01:00.0`, `GPU-…`, or instances of a \
+                            divided GPU (MIG): `0:1:0`";
+    const MIG_BY_NUMBER: &str = "`GPU:GI:CI`, which the table of `nvidia-smi` shows under `MIG devices`: `0:1:0`";
 
     /// Reads the value of `gpu_assignment`.
     pub(super) fn read(node: &Node<'_>, host: Option<OnHost<'_>>, findings: &mut Vec<Finding>) -> Self {
@@ -137,6 +189,11 @@ impl GpuAssignment {
                     }
                 }
                 Err(_) => {
+                    if part.starts_with("MIG-") {
+                        let message = format!("{} names an instance of a divided GPU (MIG) by its UUID", quoted(part));
+                        findings.push(node.finding(Severity::Error, message).expected(Self::MIG_BY_NUMBER));
+                        return Self::None;
+                    }
                     findings.push(match part == text {
                         true => node.wrong_value(Self::EXPECTED),
                         false => {
@@ -199,6 +256,10 @@ mod tests {
             (r#""01:00.0""#, "0000:01:00.0"),
             (r#""00000000:C1:00.0""#, "0000:c1:00.0"),
             (r#""GPU-8932F937-D72C-4106-C12F-20bd9faed9f6""#, "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6"),
+            (r#""0:1""#, "0:1:0"),
+            (r#""0:1:0, 0:2:1""#, "0:1:0,0:2:1"),
+            (r#""01:00.0:7:0""#, "0000:01:00.0:7:0"),
+            (r#""MIG-GPU-8932f937-d72c-4106-c12f-20bd9faed9f6/3/0""#, "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6:3:0"),
         ] {
             assert_eq!(read(value), (gpus.to_owned(), vec![]), "{value}");
         }
@@ -228,6 +289,11 @@ mod tests {
             r#""GPU-1""#,
             r#""1:0000:01:00.0""#,
             r#"" ""#,
+            r#""0:""#,
+            r#""0:1:""#,
+            r#""0:100:0""#,
+            r#""0:-1""#,
+            r#""MIG-8932f937-d72c-4106-c12f-20bd9faed9f6""#,
         ] {
             assert_eq!(read(value), ("none".to_owned(), vec![Severity::Error]), "{value}");
         }

@@ -13,6 +13,7 @@ pub mod kernel_log;
 pub mod kernels;
 pub mod loader_cache;
 pub mod manifest;
+pub mod mig;
 pub mod nvidia_smi;
 pub mod placement;
 pub mod proc_files;

@@ -285,7 +285,8 @@ impl Fleet<'_> {
         let Passthrough { devices, gpus, waiting, .. } = self.passthrough(container)?;
         let host = self.host.loaded.as_ref();
         let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.cancel));
-        let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus, waiting: &waiting };
+        let seen_by_cuda = container.gpus.seen_by_cuda();
+        let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus, seen_by_cuda, waiting: &waiting };
         let site = self.site(container.id);
         match self.hypervisor.state(container.id)? {
             State::Stopped => verify::verify_files(&site, &expected),

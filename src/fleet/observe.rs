@@ -15,7 +15,7 @@ use crate::install::{leftovers, shared};
 use crate::sys::held_locks;
 use crate::sys::rootfs::Rootfs;
 
-use super::passthrough::{Passthrough, find_gpu};
+use super::passthrough::{Passthrough, divided, find_gpu};
 use super::record::Record;
 use super::rollback::RollbackPoint;
 use super::{Fleet, cards};
@@ -95,7 +95,8 @@ impl Fleet<'_> {
             (feature.clone(), script.is_file().then_some(script))
         };
         let feature_scripts = others.map(script).collect();
-        let left_out = self.hypervisor.left_out(container)?;
+        let mut left_out = self.hypervisor.left_out(container)?;
+        left_out.extend(divided(container, self.host)?);
         Ok(Observation {
             state,
             passthrough,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::{Container, GpuAssignment, GpuSelector};
 use crate::driver::device::{COMPANIONS, DeviceNode, is_optional, minor_of, rank};
+use crate::driver::mig::MigInstance;
 use crate::driver::proc_files::Gpu;
 use crate::error::{Error, Kind, Result};
 use crate::host::{self, NvidiaHost};
@@ -48,9 +49,9 @@ impl Held {
 
     /// N of the node by which it had this GPU.
     fn minor(&self, selector: &GpuSelector) -> Option<u32> {
-        match selector {
+        match selector.gpu() {
             GpuSelector::Minor(minor) => Some(*minor),
-            named => self.cards.get(&named.to_string()).map(|card| card.minor),
+            _ => self.cards.get(&selector.to_string()).map(|card| card.minor),
         }
     }
 }
@@ -60,7 +61,7 @@ impl Held {
 /// # Errors
 /// It asks for a GPU that neither this host nor the container has, or a node has the wrong number.
 pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held) -> Result<Passthrough> {
-    let mut passthrough = Passthrough { gpus: container.gpus.iter().count(), ..Passthrough::default() };
+    let mut passthrough = Passthrough { gpus: container.gpus.cards(), ..Passthrough::default() };
     if container.gpus.is_none() {
         return Ok(passthrough);
     }
@@ -80,8 +81,9 @@ pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held)
 impl Passthrough {
     /// Whether the host has every node that a container can have of its GPUs.
     fn is_whole(&self) -> bool {
+        let of_cards = self.devices.iter().filter(|node| !node.path.starts_with("/dev/nvidia-caps")).count();
         (self.gpus == 0 && self.waiting.is_empty() && self.withheld.is_none())
-            || self.devices.len() == self.gpus + COMPANIONS.len()
+            || of_cards == self.gpus + COMPANIONS.len()
     }
 
     /// Everything stays as it is. A GPU whose number nobody knows may be any of those that the container has.
@@ -105,13 +107,14 @@ impl Passthrough {
     }
 
     fn gpu(&mut self, selector: &GpuSelector, host: &NvidiaHost, held: &Held) -> Result<()> {
-        let there = match selector {
+        let there = match selector.gpu() {
             GpuSelector::Minor(minor) => Some(*minor),
             named => find_gpu(named, host).map(|gpu| gpu.minor),
         };
         if let Some(node) = there.map(|minor| host.gpu_node(minor)).transpose()?.flatten() {
+            let minor = node.minor;
             self.devices.push(node);
-            return Ok(());
+            return selector.instance().map_or(Ok(()), |instance| self.instance(selector, minor, instance, host, held));
         }
         let Some(minor) = held.minor(selector) else { return Err(no_such_gpu(selector)) };
         let path = PathBuf::from(format!("/dev/nvidia{minor}"));
@@ -128,6 +131,38 @@ impl Passthrough {
         let is_anothers = there.is_none() && host.gpus.iter().any(|gpu| gpu.minor == minor);
         if held.has(&path) && !is_anothers {
             self.kept.push(path);
+            let of_instances = |path: &&PathBuf| selector.instance().is_some() && path.starts_with("/dev/nvidia-caps");
+            self.kept.extend(held.nodes.iter().filter(of_instances).cloned());
+        }
+        Ok(())
+    }
+
+    /// The nodes of the capabilities by which an instance is used. Instances are gone after every boot until somebody makes
+    /// them again; their nodes stay assigned meanwhile.
+    fn instance(
+        &mut self,
+        selector: &GpuSelector,
+        minor: u32,
+        instance: MigInstance,
+        host: &NvidiaHost,
+        held: &Held,
+    ) -> Result<()> {
+        let instances = host.instances(minor)?;
+        let is_there = instances.contains(&instance);
+        for capability in instance.capabilities(minor) {
+            let Some(path) = host.capability_path(&capability)? else {
+                return Err(no_such_instance(selector, minor, &instances));
+            };
+            match host.capability_node(&path)? {
+                Some(node) if is_there => self.devices.push(node),
+                _ if held.has(&path) => self.kept.push(path),
+                _ if is_there => return Err(host::missing_node(&path)),
+                _ => return Err(no_such_instance(selector, minor, &instances)),
+            }
+        }
+        if !is_there {
+            self.waiting
+                .push(format!("GPU {selector} waits for somebody to divide the GPU again: `nvidia-smi mig -lgi`"));
         }
         Ok(())
     }
@@ -196,7 +231,7 @@ impl Fleet<'_> {
 /// # Errors
 /// It asks by address or UUID for a GPU that this host does not have.
 pub(super) fn minors_of(container: &Container, host: &NvidiaHost) -> Result<BTreeSet<u32>> {
-    let minor = |selector: &GpuSelector| match selector {
+    let minor = |selector: &GpuSelector| match selector.gpu() {
         GpuSelector::Minor(minor) => Ok(*minor),
         named => find_gpu(named, host).map(|gpu| gpu.minor).ok_or_else(|| no_such_gpu(named)),
     };
@@ -210,11 +245,43 @@ fn no_such_gpu(selector: &GpuSelector) -> Error {
 
 /// The GPU of this host that a name means.
 pub(super) fn find_gpu<'h>(selector: &GpuSelector, host: &'h NvidiaHost) -> Option<&'h Gpu> {
-    host.gpus.iter().find(|gpu| match selector {
+    host.gpus.iter().find(|gpu| match selector.gpu() {
         GpuSelector::Minor(minor) => gpu.minor == *minor,
         GpuSelector::Pci(address) => gpu.pci_address.eq_ignore_ascii_case(address),
         GpuSelector::Uuid(uuid) => gpu.uuid.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(uuid)),
+        GpuSelector::Instance(..) => false,
     })
+}
+
+fn no_such_instance(selector: &GpuSelector, minor: u32, instances: &[MigInstance]) -> Error {
+    let message = format!("GPU {minor} of this host has no instance `{selector}`");
+    let error = Error::new(Kind::Configuration, message);
+    if instances.is_empty() {
+        return error.hint(format!(
+            "divide the GPU with `nvidia-smi mig -i {minor} -cgi PROFILE -C`, or assign the whole GPU: `{minor}`"
+        ));
+    }
+    let names: Vec<String> = instances.iter().map(|instance| format!("`{minor}:{instance}`")).collect();
+    error.hint(format!("it has {}", names.join(", ")))
+}
+
+/// What is to be known of whole GPUs that the host has divided, a sentence each: CUDA finds nothing on them.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub(super) fn divided(container: &Container, host: &NvidiaHost) -> Result<Vec<String>> {
+    let mut sentences = Vec::new();
+    for selector in container.gpus.iter().filter(|selector| selector.instance().is_none()) {
+        let Some(gpu) = find_gpu(selector, host) else { continue };
+        let instances = host.instances(gpu.minor)?;
+        if let Some(first) = instances.first() {
+            sentences.push(format!(
+                "GPU {selector} is divided (MIG) and the container has no instance of it, without which CUDA finds nothing: assign one, `{}:{first}`",
+                gpu.minor
+            ));
+        }
+    }
+    Ok(sentences)
 }
 
 #[cfg(test)]

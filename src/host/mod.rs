@@ -1,6 +1,7 @@
 //! The NVIDIA driver of this host: the loaded kernel module, its GPUs and its device nodes, read from `/proc` and `/dev`.
 
 mod boot;
+mod mig;
 mod prepare;
 mod survey;
 

@@ -9,7 +9,7 @@ use crate::sys::device_node;
 
 use super::{NvidiaHost, read_if_there};
 
-const CAPABILITIES: &str = "/proc/driver/nvidia/capabilities";
+pub(super) const CAPABILITIES: &str = "/proc/driver/nvidia/capabilities";
 const LISTS: &str = "/proc/driver/nvidia-caps";
 // Those of one GPU that is divided as far as it can be are some hundreds.
 const MOST_CAPABILITIES: usize = 10_000;
@@ -99,7 +99,7 @@ fn capabilities() -> Result<Vec<Capability>> {
 }
 
 /// `mig-minors` and its siblings, one after the other.
-fn lists_of_minors() -> Result<String> {
+pub(super) fn lists_of_minors() -> Result<String> {
     let Ok(directory) = fs_err::read_dir(LISTS) else { return Ok(String::new()) };
     let mut all = String::new();
     for entry in directory {

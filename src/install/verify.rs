@@ -29,6 +29,8 @@ pub struct Expectation<'a> {
     pub devices: &'a [DeviceNode],
     /// How many GPUs are assigned to it.
     pub gpus: usize,
+    /// How many CUDA shows of them.
+    pub seen_by_cuda: usize,
     /// What of its GPUs waits for the host, a sentence each.
     pub waiting: &'a [String],
 }
@@ -163,7 +165,7 @@ fn judge_gpus(
                 return Ok(wrong);
             }
             let verdict = match judge_live(site, expected, host, verification)? {
-                Verdict::Verified => judge_cuda(site, rootfs, expected.gpus)?,
+                Verdict::Verified => judge_cuda(site, rootfs, expected.seen_by_cuda)?,
                 verdict => verdict,
             };
             Ok(match (&verdict, waiting()) {

@@ -163,6 +163,18 @@ impl GpuHostBuilder {
         self
     }
 
+    /// Divides a GPU, by its minor: an instance, whose nodes are not there. The minors of all that could be are fixed: 9 for
+    /// each of 15 GPU instances, as the list in NVIDIA's Multi-Instance GPU User Guide goes on from 3.
+    pub fn mig(self, gpu: u32, gpu_instance: u32, compute_instance: u32) -> Self {
+        let first = 3 + 9 * (15 * gpu + gpu_instance);
+        let directory = format!("gpu{gpu}/mig/gi{gpu_instance}");
+        self.capability(&format!("{directory}/access"), first, 0o444).capability(
+            &format!("{directory}/ci{compute_instance}/access"),
+            first + 1 + compute_instance,
+            0o444,
+        )
+    }
+
     /// No node at all is there.
     pub fn without_nodes(mut self) -> Self {
         self.missing = self.nodes().into_iter().map(|(name, ..)| name).collect();
@@ -206,7 +218,7 @@ impl GpuHostBuilder {
             let text = format!("DeviceFileMinor: {minor}\nDeviceFileMode: {mode}\nDeviceFileModify: 1\n");
             write(&nvidia.join("capabilities").join(path), &text);
         }
-        write(&directory.join("driver/nvidia-caps/mig-minors"), "config 1\nmonitor 2\ngpu0/gi0/access 3\n");
+        write(&directory.join("driver/nvidia-caps/mig-minors"), &self.mig_minors_text());
         write(&directory.join("devices"), &self.devices_text());
         let nodes = self.nodes().into_iter().filter(|(name, ..)| !self.missing.contains(name));
         let lines = nodes.fold(String::new(), |mut lines, (name, major, minor)| {
@@ -228,6 +240,21 @@ impl GpuHostBuilder {
         nodes.push(("nvidia-uvm".to_owned(), self.uvm_major, 0));
         nodes.push(("nvidia-uvm-tools".to_owned(), self.uvm_major, 1));
         nodes
+    }
+
+    /// Every instance that could be, whether it is or not.
+    fn mig_minors_text(&self) -> String {
+        let mut text = "config 1\nmonitor 2\n".to_owned();
+        let mut next = 3..;
+        let mut line = |text: &mut String, name: String| writeln!(text, "{name} {}", next.next().unwrap()).unwrap();
+        for gpu in 0..=self.gpus.len() {
+            for gpu_instance in 0..15 {
+                let name = format!("gpu{gpu}/gi{gpu_instance}");
+                line(&mut text, format!("{name}/access"));
+                (0..8).for_each(|it| line(&mut text, format!("{name}/ci{it}/access")));
+            }
+        }
+        text
     }
 
     fn version_text(&self) -> String {

@@ -16,6 +16,7 @@ use crate::driver::device::DeviceNode;
 use crate::driver::foreign_packages;
 use crate::driver::nvidia_smi::{self, Answer};
 use crate::error::Result;
+use crate::fleet::passthrough::divided;
 use crate::fleet::{Fleet, cards, request};
 use crate::hypervisor::{Exec, State};
 use crate::install::preflight::Needs;
@@ -64,7 +65,7 @@ impl Fleet<'_> {
         Ok(Some(ContainerState {
             id: container.id,
             is_running,
-            gpus: container.gpus.iter().count(),
+            gpus: container.gpus.cards(),
             devices: self.devices_state(container, &rootfs, is_running),
             root: self.root_state(container, &rootfs, presence.as_ref().ok()),
             ids: ids_state(rootfs.idmap()),
@@ -74,7 +75,7 @@ impl Fleet<'_> {
     }
 
     fn versions_state(&self, container: &Container, presence: Presence, is_running: bool) -> Result<VersionsState> {
-        let gpus = container.gpus.iter().count();
+        let gpus = container.gpus.cards();
         let host = self.host.loaded.clone();
         // One that was never to use a GPU, or has no driver, need not answer.
         let is_asked = is_running && gpus > 0 && host.is_some() && presence != Presence::Absent;
@@ -104,6 +105,7 @@ impl Fleet<'_> {
             id: container.id,
             refused: self.hypervisor.refused_nodes(container.id, &wanted)?,
             nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
+            divided: divided(container, self.host)?,
             waiting: passthrough.waiting,
             drift: drift.changes,
             restart: drift.restart,

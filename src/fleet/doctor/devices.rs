@@ -18,6 +18,8 @@ pub(super) struct DevicesState {
     pub(super) waiting: Vec<String>,
     /// Those that it has and may not open.
     pub(super) refused: Vec<PathBuf>,
+    /// Its whole GPUs that the host has divided, a sentence each.
+    pub(super) divided: Vec<String>,
     /// What separates its settings from those of the configuration, a phrase each.
     pub(super) drift: Vec<String>,
     /// Only a restart brings its settings in.
@@ -66,6 +68,13 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
     if !state.drift.is_empty() || state.restart {
         findings.push(drift(state, create));
     }
+    findings.extend(state.divided.iter().map(|sentence| {
+        let remedy = format!(
+            "name an instance in `lxc_configs.{id}.gpu_assignment`, then `phoenix-nvidia create {id}`",
+            id = state.id
+        );
+        Finding::new(Rule::GpuDivided, sentence, remedy)
+    }));
     findings.extend(state.moved.iter().map(|sentence| {
         let remedy = format!(
             "name the GPU by its UUID in `lxc_configs.{id}.gpu_assignment`, then `phoenix-nvidia create {id}`",
@@ -125,6 +134,7 @@ mod tests {
             refused: Vec::new(),
             drift: Vec::new(),
             restart: false,
+            divided: Vec::new(),
             moved: Vec::new(),
         }
     }

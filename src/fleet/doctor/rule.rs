@@ -82,6 +82,7 @@ rules! {
     ContainerNodeAccess "container-node-access" Warning "a device node in the container may be opened by its root alone, or by nobody in it";
     SettingsDrift "settings-drift" Warning "the container's settings are not those of the configuration";
     CardMoved "card-moved" Warning "a GPU's name means another card than when the container was configured";
+    GpuDivided "gpu-divided" Warning "the host has divided a GPU (MIG), and the container has the whole of it and no instance";
     SeveralVersions "several-versions" Error "libraries of more than one driver version are in the container";
     MixedWays "mixed-ways" Warning "a driver was brought in by more than one way";
     ForeignDriver "foreign-driver" Warning "packages of the distribution in the container bring another driver";

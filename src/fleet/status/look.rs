@@ -172,7 +172,7 @@ impl Fleet<'_> {
         let host = self.host.loaded.as_ref();
         let other = host.is_some_and(|host| *host != wanted.version);
         let on_disk = other.then(|| on_disk.get_or_init(|| self.host.on_disk(self.cancel)).as_ref()).flatten();
-        let gpus = container.gpus.iter().count();
+        let gpus = container.gpus.cards();
         Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
     }
 

@@ -3,4 +3,5 @@
 mod cards;
 mod drop_in;
 mod hook;
+mod mig;
 mod prepare;

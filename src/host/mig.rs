@@ -1,0 +1,70 @@
+//! The instances of GPUs that the driver has divided (MIG), and the nodes by which they are used.
+
+use std::path::{Path, PathBuf};
+
+use super::survey::{CAPABILITIES, lists_of_minors};
+use super::{NvidiaHost, device_node, read_if_there, wrong_numbers};
+use crate::driver::device::DeviceNode;
+use crate::driver::mig::MigInstance;
+use crate::driver::{device_nodes, proc_files};
+use crate::error::Result;
+
+impl NvidiaHost {
+    /// The instances of the GPU with this minor; none where it is not divided.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn instances(&self, gpu: u32) -> Result<Vec<MigInstance>> {
+        let mig = Path::new(CAPABILITIES).join(format!("gpu{gpu}/mig"));
+        let mut instances = Vec::new();
+        for gpu_instance in numbered(&mig, "gi")? {
+            for compute_instance in numbered(&mig.join(format!("gi{gpu_instance}")), "ci")? {
+                instances.push(MigInstance { gpu_instance, compute_instance });
+            }
+        }
+        instances.sort();
+        Ok(instances)
+    }
+
+    /// Where the node of a capability lies, there or not: its minor stays the same while its instance comes and goes.
+    /// `None` where the driver has no such capability.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn capability_path(&self, capability: &str) -> Result<Option<PathBuf>> {
+        let told = read_if_there(&Path::new(CAPABILITIES).join(capability))?;
+        let told = told.as_deref().and_then(proc_files::capability).map(|capability| capability.minor);
+        let minor = match told {
+            Some(minor) => Some(minor),
+            None => proc_files::listed_minor(&lists_of_minors()?, capability),
+        };
+        Ok(minor.map(|minor| PathBuf::from(format!("/dev/{}/nvidia-cap{minor}", device_nodes::CAPABILITIES))))
+    }
+
+    /// The node of a capability; `None` where it is missing.
+    ///
+    /// # Errors
+    /// It has the wrong number, or is no device node.
+    pub fn capability_node(&self, path: &Path) -> Result<Option<DeviceNode>> {
+        let found = device_node(path)?;
+        match (&found, proc_files::character_major(&self.devices, "nvidia-caps")) {
+            (Some(node), Some(major)) if node.major != major => Err(wrong_numbers(node, major, node.minor)),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// The numbers of the directories of this name: 1 of `gi1`.
+fn numbered(directory: &Path, name: &str) -> Result<Vec<u32>> {
+    let entries = match fs_err::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let entry = entry?.file_name();
+        numbers.extend(entry.to_str().and_then(|entry| entry.strip_prefix(name)?.parse::<u32>().ok()));
+    }
+    Ok(numbers)
+}

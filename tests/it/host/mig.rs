@@ -1,0 +1,95 @@
+//! Parts of a divided GPU (MIG), given to containers.
+
+use serde_json::json;
+
+use crate::gpu_host::{GpuHostBuilder, PretendedGpuHost};
+use crate::world::World;
+
+const VERSION: &str = "580.76.05";
+
+fn host() -> GpuHostBuilder {
+    PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1)
+}
+
+fn configure(world: &World, gpus: &str) {
+    world.write_containers(&json!({ "lxc_configs": {
+        "901": { "name": "gpu-one", "template": world.template(), "unprivileged": true, "gpu_assignment": gpus },
+    } }));
+}
+
+/// NVIDIA's nodes in the container, in the order of their names.
+fn nodes(world: &World) -> Vec<String> {
+    let listed = world.inside(901, "ls -d /dev/nvidia[0-9]* /dev/nvidia-caps/* 2> /dev/null; :").ok().stdout;
+    listed.lines().map(|path| path.trim_start_matches("/dev/").to_owned()).collect()
+}
+
+#[test]
+fn a_container_with_an_instance_gets_exactly_its_nodes() {
+    let (world, host) = (World::new(), host().mig(0, 1, 0).mig(0, 2, 0).mig(1, 7, 1).start());
+    world.run_on(&host, &["host", "prepare"]).ok();
+    configure(&world, "0:1");
+    world.run_on(&host, &["create", "901"]).ok();
+    assert_eq!(nodes(&world), ["nvidia-caps/nvidia-cap12", "nvidia-caps/nvidia-cap13", "nvidia0"]);
+    assert_eq!(world.run_on(&host, &["create", "901"]).ok().stdout, "901 gpu-one: nothing to do\n");
+
+    configure(&world, "0:2:0, GPU-00000000-0000-0000-0000-000000000001:7:1");
+    world.run_on(&host, &["create", "901"]).ok();
+    let (first, second) = (["21", "22"], ["201", "203"]);
+    let caps: Vec<String> = first.iter().chain(&second).map(|minor| format!("nvidia-caps/nvidia-cap{minor}")).collect();
+    let mut expected = caps;
+    expected.extend(["nvidia0".to_owned(), "nvidia1".to_owned()]);
+    expected.sort();
+    let mut found = nodes(&world);
+    found.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn an_instance_that_was_never_there_is_refused_with_those_that_are() {
+    let (world, host) = (World::new(), host().mig(0, 1, 0).start());
+    configure(&world, "0:3");
+    let said = world.run_on(&host, &["create", "901"]).exits(3).stderr;
+    assert!(said.contains("container 901: GPU 0 of this host has no instance `0:3:0`"), "{said}");
+    assert!(said.contains("hint: it has `0:1:0`"), "{said}");
+    configure(&world, "1:0");
+    let said = world.run_on(&host, &["create", "901"]).exits(3).stderr;
+    assert!(said.contains("nvidia-smi mig -i 1 -cgi"), "{said}");
+    configure(&world, "MIG-8932f937-d72c-4106-c12f-20bd9faed9f6");
+    let said = world.run_on(&host, &["create", "901"]).exits(3).stderr;
+    assert!(said.contains("(MIG)") && said.contains("`GPU:GI:CI`"), "{said}");
+}
+
+#[test]
+fn an_instance_that_is_gone_after_a_boot_stays_assigned_and_is_said_to_wait() {
+    let (world, before) = (World::new(), host().mig(0, 1, 0).start());
+    world.run_on(&before, &["host", "prepare"]).ok();
+    configure(&world, "0:1");
+    world.run_on(&before, &["create", "901"]).ok();
+    world.lxc("lxc-stop", 901, &["--kill"]).ok();
+    let settings = || fs_err::read_to_string(world.lxcpath().join("901/phoenix-nvidia.conf")).unwrap();
+    let given = settings();
+    let after = host().start();
+    let ran = world.run_on(&after, &["create", "901"]);
+    assert_ne!(ran.code, 0, "{}", ran.stdout);
+    assert!(ran.stderr.contains("nvidia-cap12") || ran.stderr.contains("divide the GPU again"), "{}", ran.stderr);
+    let lines =
+        |text: &str| text.lines().filter(|line| line.contains("nvidia-caps")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(lines(&settings()), lines(&given));
+}
+
+#[test]
+fn a_whole_gpu_that_the_host_has_divided_is_told_before_anybody_wonders() {
+    let (world, host) = (World::new(), host().mig(0, 1, 0).start());
+    world.run_on(&host, &["host", "prepare"]).ok();
+    configure(&world, "0");
+    let sentence = "GPU 0 is divided (MIG) and the container has no instance of it";
+    let plan = world.run_on(&host, &["plan", "901"]);
+    assert!((plan.stdout.clone() + &plan.stderr).contains(sentence), "{}{}", plan.stdout, plan.stderr);
+    world.run_on(&host, &["create", "901"]).ok();
+    let doctor = world.run_on(&host, &["doctor", "901"]).stdout;
+    assert!(doctor.contains("gpu-divided") && doctor.contains("`0:1:0`"), "{doctor}");
+    configure(&world, "0:1:0");
+    world.run_on(&host, &["create", "901"]).ok();
+    let doctor = world.run_on(&host, &["doctor", "901"]).stdout;
+    assert!(!doctor.contains("gpu-divided"), "{doctor}");
+}
