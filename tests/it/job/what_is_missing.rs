@@ -38,6 +38,12 @@ impl Job {
         self.inside("readlink /proc/1/ns/pid; cat /proc/1/stat | cut -d ' ' -f 22")
     }
 
+    /// The version that the host's receipt is of.
+    fn installed_version(&self) -> String {
+        let receipt: serde_json::Value = serde_json::from_slice(&fs_err::read(self.receipt()).unwrap()).unwrap();
+        receipt["version"].as_str().unwrap().to_owned()
+    }
+
     /// `nvidia-smi` in the container prints this text and ends with this code.
     fn nvidia_smi_says(&self, code: i32, text: &str) {
         fs_err::write(self.rootfs("/etc/pretended-answer"), format!("{code}\n{text}\n")).unwrap();
@@ -196,5 +202,57 @@ fn a_module_whose_version_nobody_understands_takes_no_gpu_from_a_container() {
         let ran = job.run_on(&host, verb).exits(7);
         assert!(ran.stderr.contains("names no version that is understood: `NVRM version: something"), "{}", ran.stderr);
         assert_eq!(job.both_files(), files, "{verb}");
+    }
+}
+
+/// What may be the matter with a host and its GPUs, and with which module.
+fn hosts(module: &str) -> [(&'static str, Option<PretendedGpuHost>); 6] {
+    let host = || host_of(module);
+    [
+        ("all is well", Some(host().start())),
+        ("no module", None),
+        ("GPU 1 lost", Some(PretendedGpuHost::with_module(module).gpu("0000:01:00.0", 0).start())),
+        ("no node of GPU 1", Some(host().without_node("nvidia1").start())),
+        ("no nvidia-uvm", Some(host().without_node("nvidia-uvm").without_node("nvidia-uvm-tools").start())),
+        ("no nvidia-modeset", Some(host().without_node("nvidia-modeset").start())),
+    ]
+}
+
+#[test]
+fn whatever_happens_what_is_assigned_stays_assigned_and_the_loaded_version_installed() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let job = Job::with_two_gpus("native");
+    for version in [VERSION, UPGRADED] {
+        TestDriver::new(version).write_into(&job.world.cache());
+    }
+    let (all, id) = ([VERSION, UPGRADED].map(|module| (module, hosts(module))), job.ctid.to_string());
+    let verbs: [&[&str]; 5] =
+        [&["create"], &["apply"], &["apply", "--target", "host"], &["status"], &["hook", "lxc", "pre-start"]];
+    let mut story = format!("seed {seed}");
+    for _ in 0..24 {
+        let (module, hosts) = &all[random.usize(..all.len())];
+        let ((what, host), verb) = (&hosts[random.usize(..hosts.len())], verbs[random.usize(..verbs.len())]);
+        job.world.pretend_kernel_module(job.ctid, module);
+        let answer = job.rootfs("/etc/pretended-answer");
+        let warning = random.bool();
+        match warning {
+            true => job.nvidia_smi_says(14, &format!("{module}\n{module}\nWARNING: infoROM is corrupted at gpu 0")),
+            false => drop(fs_err::remove_file(&answer)),
+        }
+        let before = job.installed_version();
+        let words = [&verb[..1], &[id.as_str()], &verb[1..]].concat();
+        let ran = match host {
+            Some(host) => job.world.run_on(host, &words),
+            None => job.world.run(&words),
+        };
+        story.push_str(&format!("\n{module}, {what}, warning {warning}: {verb:?} ends with {}", ran.code));
+        let settings = job.both_files().concat();
+        for node in ["nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"] {
+            assert!(settings.contains(&format!("/dev/{node} dev/{node} ")), "{node} is gone\n{story}\n{}", ran.stderr);
+        }
+        if host.is_some() && before == *module {
+            assert_eq!(job.installed_version(), *module, "{story}\n{}", ran.stderr);
+        }
     }
 }
