@@ -1,6 +1,6 @@
 # What one does with the project: `make test` on any Debian 12 or 13 with Rust, as root, for the tests make containers.
 
-.PHONY: test test-debian12 test-debian13 test-vm demo lint bench deb release test-release
+.PHONY: test test-debian12 test-debian13 test-vm demo lint bench fuzz deb release test-release
 
 test:
 	sh tests/prepare.sh
@@ -37,6 +37,11 @@ bench:
 	sh tests/prepare.sh
 	cargo build --release --examples
 	cargo bench
+
+# `make fuzz SECONDS=600` for longer; each target has so many.
+SECONDS = 60
+fuzz:
+	sh fuzz/run.sh $(SECONDS)
 
 # Where cargo builds.
 target = $(or $(CARGO_TARGET_DIR),target)

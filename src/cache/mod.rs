@@ -7,6 +7,8 @@ pub(crate) mod archive;
 mod contents;
 mod download;
 mod ensure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod import;
 mod inventory;
 pub(crate) mod member;

@@ -403,10 +403,13 @@ fn in_file_order(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 impl Configuration {
-    /// The configuration of two texts, on an x86_64 machine.
-    pub(super) fn of_texts(containers: &str, hypervisor: Option<&str>) -> Result<Self> {
+    /// The configuration of two texts, on an x86_64 machine: for tests and the fuzzer.
+    ///
+    /// # Errors
+    /// As [`Configuration::load`], files apart.
+    pub fn of_texts(containers: &str, hypervisor: Option<&str>) -> Result<Self> {
         let containers = Document::parse(Source::new("etc/phoenix_lxc_configs.json", containers));
         let hypervisor =
             hypervisor.map(|text| Document::parse(Source::new("etc/phoenix_hypervisor_config.json", text))).transpose();

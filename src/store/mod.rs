@@ -20,6 +20,8 @@
 mod digest;
 mod extract;
 mod extraction;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod image;
 mod image_build;
 mod image_inventory;

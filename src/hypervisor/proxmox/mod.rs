@@ -12,6 +12,8 @@ mod configure;
 mod device_rules;
 mod devices;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod lifecycle;
 mod making;
 mod mounted;
