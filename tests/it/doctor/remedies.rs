@@ -121,6 +121,8 @@ const BY_A_PERSON: &[(&str, &str)] = &[
     ("denied", "`create` restarts it; tests/it/job/verification.rs"),
     ("gpu-missing", "the hardware"),
     ("gpu-unavailable", "the host's GPUs"),
+    ("gpu-divided", "which instance is meant"),
+    ("ids-not-given", "`/etc/subuid` of the host"),
     ("gpu-warning", "the hardware"),
     ("container-node-access", "`/etc/modprobe.d`"),
     ("card-moved", "which card is meant"),
