@@ -22,7 +22,8 @@ pub(super) struct Contradiction(String);
 
 impl SumList {
     pub(super) fn parse(text: &str) -> Self {
-        Self(text.lines().map(Line::parse).collect())
+        // Of a line that ends in two of them, one would be left, and be lost when the list is read again.
+        Self(text.lines().map(|line| Line::parse(line.trim_end_matches('\r'))).collect())
     }
 
     /// The sum of a file of this name, in whatever directory the list puts it.
@@ -74,7 +75,8 @@ impl Line {
         let rest = text.trim().strip_prefix("SHA256").or_else(|| text.trim().strip_prefix("SHA2-256"))?;
         let (name, sum) = rest.trim_start().strip_prefix('(')?.rsplit_once(')')?;
         let sum = sum.trim_start().strip_prefix('=')?.trim().parse().ok()?;
-        (!name.is_empty()).then(|| Self::Sum { sum, name: name.to_owned() })
+        let is_name = !name.is_empty() && !name.contains(char::is_control);
+        is_name.then(|| Self::Sum { sum, name: name.to_owned() })
     }
 }
 
@@ -146,6 +148,14 @@ mod tests {
         assert_eq!(published(&format!("{SUM}  {NAME}\n"), NAME).unwrap().unwrap().to_string(), SUM);
         assert_eq!(published(&format!("{SUM}  other.run\n"), NAME), Ok(None));
         assert_eq!(published("<html>404</html>", NAME), Ok(None));
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        for text in [format!("{SUM}  {NAME}\r\r\n"), format!("SHA256 ({NAME}\r) = {SUM}\n")] {
+            let list = SumList::parse(&text);
+            assert_eq!(SumList::parse(&list.to_string()).find(NAME), list.find(NAME), "{text:?}");
+        }
     }
 
     #[test]
