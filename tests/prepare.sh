@@ -6,6 +6,13 @@ set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$here/target}
 
+# The last mount first, for one may lie in another.
+unmount_below() {
+    cut -d ' ' -f 2 /proc/self/mounts | grep "^$1/" | tac | while read -r mounted; do
+        umount --lazy "$mounted"
+    done
+}
+
 # A world is phoenix-nvidia-test-PID-*; one whose process is gone has been left by a killed test.
 remove_left_worlds() {
     for world in "$(sh "$here/tests/directory.sh")"/phoenix-nvidia-test-* /var/tmp/phoenix-nvidia-test-*; do
@@ -18,6 +25,7 @@ remove_left_worlds() {
             name=$(basename "$(dirname "$container")")
             lxc-stop --lxcpath "$world/lxc" --name "$name" --kill > /dev/null 2>&1 || true
         done
+        unmount_below "$world"
         rm -rf --one-file-system "$world"
     done
 }
