@@ -190,7 +190,7 @@ impl Check<'_> {
         };
         let (sums, contents) = std::thread::scope(|scope| {
             // From the page cache: whichever of the two comes first has read it from the disk.
-            let contents = scope.spawn(|| self.contents(&file, &header, compression));
+            let contents = scope.spawn(self.cancel.as_here(|| self.contents(&file, &header, compression)));
             let sums = self.sums(&file, before.bytes, extent);
             (sums, contents.join())
         });

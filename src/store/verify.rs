@@ -65,7 +65,7 @@ impl Store<'_> {
         };
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(self.cancel.as_here(work))).collect();
             for thread in threads {
                 let panicked = |_| Error::new(Kind::Bug, "a thread that checks a tree has panicked");
                 faults.extend(thread.join().map_err(panicked)??);

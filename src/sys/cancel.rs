@@ -68,6 +68,16 @@ impl Cancel {
         work()
     }
 
+    /// The same work for a thread of its own, which hears what this thread hears: whether something is being finished is
+    /// known thread by thread.
+    pub fn as_here<T>(&self, work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+        let finishing = FINISHING.get();
+        move || {
+            FINISHING.set(finishing);
+            work()
+        }
+    }
+
     /// Goes on, or fails with the interruption.
     ///
     /// # Errors
@@ -146,5 +156,16 @@ mod tests {
         assert!(cancel.check().is_err(), "what comes after it does not begin");
         cancel.insist();
         assert!(cancel.finishing(|| cancel.wait(Duration::from_secs(3600))).is_err());
+    }
+
+    #[test]
+    fn a_thread_that_helps_to_finish_something_hears_what_its_starter_hears() {
+        let cancel = Cancel::new().unwrap();
+        cancel.request();
+        let helped = |work: fn(&Cancel) -> Result<()>| {
+            std::thread::scope(|scope| scope.spawn(cancel.as_here(|| work(&cancel))).join().unwrap())
+        };
+        assert!(helped(Cancel::check).is_err());
+        cancel.finishing(|| helped(Cancel::check)).unwrap();
     }
 }

@@ -32,7 +32,8 @@ fn the_loader_loads_its_libraries() {
 fn its_run_file_is_small_and_has_what_its_manifest_names() {
     let directory = tempfile::tempdir().unwrap();
     let file = TestDriver::new("580.76.05").write_into(directory.path());
-    assert!(fs_err::metadata(&file).unwrap().len() < 2 << 20);
+    // The decompressor that it brings along is static, as NVIDIA's is, and has most of that.
+    assert!(fs_err::metadata(&file).unwrap().len() < 4 << 20);
     let extracted = directory.path().join("out");
     let extracted = extracted.to_str().unwrap();
     let unpack = run("sh", &[file.to_str().unwrap(), "-x", "--target", extracted], &[]);

@@ -226,6 +226,8 @@ fn whatever_happens_what_is_assigned_stays_assigned_and_the_loaded_version_insta
     for version in [VERSION, UPGRADED] {
         TestDriver::new(version).write_into(&job.world.cache());
     }
+    // Which version is wanted follows from the host alone.
+    job.set_for_all("nvidia_driver_version", "host");
     let (all, id) = ([VERSION, UPGRADED].map(|module| (module, hosts(module))), job.ctid.to_string());
     let verbs: [&[&str]; 5] =
         [&["create"], &["apply"], &["apply", "--target", "host"], &["status"], &["hook", "lxc", "pre-start"]];
