@@ -2,9 +2,9 @@
  * module, without /dev/nvidiactl or without a GPU that it may open it finds no device (100); with a module of another
  * version it says so (803); without /dev/nvidia-uvm that it may open the error is unknown (999).
  *
- * The pretended kernel module is the file /etc/pretended-kernel-module, which holds its version. Where there is a file
- * /etc/pretended-cuda, cuInit returns the first number in it to root, and the second one, where there is one, to others;
- * 11 is no result, but a crash. */
+ * The pretended kernel module is the file /etc/pretended-kernel-module, which holds its version, or one that is loaded
+ * and says it in /proc/driver/nvidia/version. Where there is a file /etc/pretended-cuda, cuInit returns the first number
+ * in it to root, and the second one, where there is one, to others; 11 is no result, but a crash. */
 
 enum { NO_DEVICE = 100, OTHER_VERSION = 803, UNKNOWN = 999, CRASH = 11, ENXIO = 6, MOST_GPUS = 10 };
 
@@ -56,12 +56,28 @@ static int told(void)
     return numbers[getuid() != 0 && found == 2 ? 1 : 0];
 }
 
+/* Whether a text begins with the version, and a word ends there. */
 static int is_version(const char *loaded)
 {
     int at = 0;
     while (version[at] && version[at] == loaded[at])
         at++;
-    return version[at] == 0 && (loaded[at] == 0 || loaded[at] == '\n');
+    return version[at] == 0 && (loaded[at] == 0 || loaded[at] == '\n' || loaded[at] == ' ');
+}
+
+/* Whether the kernel module has this version; -1 where there is none. */
+static int is_loaded(void)
+{
+    char text[256];
+    if (text_of("/etc/pretended-kernel-module", text, sizeof text) >= 0)
+        return is_version(text);
+    if (text_of("/proc/driver/nvidia/version", text, sizeof text) < 0)
+        return -1;
+    for (const char *it = text; *it; it++) {
+        if (*it == ' ' && is_version(it + 1))
+            return 1;
+    }
+    return 0;
 }
 
 static void count_gpus(void)
@@ -74,16 +90,15 @@ static void count_gpus(void)
 int cuInit(unsigned flags)
 {
     (void) flags;
-    char loaded[64];
-    int answer = told();
+    int answer = told(), loaded = is_loaded();
     count_gpus();
     if (answer == CRASH)
         abort();
     if (answer >= 0)
         return answer;
-    if (!may_open("/dev/nvidiactl") || text_of("/etc/pretended-kernel-module", loaded, sizeof loaded) < 0)
+    if (!may_open("/dev/nvidiactl") || loaded < 0)
         return NO_DEVICE;
-    if (!is_version(loaded))
+    if (!loaded)
         return OTHER_VERSION;
     if (!may_open("/dev/nvidia-uvm"))
         return UNKNOWN;

@@ -37,6 +37,7 @@ fn a_purge_leaves_nothing_but_what_the_operator_made() {
     let own = ["/usr/local/phoenix_hypervisor/etc/phoenix_lxc_configs.json", "/etc/phoenix.json"];
     world.inside(ctid, &own.map(make).concat()).ok();
     world.inside(ctid, "mkdir -p /etc/systemd/system/multi-user.target.wants /root/before").ok();
+    world.inside(ctid, "ln -s /dev/null /etc/systemd/system/multi-user.target.wants/mine.service").ok();
     let before = files(&world, ctid);
 
     let inside = world.rootfs(ctid).join("root/before/phoenix-nvidia.deb");
@@ -55,9 +56,11 @@ fn a_purge_leaves_nothing_but_what_the_operator_made() {
     }
     world.inside(ctid, "cat /usr/local/phoenix_hypervisor/etc/phoenix_lxc_configs.json | grep -x mine").ok();
     // As `systemctl enable` does it.
-    let enable =
-        "ln -s /usr/lib/systemd/system/phoenix-nvidia-host.service /etc/systemd/system/multi-user.target.wants/";
-    world.inside(ctid, enable).ok();
+    for (unit, target) in [("host.service", "multi-user"), ("follow.path", "paths")] {
+        let unit = format!("/usr/lib/systemd/system/phoenix-nvidia-{unit}");
+        let wants = format!("/etc/systemd/system/{target}.target.wants");
+        world.inside(ctid, &format!("mkdir -p {wants} && ln -s {unit} {wants}/")).ok();
+    }
 
     world.inside(ctid, "dpkg --purge phoenix-nvidia").ok();
     assert_eq!(tree::differences(&before, &files(&world, ctid)), "");

@@ -87,7 +87,7 @@ the_timer_follows_a_module_that_is_loaded_again() {
 a_purge_leaves_nothing() {
     phoenix-nvidia uninstall 901
     not inside 901 'command -v nvidia-smi'
-    phoenix-nvidia destroy 901 902 911 912 913 914 --yes
+    phoenix-nvidia destroy 901 902 903 911 912 913 914 --yes
     dpkg --purge phoenix-nvidia
     [ -z "$(systemctl list-unit-files --no-legend 'phoenix-nvidia-*')" ]
     [ -z "$(systemctl list-units --all --no-legend 'phoenix-nvidia-*')" ]

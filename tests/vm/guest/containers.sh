@@ -153,6 +153,8 @@ a_thin_volume_carries_a_container() {
     umount /srv/thin
     vgremove --yes checks
     losetup --detach "$loop"
+    rm /var/lib/thin.img
+    rmdir /srv/thin
 }
 
 a_zfs_pool_carries_a_container() {
