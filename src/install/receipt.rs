@@ -207,7 +207,7 @@ pub fn save(site: &Site<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()> {
     rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
     rootfs.write(&in_container(), &json, 0o644)?;
     keep_aside_if_unreadable(site)?;
-    atomic::write(&site.layout.receipt(site.id), &json, 0o644)
+    atomic::write_under_lock(&site.layout.receipt(site.id), &json, 0o644)
 }
 
 /// Makes the host's copy good again for a driver that is wholly there: one that cannot be read is kept aside, and the

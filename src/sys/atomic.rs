@@ -23,6 +23,31 @@ pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     sync_directory(directory)
 }
 
+/// As [`write`], for a file that only the holder of a lock writes: under a temporary name that is always the same, so that
+/// what a killed run has left goes with the next one's.
+///
+/// # Errors
+/// The file system refused; the old file is then untouched.
+pub fn write_under_lock(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    let directory = directory_of(path);
+    fs_err::create_dir_all(directory)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = directory.join(format!(".phoenix-nvidia-{name}"));
+    let written = replace(&temporary, path, contents, mode);
+    if written.is_err() {
+        let _ = fs_err::remove_file(&temporary);
+    }
+    written.map_err(|error| error.within(format!("`{}` could not be written", path.display())))
+}
+
+fn replace(temporary: &Path, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    remove_if_there(temporary)?;
+    let mut file = fs_err::OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    file.write_all(contents)?;
+    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
+    rename_synced(temporary, path)
+}
+
 /// Makes everything in a directory and below reach the disk: one system call for a thousand files (`syncfs`).
 ///
 /// What else waits to be written to the same file system is written too.
@@ -92,6 +117,17 @@ mod tests {
         assert_eq!(fs_err::read(&path).unwrap(), b"new");
         assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
         assert_eq!(fs_err::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_run_has_left_under_a_lock_goes_with_the_next_write() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("901.json");
+        fs_err::write(directory.path().join(".phoenix-nvidia-901.json"), "half a rec").unwrap();
+        write_under_lock(&path, b"whole", 0o600).unwrap();
+        assert_eq!(fs_err::read(&path).unwrap(), b"whole");
+        assert_eq!(fs_err::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs_err::read_dir(directory.path()).unwrap().count(), 1);
     }
 
     #[test]

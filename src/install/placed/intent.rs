@@ -97,7 +97,7 @@ impl Intent {
     pub(super) fn save(&self, site: &Site<'_>) -> Result<()> {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(Kind::Bug, "an intent could not be written as JSON").caused_by(error))?;
-        atomic::write(&site.layout.intent(site.id), &json, 0o644)
+        atomic::write_under_lock(&site.layout.intent(site.id), &json, 0o644)
     }
 
     pub(super) fn remove(site: &Site<'_>) -> Result<()> {
