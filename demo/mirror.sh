@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints the Debian mirror that this host's apt is configured with, or Debian's own; DEBIAN_MIRROR overrides it.
+# Prints the Debian mirror that this host's apt is configured with; DEBIAN_MIRROR overrides it.
 #
 # A mirror has every release, so that of any is right. Which archive is Debian's main one, apt knows from its lists.
 set -eu
@@ -16,7 +16,9 @@ if [ -n "${DEBIAN_MIRROR:-}" ]; then
 fi
 mirror=$(configured | head -n 1) || mirror=
 [ -n "$mirror" ] || {
-    mirror=http://deb.debian.org/debian
-    echo "mirror.sh: apt has lists of no web mirror of Debian; taking $mirror (DEBIAN_MIRROR overrides it)" >&2
+    # Without lists apt knows no archive.
+    apt-get update > /dev/null
+    mirror=$(configured | head -n 1) || mirror=
 }
+[ -n "$mirror" ] || { echo "mirror.sh: apt knows no web mirror of Debian; set DEBIAN_MIRROR" >&2; exit 1; }
 echo "$mirror"

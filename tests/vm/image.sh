@@ -10,7 +10,7 @@ directory=$1
 here=$(cd "$(dirname "$0")" && pwd)
 suite=trixie
 versions='580.76.05 570.133.20'
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+mirror=$(sh "$(dirname "$0")/../../demo/mirror.sh")
 
 build_modules() { # ROOT
     kernel=$(ls "$1/lib/modules")
