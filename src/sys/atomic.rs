@@ -41,8 +41,7 @@ pub fn write_under_lock(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
 }
 
 fn replace(temporary: &Path, path: &Path, contents: &[u8], mode: u32) -> Result<()> {
-    remove_if_there(temporary)?;
-    let mut file = fs_err::OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    let mut file = fs_err::OpenOptions::new().write(true).create(true).truncate(true).open(temporary)?;
     file.write_all(contents)?;
     file.set_permissions(std::fs::Permissions::from_mode(mode))?;
     rename_synced(temporary, path)

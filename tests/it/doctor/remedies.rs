@@ -93,8 +93,7 @@ const CASES: &[Case] = &[
     ("absent", |it| drop(it.run(&["destroy", "901", "--yes"]).ok())),
 ];
 
-/// What a command of ours cannot do, and the words by which the remedy says who can. Those with a command of the host's
-/// name it.
+/// What this test does not carry out, and whose work it is, or which other test does it.
 const BY_A_PERSON: &[(&str, &str)] = &[
     ("module-not-loaded", "`host prepare` loads it where it is on disk; tests/it/host"),
     ("reboot-pending", "reboot"),
