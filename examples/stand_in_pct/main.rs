@@ -69,7 +69,7 @@ fn play() -> Result<u8, Failure> {
     if is_worker {
         worker::begin()?;
     } else if let Some(kind) = task(&arguments.verb) {
-        return worker::run(kind, arguments.id(), &words[1..]);
+        return worker::run(&node.own_name()?, kind, arguments.id(), &words[1..]);
     }
     // Held to the end of the call, and so while hookscripts run.
     let _lock = match arguments.verb.as_str() {

@@ -83,7 +83,10 @@ impl Node {
     pub(crate) fn load(&self, id: &str) -> Result<File, Failure> {
         match fs_err::read_to_string(self.conf(id)) {
             Ok(text) => Ok(File::parse(&text)),
-            Err(_) => Err(Failure::with_code(2, format!("Configuration file 'nodes/vm/lxc/{id}.conf' does not exist"))),
+            Err(_) => {
+                let file = format!("nodes/{}/lxc/{id}.conf", self.own_name()?);
+                Err(Failure::with_code(2, format!("Configuration file '{file}' does not exist")))
+            }
         }
     }
 
@@ -112,11 +115,17 @@ impl Node {
         match self.guests()?.get(id) {
             Some((node, kind)) => {
                 let what = if kind == "lxc" { "CT" } else { "VM" };
-                let code = if node == "vm" { 255 } else { 2 };
+                let code = if *node == self.own_name()? { 255 } else { 2 };
                 Err(Failure::with_code(code, format!("{what} {id} already exists on node '{node}'")))
             }
             None => Ok(()),
         }
+    }
+
+    /// The node's own name.
+    pub(crate) fn own_name(&self) -> Result<String, Failure> {
+        let members: serde_json::Value = serde_json::from_slice(&fs_err::read(self.pve(".members"))?)?;
+        Ok(members["nodename"].as_str().unwrap_or_default().to_owned())
     }
 
     fn guests(&self) -> Result<BTreeMap<String, (String, String)>, Failure> {
@@ -129,11 +138,12 @@ impl Node {
     /// Writes `.vmlist` anew: the guests of others stay, ours are those with a file.
     pub(crate) fn write_guest_list(&self) -> Result<(), Failure> {
         let mut guests = self.guests()?;
-        guests.retain(|_, (node, kind)| node != "vm" || kind != "lxc");
+        let name = self.own_name()?;
+        guests.retain(|_, (node, kind)| *node != name || kind != "lxc");
         for entry in fs_err::read_dir(self.pve("lxc"))? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            if let Some(id) = name.strip_suffix(".conf").filter(|id| id.parse::<u32>().is_ok()) {
-                guests.insert(id.to_owned(), ("vm".to_owned(), "lxc".to_owned()));
+            let file = entry?.file_name().to_string_lossy().into_owned();
+            if let Some(id) = file.strip_suffix(".conf").filter(|id| id.parse::<u32>().is_ok()) {
+                guests.insert(id.to_owned(), (name.clone(), "lxc".to_owned()));
             }
         }
         let ids: serde_json::Map<String, serde_json::Value> = guests

@@ -10,7 +10,7 @@ use crate::Failure;
 const MARKER: &str = "PHOENIX_NVIDIA_MAKING";
 /// Its value in the worker, under a name that nobody looks for.
 const HIDDEN: &str = "STAND_IN_HIDDEN";
-const TITLE: &str = "task UPID:vm:";
+const TITLE: &str = "task UPID:";
 
 /// Whether this process is a worker.
 pub(crate) fn is_one(words: &[String]) -> bool {
@@ -18,12 +18,12 @@ pub(crate) fn is_one(words: &[String]) -> bool {
 }
 
 /// Runs the same call in a worker, and passes on to it what ends it. Its exit code.
-pub(crate) fn run(kind: &str, id: &str, words: &[String]) -> Result<u8, Failure> {
+pub(crate) fn run(node: &str, kind: &str, id: &str, words: &[String]) -> Result<u8, Failure> {
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])?;
     let process = std::process::id();
     #[expect(clippy::disallowed_methods, reason = "this program stands alone, without the library")]
     let mut worker = Command::new(std::env::current_exe()?)
-        .arg0(format!("{TITLE}{process:08X}:0004BF4C:6B09D79A:{kind}:{id}:root@pam:"))
+        .arg0(format!("{TITLE}{node}:{process:08X}:0004BF4C:6B09D79A:{kind}:{id}:root@pam:"))
         .args(words)
         .env_remove(MARKER)
         .envs(std::env::var_os(MARKER).map(|value| (HIDDEN, value)))

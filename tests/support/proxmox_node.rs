@@ -20,7 +20,7 @@ pub struct ProxmoxNode {
 }
 
 impl ProxmoxNode {
-    /// The node `vm` with a pool of files, `local`, which has the template, and one of ZFS, `tank`.
+    /// A node with a pool of files, `local`, which has the template, and one of ZFS, `tank`.
     pub fn new(world: &World) -> Self {
         let node = Self { directory: world.scratch("") };
         for path in ["pve/lxc", "volumes/local/template/cache", "volumes/tank", "tools"] {
@@ -34,7 +34,9 @@ impl ProxmoxNode {
             local.display()
         );
         node.write("storage.cfg", &storage);
-        node.write(".members", &json!({ "nodename": "vm", "version": 0 }).to_string());
+        // A node of its own name: a task is known by that and the CTID, and other tests run beside this one.
+        let name = node.directory.file_name().unwrap();
+        node.set_name(&name.to_string_lossy());
         node.set_guests(&json!({}));
         node.set_version("6.1.10");
         let stand_in = stand_in_path();
@@ -88,6 +90,17 @@ impl ProxmoxNode {
     /// Guests beside those of the files: `{ "950": { "node": "pve2", "type": "lxc" } }`.
     pub fn set_guests(&self, guests: &Value) {
         self.write(".vmlist", &json!({ "version": 1, "ids": guests }).to_string());
+    }
+
+    /// The node's own name.
+    pub fn set_name(&self, name: &str) {
+        self.write(".members", &json!({ "nodename": name, "version": 0 }).to_string());
+    }
+
+    /// See [`Self::set_name`].
+    pub fn name(&self) -> String {
+        let members: Value = serde_json::from_slice(&fs_err::read(self.pve(".members")).unwrap()).unwrap();
+        members["nodename"].as_str().unwrap().to_owned()
     }
 
     /// The version of pve-container.

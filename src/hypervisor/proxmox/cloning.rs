@@ -87,7 +87,7 @@ impl Proxmox<'_> {
     pub(super) fn free_source(&self, record: &Record) -> Result<()> {
         let Some(source) = record.source() else { return Ok(()) };
         let Some(mut config) = self.config_if_there(source)? else { return Ok(()) };
-        if tasks::is_at_work_on(source) {
+        if tasks::is_at_work_on(&self.members()?.nodename, source) {
             self.wait_for_tasks(source)?;
             config = self.config(source)?;
         }
@@ -99,8 +99,9 @@ impl Proxmox<'_> {
 
     fn wait_for_tasks(&self, id: ContainerId) -> Result<()> {
         let deadline = Instant::now() + self.node.patience;
+        let node = self.members()?.nodename;
         let mut told = false;
-        while tasks::is_at_work_on(id) {
+        while tasks::is_at_work_on(&node, id) {
             if Instant::now() >= deadline {
                 return Err(Error::new(Kind::Busy, format!("container {id}: a task of Proxmox VE is at work on it"))
                     .hint("run the same command again when that has ended; the web interface shows it"));

@@ -92,6 +92,7 @@ impl Stage {
         let storage = fs_err::read_to_string(node.pve("storage.cfg")).unwrap();
         node.write("storage.cfg", &format!("{storage}\nbtrfs: bt\n\tpath /srv/lab/bt\n\tcontent rootdir\n"));
         fs_err::create_dir_all(world.scratch("volumes/bt")).unwrap();
+        node.set_name("vm");
         node.set_guests(&json!({ "950": { "node": "pve2", "type": "lxc" } }));
         let cache = world.scratch("volumes/local/template/cache");
         for name in ["debian-12-standard_12.11-1_amd64", "debian-12-lab_12.11_amd64"] {

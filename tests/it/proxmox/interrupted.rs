@@ -115,8 +115,8 @@ fn a_lock_on_a_source_that_another_task_holds_is_not_taken_away() {
     job.with_proxmox(|proxmox| proxmox.stop(id(951)).unwrap());
     let begun = job.node.hang_next_copy();
     ended_when(&job, &["create", "952"], Signal::KILL, || begun.exists());
-    let title = "task UPID:vm:0000C2AA:0004BF4C:6B09D79A:move_volume:951:root@pam:";
-    let other = Titled::start(title);
+    let title = format!("task UPID:{}:0000C2AA:0004BF4C:6B09D79A:move_volume:951:root@pam:", job.node.name());
+    let other = Titled::start(&title);
     job.run(&["create", "952"]).exits(9);
     assert!(job.node.conf(951).contains("lock: disk"), "{}", job.node.conf(951));
     drop(other);
@@ -124,7 +124,7 @@ fn a_lock_on_a_source_that_another_task_holds_is_not_taken_away() {
     assert!(!job.node.conf(951).contains("lock"), "{}", job.node.conf(951));
 }
 
-/// A container and its copy. Tasks are known by the CTID in their title, and other tests run beside this one.
+/// A container and its copy.
 fn job_with_copy(source: u32, copy: u32) -> Job {
     let job = Job::new();
     job.add(source, json!({ "name": "gpu1", "template": TEMPLATE, "storage_pool": "tank", "unprivileged": true }));

@@ -70,6 +70,7 @@ fn an_idmap_of_groups_alone_is_refused_by_every_verb_before_anything_is_called()
 #[test]
 fn a_ctid_of_another_node_or_of_a_machine_is_named_and_never_touched() {
     let job = Job::new();
+    job.node.set_name("vm");
     job.node.set_guests(&json!({ "901": { "node": "pve2", "type": "lxc" }, "902": { "node": "vm", "type": "qemu" } }));
     assert_eq!(
         job.refusal(3),
@@ -154,6 +155,7 @@ fn a_source_that_cannot_be_cloned_is_told_before_its_copy_is_begun() {
 fn what_somebody_else_has_made_in_the_same_moment_is_theirs() {
     let job = Job::new();
     // In the list of the cluster, and not in a file yet.
+    job.node.set_name("vm");
     job.node.set_guests(&json!({ "901": { "node": "vm", "type": "lxc" } }));
     assert!(job.refusal(3).contains("container 901: it exists already on node `vm`"));
     let calls = job.node.calls();
@@ -165,6 +167,7 @@ fn what_somebody_else_has_made_in_the_same_moment_is_theirs() {
 fn a_ctid_of_a_machine_or_a_source_that_is_none_of_this_nodes_is_refused_by_every_verb() {
     let job = Job::new();
     job.set("features", json!(["nvidia"]));
+    job.node.set_name("vm");
     job.node.set_guests(&json!({ "901": { "node": "vm", "type": "qemu" }, "950": { "node": "pve2", "type": "lxc" } }));
     for verb in [&["create"][..], &["create", "--dry-run"], &["install"], &["uninstall"], &["destroy", "--yes"]] {
         let said = job.run(&[verb, &["901"]].concat()).exits(3).stderr;
