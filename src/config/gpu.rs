@@ -131,8 +131,8 @@ pub enum GpuAssignment {
     None,
     /// These, at least one.
     Of(BTreeSet<GpuSelector>),
-    /// All that the host has, of which it drives none for the moment, or nobody has asked.
-    All,
+    /// All that the host has: those that it drives now. None while it drives none, or where nobody has asked.
+    All(BTreeSet<GpuSelector>),
 }
 
 impl GpuAssignment {
@@ -141,11 +141,16 @@ impl GpuAssignment {
         matches!(self, Self::None)
     }
 
-    /// The GPUs, in the order of their names; none of [`GpuAssignment::All`].
+    /// Whether it is every GPU of the host, also one that the host has lost for the moment.
+    pub fn is_all(&self) -> bool {
+        matches!(self, Self::All(_))
+    }
+
+    /// The GPUs, in the order of their names; of all of a host, those that it drives now.
     pub fn iter(&self) -> impl Iterator<Item = &GpuSelector> {
         match self {
-            Self::None | Self::All => None,
-            Self::Of(gpus) => Some(gpus.iter()),
+            Self::None => None,
+            Self::Of(gpus) | Self::All(gpus) => Some(gpus.iter()),
         }
         .into_iter()
         .flatten()
@@ -176,8 +181,7 @@ impl GpuAssignment {
             return Self::None;
         }
         if text.trim() == ALL_GPUS {
-            let gpus: BTreeSet<_> = host.iter().flat_map(|host| host.gpus).map(|it| GpuSelector::Minor(*it)).collect();
-            return if gpus.is_empty() { Self::All } else { Self::Of(gpus) };
+            return Self::All(host.iter().flat_map(|host| host.gpus).map(|it| GpuSelector::Minor(*it)).collect());
         }
         let mut gpus = BTreeSet::new();
         for part in text.split(',').map(str::trim) {
@@ -214,8 +218,8 @@ impl fmt::Display for GpuAssignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => return f.write_str("none"),
-            Self::All => return f.write_str(ALL_GPUS),
-            Self::Of(_) => {}
+            Self::All(gpus) if gpus.is_empty() => return f.write_str(ALL_GPUS),
+            Self::All(_) | Self::Of(_) => {}
         }
         let names: Vec<String> = self.iter().map(GpuSelector::to_string).collect();
         f.write_str(&names.join(","))

@@ -3,7 +3,7 @@
 //! N of `/dev/nvidiaN` is given out anew at every boot. A card that is added or dies moves the others, and a container
 //! with GPU 0 then works on another one, without a word of anybody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -80,10 +80,11 @@ pub(super) fn moved_since(layout: &Layout, container: &Container, host: &NvidiaH
 pub(super) fn remember(layout: &Layout, container: &Container, host: &NvidiaHost) -> Result<()> {
     let mut record = Record::load(layout, container.id)?;
     let mut cards = cards_of(container, host);
-    for name in container.gpus.iter().map(ToString::to_string) {
-        if let (false, Some(card)) = (cards.contains_key(&name), record.cards.get(&name)) {
-            cards.insert(name, card.clone());
-        }
+    let assigned: BTreeSet<String> = container.gpus.iter().map(ToString::to_string).collect();
+    // All are called by their numbers.
+    let is_of_all = |name: &str| container.gpus.is_all() && name.parse::<u32>().is_ok();
+    for (name, card) in record.cards.iter().filter(|(name, _)| assigned.contains(*name) || is_of_all(name)) {
+        cards.entry(name.clone()).or_insert_with(|| card.clone());
     }
     if host.loaded.is_none() || record.cards == cards {
         return Ok(());

@@ -65,12 +65,15 @@ pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held)
     if container.gpus.is_none() {
         return Ok(passthrough);
     }
-    // All of none: whichever it had is away for the moment.
+    // Of all it has none: whichever it had is away for the moment.
     if host.loaded.is_none() || passthrough.gpus == 0 {
         passthrough.wait_for_module(container, host, held);
         return Ok(passthrough);
     }
     let of_gpus = container.gpus.iter().try_for_each(|selector| passthrough.gpu(selector, host, held));
+    if container.gpus.is_all() {
+        passthrough.keep_lost_gpus(held);
+    }
     let ended = of_gpus.and_then(|()| passthrough.companions(host, held));
     ended.map_err(|error| error.about(format_args!("container {}", container.id)))?;
     passthrough.devices.sort_by_key(|node| rank(&node.path));
@@ -89,7 +92,7 @@ impl Passthrough {
     /// Everything stays as it is. A GPU whose number nobody knows may be any of those that the container has.
     fn wait_for_module(&mut self, container: &Container, host: &NvidiaHost, held: &Held) {
         let minors: Option<BTreeSet<u32>> = match &container.gpus {
-            GpuAssignment::All => None,
+            GpuAssignment::All(_) => None,
             gpus => gpus.iter().map(|selector| held.minor(selector)).collect(),
         };
         let is_assigned = |path: &&PathBuf| match (minor_of(path), &minors) {
@@ -135,6 +138,18 @@ impl Passthrough {
             self.kept.extend(held.nodes.iter().filter(of_instances).cloned());
         }
         Ok(())
+    }
+
+    /// Of all GPUs the host tells only those that it drives. Any other that the container has is one that it drove.
+    fn keep_lost_gpus(&mut self, held: &Held) {
+        for path in held.nodes.iter().filter(|path| minor_of(path).is_some()) {
+            if self.devices.iter().any(|node| node.path == *path) || self.kept.contains(path) {
+                continue;
+            }
+            let minor = minor_of(path).unwrap_or_default();
+            self.waiting.push(format!("GPU {minor} waits for this host to have it again"));
+            self.kept.push(path.clone());
+        }
     }
 
     /// The nodes of the capabilities by which an instance is used. Instances are gone after every boot until somebody makes
@@ -194,8 +209,8 @@ impl Fleet<'_> {
     /// As [`passthrough`]; or its settings cannot be read.
     pub(super) fn passthrough(&self, container: &Container) -> Result<Passthrough> {
         let of_host = passthrough(container, self.host, &Held::default());
-        // Only what the host lacks makes a difference.
-        if of_host.as_ref().is_ok_and(Passthrough::is_whole) {
+        // Only what the host lacks makes a difference, and of all GPUs nobody knows which those are.
+        if !container.gpus.is_all() && of_host.as_ref().is_ok_and(Passthrough::is_whole) {
             return of_host;
         }
         match self.hypervisor.state(container.id)? {
@@ -221,7 +236,7 @@ impl Fleet<'_> {
         let (id, path) = (container.id, path.display());
         Err(Error::new(Kind::Host, format!("container {id} cannot start: this host has no `{path}`, which it is given"))
             .hint(format!(
-                "bring the host's GPUs back, then run `phoenix-nvidia host prepare`; or take them out of the `gpu_assignment` of {id}"
+                "bring the host's GPUs back, then run `phoenix-nvidia host prepare`; or let the `gpu_assignment` of {id} name only GPUs that are there"
             )))
     }
 }

@@ -134,3 +134,20 @@ fn all_gpus_are_those_that_the_host_drives_and_none_is_taken_while_it_drives_non
     let waiting = passthrough(&all, &without_gpus, &had).unwrap().waiting;
     assert_eq!(waiting, ["its GPUs wait for this host to have one"]);
 }
+
+#[test]
+fn of_all_gpus_the_one_that_is_lost_stays_and_waits() {
+    let mut all = container("all");
+    all.gpus = GpuAssignment::All([GpuSelector::Minor(200), GpuSelector::Minor(202)].into());
+    let had = held(
+        &["nvidia200", "nvidia201", "nvidia202", "nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"],
+        &[],
+    );
+    let found = passthrough(&all, &host(), &had).unwrap();
+    assert!(found.kept.contains(&"/dev/nvidia201".into()), "{found:?}");
+    assert!(found.waiting.contains(&"GPU 201 waits for this host to have it again".to_owned()), "{found:?}");
+    // Where the version of the module is not understood, its GPUs are told all the same.
+    let mut unread = host();
+    unread.loaded = None;
+    assert_eq!(kept(&all, &unread, &had).len(), had.nodes.len());
+}

@@ -34,6 +34,11 @@ impl Job {
             .map(|name| fs_err::read_to_string(self.world.lxcpath().join(self.ctid.to_string()).join(name)).unwrap())
     }
 
+    /// What the host remembers of it: its cards, among others.
+    fn record(&self) -> String {
+        fs_err::read_to_string(self.world.base().join(format!("lib/containers/{}.json", self.ctid))).unwrap()
+    }
+
     fn init(&self) -> String {
         self.inside("readlink /proc/1/ns/pid; cat /proc/1/stat | cut -d ' ' -f 22")
     }
@@ -122,6 +127,36 @@ fn after_a_host_upgrade_a_lost_gpu_undoes_no_driver_and_stays_assigned() {
         if way != "shared" {
             assert_eq!(job.both_files(), settings, "{way}");
         }
+    }
+}
+
+#[test]
+fn of_all_gpus_one_that_is_lost_stays_assigned_and_waits() {
+    for module in [Some(VERSION), None] {
+        let job = Job::with_two_gpus("native");
+        job.set("gpu_assignment", "all");
+        job.run_on(&host_of(VERSION).start(), "create").ok();
+        let (settings, init, record) = (job.both_files(), job.init(), job.record());
+        let crippled = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).start();
+        if module.is_none() {
+            // Its GPUs are told, and its version is not.
+            crippled.sh("echo 'NVRM version: of no release' > /proc/driver/nvidia/version").ok();
+        }
+        for verb in ["create", "apply", "verify"] {
+            let ran = job.run_on(&crippled, verb).exits(7);
+            assert!(ran.stderr.contains("wait"), "{verb}: {}", ran.stderr);
+            assert_eq!((job.both_files(), job.init()), (settings.clone(), init.clone()), "{verb}");
+            assert_eq!(job.record(), record, "{verb}");
+        }
+        job.run_on(&host_of(VERSION).start(), "create").ok();
+        assert_eq!(job.both_files(), settings);
+        // Whoever has taken the card out for good names those that are left.
+        job.set("gpu_assignment", "0");
+        let one = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).start();
+        job.run_on(&one, "create").ok();
+        job.set("gpu_assignment", "all");
+        job.run_on(&one, "create").ok();
+        assert!(!job.both_files()[1].contains("/dev/nvidia1"), "{}", job.both_files()[1]);
     }
 }
 
@@ -237,6 +272,7 @@ fn whatever_happens_what_is_assigned_stays_assigned_and_the_loaded_version_insta
         let ((what, host), verb) = (&hosts[random.usize(..hosts.len())], verbs[random.usize(..verbs.len())]);
         job.world.pretend_kernel_module(job.ctid, module);
         let answer = job.rootfs("/etc/pretended-answer");
+        job.set("gpu_assignment", if random.bool() { "0,1" } else { "all" });
         let warning = random.bool();
         match warning {
             true => job.nvidia_smi_says(14, &format!("{module}\n{module}\nWARNING: infoROM is corrupted at gpu 0")),

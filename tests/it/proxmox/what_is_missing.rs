@@ -46,12 +46,15 @@ fn a_module_that_is_not_loaded_takes_no_gpu_from_a_container() {
 }
 
 #[test]
-fn a_lost_gpu_stays_assigned() {
+fn a_lost_gpu_stays_assigned_by_its_number_and_as_one_of_all() {
     let job = Job::with_gpus();
     let passing = job.passing();
     let crippled = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).start();
-    let ran = job.run_on(Some(&crippled), &["create", "901"]).exits(7);
-    assert!(ran.stderr.contains("GPU 1 waits for this host to have it again"), "{}", ran.stderr);
-    assert_eq!(job.passing(), passing);
-    assert_eq!(job.node.calls(), Vec::<String>::new());
+    for gpus in ["0,1", "all"] {
+        job.set("gpu_assignment", gpus);
+        let ran = job.run_on(Some(&crippled), &["create", "901"]).exits(7);
+        assert!(ran.stderr.contains("GPU 1 waits for this host to have it again"), "{}", ran.stderr);
+        assert_eq!(job.passing(), passing, "{gpus}");
+        assert_eq!(job.node.calls(), Vec::<String>::new(), "{gpus}");
+    }
 }
