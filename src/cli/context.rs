@@ -1,5 +1,6 @@
 //! What a subcommand works with: configuration, hypervisor, cache, host, and the wish to be interrupted.
 
+use std::cell::OnceCell;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
@@ -171,11 +172,16 @@ pub(crate) fn layout(global: &Global) -> Layout {
     Layout::new(&global.base).with_files(global.config.clone(), global.hypervisor_config.clone())
 }
 
-/// Both files, with the host's own meaning of `host` and `all`.
+/// Both files, with the host's own meaning of `host`, `all` and UUIDs of instances.
 pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Cancel) -> Result<Configuration> {
     let gpus = host.gpus.iter().map(|gpu| gpu.minor).collect();
     let driver = || host.loaded.clone().or_else(|| host.on_disk(cancel));
-    Configuration::load_on(layout, config::OnHost { driver: &driver, gpus: &gpus })
+    let instances = OnceCell::new();
+    let instance = |uuid: &str| {
+        let known = instances.get_or_init(|| host.named_instances(cancel));
+        known.iter().find(|named| named.uuid.eq_ignore_ascii_case(uuid)).cloned()
+    };
+    Configuration::load_on(layout, config::OnHost { driver: &driver, gpus: &gpus, instance: &instance })
 }
 
 /// Where this node of Proxmox VE has its files, as the command line says.

@@ -20,6 +20,9 @@ pub enum GpuSelector {
     Uuid(String),
     /// An instance of a GPU that the host has divided (MIG): `GPU:GI:CI`.
     Instance(Box<Self>, MigInstance),
+    /// The same by NVIDIA's UUID of the instance, `MIG-` and five groups: with its GPU and its numbers, where the host that
+    /// the file is read on knows it.
+    Named(String, Option<Box<(Self, MigInstance)>>),
 }
 
 /// Why a text names no GPU.
@@ -32,20 +35,35 @@ impl GpuSelector {
     /// NVIDIA's open kernel modules).
     pub const HIGHEST_MINOR: u32 = 253;
 
-    /// The GPU, where it is one or a part of one.
+    /// The GPU, where it is one or a part of one; an instance that nobody knows is its own.
     pub fn gpu(&self) -> &Self {
         match self {
             Self::Instance(gpu, _) => gpu,
+            Self::Named(_, Some(place)) => &place.0,
             gpu => gpu,
         }
     }
 
-    /// The instance, where it is a part of a GPU.
+    /// The numbers of the instance, where it is a part of a GPU and they are known.
     pub fn instance(&self) -> Option<MigInstance> {
         match self {
             Self::Instance(_, instance) => Some(*instance),
+            Self::Named(_, place) => place.as_ref().map(|place| place.1),
             _ => None,
         }
+    }
+
+    /// Whether it is a part of a GPU.
+    pub fn is_part(&self) -> bool {
+        matches!(self, Self::Instance(..) | Self::Named(..))
+    }
+
+    /// The same with what this host knows of it.
+    fn on(self, host: Option<OnHost<'_>>) -> Self {
+        let Self::Named(uuid, _) = self else { return self };
+        let named = host.and_then(|host| (host.instance)(&uuid));
+        let place = named.and_then(|named| Some(Box::new((pci(&named.pci_address)?, named.instance))));
+        Self::Named(uuid, place)
     }
 }
 
@@ -53,7 +71,10 @@ impl FromStr for GpuSelector {
     type Err = NotAGpu;
 
     fn from_str(text: &str) -> Result<Self, NotAGpu> {
-        whole(text).or_else(|| instance(text)).ok_or_else(|| NotAGpu(text.chars().take(80).collect()))
+        whole(text)
+            .or_else(|| instance(text))
+            .or_else(|| named(text))
+            .ok_or_else(|| NotAGpu(text.chars().take(80).collect()))
     }
 }
 
@@ -82,10 +103,18 @@ fn minor(text: &str) -> Option<GpuSelector> {
 }
 
 fn uuid(text: &str) -> Option<GpuSelector> {
-    let groups: Vec<&str> = text.strip_prefix("GPU-")?.split('-').collect();
+    uuid_behind(text, "GPU-").map(GpuSelector::Uuid)
+}
+
+fn named(text: &str) -> Option<GpuSelector> {
+    uuid_behind(text, "MIG-").map(|uuid| GpuSelector::Named(uuid, None))
+}
+
+fn uuid_behind(text: &str, prefix: &str) -> Option<String> {
+    let groups: Vec<&str> = text.strip_prefix(prefix)?.split('-').collect();
     let lengths = groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]);
     let digits = groups.iter().all(|group| hexadecimal(group));
-    (lengths && digits).then(|| GpuSelector::Uuid(format!("GPU-{}", groups.join("-").to_ascii_lowercase())))
+    (lengths && digits).then(|| format!("{prefix}{}", groups.join("-").to_ascii_lowercase()))
 }
 
 /// `0000:01:00.0`, with NVIDIA's eight-digit domain, or `lspci`'s short form without one.
@@ -111,7 +140,7 @@ impl fmt::Display for GpuSelector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Minor(number) => write!(f, "{number}"),
-            Self::Pci(text) | Self::Uuid(text) => f.write_str(text),
+            Self::Pci(text) | Self::Uuid(text) | Self::Named(text, _) => f.write_str(text),
             Self::Instance(gpu, instance) => write!(f, "{gpu}:{instance}"),
         }
     }
@@ -164,12 +193,11 @@ impl GpuAssignment {
     /// How many GPUs CUDA shows: of a GPU that is divided it takes one instance, and no other GPU beside that (NVIDIA's
     /// Multi-Instance GPU User Guide, "CUDA Device Enumeration").
     pub fn seen_by_cuda(&self) -> usize {
-        if self.iter().any(|gpu| gpu.instance().is_some()) { 1 } else { self.cards() }
+        if self.iter().any(GpuSelector::is_part) { 1 } else { self.cards() }
     }
 
     const EXPECTED: &str = "`none`, `all`, or GPUs separated by commas: `0`, `0,1`, `0000:01:00.0`, `GPU-…`, or instances of a \
-                            divided GPU (MIG): `0:1:0`";
-    const MIG_BY_NUMBER: &str = "`GPU:GI:CI`, which the table of `nvidia-smi` shows under `MIG devices`: `0:1:0`";
+                            divided GPU (MIG): `0:1:0`, `MIG-…`";
 
     /// Reads the value of `gpu_assignment`.
     pub(super) fn read(node: &Node<'_>, host: Option<OnHost<'_>>, findings: &mut Vec<Finding>) -> Self {
@@ -187,17 +215,12 @@ impl GpuAssignment {
         for part in text.split(',').map(str::trim) {
             match part.parse::<GpuSelector>() {
                 Ok(gpu) => {
-                    if !gpus.insert(gpu) {
+                    if !gpus.insert(gpu.on(host)) {
                         let message = format!("`gpu_assignment` names GPU {} twice", quoted(part));
                         findings.push(node.finding(Severity::Warning, message));
                     }
                 }
                 Err(_) => {
-                    if part.starts_with("MIG-") {
-                        let message = format!("{} names an instance of a divided GPU (MIG) by its UUID", quoted(part));
-                        findings.push(node.finding(Severity::Error, message).expected(Self::MIG_BY_NUMBER));
-                        return Self::None;
-                    }
                     findings.push(match part == text {
                         true => node.wrong_value(Self::EXPECTED),
                         false => {
@@ -237,6 +260,7 @@ mod tests {
     use super::*;
     use crate::config::document::Document;
     use crate::config::source::Source;
+    use crate::driver::mig::NamedInstance;
 
     fn read(value: &str) -> (String, Vec<Severity>) {
         let text = format!(r#"{{ "gpu_assignment": {value} }}"#);
@@ -264,9 +288,28 @@ mod tests {
             (r#""0:1:0, 0:2:1""#, "0:1:0,0:2:1"),
             (r#""01:00.0:7:0""#, "0000:01:00.0:7:0"),
             (r#""MIG-GPU-8932f937-d72c-4106-c12f-20bd9faed9f6/3/0""#, "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6:3:0"),
+            (r#""MIG-E07A497D-1bb6-5a42-b670-1c33bf55ab6e""#, "MIG-e07a497d-1bb6-5a42-b670-1c33bf55ab6e"),
         ] {
             assert_eq!(read(value), (gpus.to_owned(), vec![]), "{value}");
         }
+    }
+
+    #[test]
+    fn an_instance_that_is_called_by_its_uuid_is_the_one_that_the_host_says() {
+        let named = || "MIG-e07a497d-1bb6-5a42-b670-1c33bf55ab6e".parse::<GpuSelector>().unwrap();
+        let unknown = named().on(None);
+        assert_eq!((unknown.gpu(), unknown.instance(), unknown.is_part()), (&unknown, None, true));
+        let instance = MigInstance { gpu_instance: 5, compute_instance: 0 };
+        let answer = |uuid: &str| {
+            let pci_address = "00000000:C1:00.0".to_owned();
+            Some(NamedInstance { uuid: uuid.to_owned(), pci_address, instance })
+        };
+        let host = OnHost { driver: &|| None, gpus: &BTreeSet::new(), instance: &answer };
+        let known = named().on(Some(host));
+        assert_eq!((known.gpu().to_string().as_str(), known.instance()), ("0000:c1:00.0", Some(instance)));
+        assert_eq!(known.to_string(), named().to_string());
+        let both = [known, "0000:c1:00.0:6:0".parse().unwrap()].into();
+        assert_eq!(GpuAssignment::Of(both).cards(), 1);
     }
 
     #[test]
@@ -297,7 +340,8 @@ mod tests {
             r#""0:1:""#,
             r#""0:100:0""#,
             r#""0:-1""#,
-            r#""MIG-8932f937-d72c-4106-c12f-20bd9faed9f6""#,
+            r#""MIG-8932f937-d72c-4106-c12f""#,
+            r#""MIG-8932f937-d72c-4106-c12f-20bd9faed9f6:0""#,
         ] {
             assert_eq!(read(value), ("none".to_owned(), vec![Severity::Error]), "{value}");
         }

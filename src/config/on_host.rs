@@ -1,8 +1,10 @@
-//! What of the host people's own words mean: `"nvidia_driver_version": "host"`, `"gpu_assignment": "all"`.
+//! What of the host people's own words mean: `"nvidia_driver_version": "host"`, `"gpu_assignment": "all"`, and UUIDs
+//! of instances.
 
 use std::collections::BTreeSet;
 
 use crate::driver::DriverVersion;
+use crate::driver::mig::NamedInstance;
 
 /// What those words stand for on the host that the configuration is read on.
 #[derive(Clone, Copy)]
@@ -11,6 +13,8 @@ pub struct OnHost<'a> {
     pub driver: &'a dyn Fn() -> Option<DriverVersion>,
     /// N of `/dev/nvidiaN` of every GPU that the module drives; none while it is not loaded.
     pub gpus: &'a BTreeSet<u32>,
+    /// The instance of a divided GPU (MIG) that has this UUID; asked only where somebody writes one.
+    pub instance: &'a dyn Fn(&str) -> Option<NamedInstance>,
 }
 
 /// The word for the host's driver.

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Container, Layout};
+use crate::config::{Container, GpuSelector, Layout};
+use crate::driver::mig::MigInstance;
+use crate::driver::proc_files::Gpu;
 use crate::error::Result;
 use crate::host::NvidiaHost;
 
@@ -24,9 +26,21 @@ pub(super) struct Card {
     /// NVIDIA's UUID; absent until the GPU was first used.
     #[serde(default)]
     pub(super) uuid: Option<String>,
+    /// Which part of it the container has, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) instance: Option<MigInstance>,
 }
 
 impl Card {
+    fn of(gpu: &Gpu, instance: Option<MigInstance>) -> Self {
+        Self { minor: gpu.minor, pci_address: gpu.pci_address.clone(), uuid: gpu.uuid.clone(), instance }
+    }
+
+    /// Whether it is this GPU of the host.
+    pub(super) fn is_gpu(&self, gpu: &Gpu) -> bool {
+        self.is(&Self::of(gpu, None))
+    }
+
     fn is(&self, other: &Self) -> bool {
         match (&self.uuid, &other.uuid) {
             (Some(uuid), Some(others)) => uuid == others,
@@ -40,11 +54,8 @@ pub(super) type Cards = BTreeMap<String, Card>;
 
 /// The cards that a container's GPUs are on this host now; a GPU that is not there is left out.
 pub(super) fn cards_of(container: &Container, host: &NvidiaHost) -> Cards {
-    let card = |selector| {
-        let gpu = find_gpu(selector, host)?;
-        let card = Card { minor: gpu.minor, pci_address: gpu.pci_address.clone(), uuid: gpu.uuid.clone() };
-        Some((selector.to_string(), card))
-    };
+    let card =
+        |selector: &GpuSelector| Some((selector.to_string(), Card::of(find_gpu(selector, host)?, selector.instance())));
     container.gpus.iter().filter_map(card).collect()
 }
 
@@ -98,7 +109,7 @@ mod tests {
     use super::*;
 
     fn card(pci_address: &str, uuid: Option<&str>) -> Card {
-        Card { minor: 0, pci_address: pci_address.to_owned(), uuid: uuid.map(str::to_owned) }
+        Card { minor: 0, pci_address: pci_address.to_owned(), uuid: uuid.map(str::to_owned), instance: None }
     }
 
     fn said(before: Card, now: Card) -> Vec<String> {

@@ -47,6 +47,12 @@ impl Held {
         self.nodes.iter().any(|node| node == path)
     }
 
+    /// What it had of this GPU, where it was a part.
+    fn instance(&self, selector: &GpuSelector) -> Option<MigInstance> {
+        let remembered = || self.cards.get(&selector.to_string())?.instance;
+        selector.instance().or_else(remembered)
+    }
+
     /// N of the node by which it had this GPU.
     fn minor(&self, selector: &GpuSelector) -> Option<u32> {
         match selector.gpu() {
@@ -78,6 +84,8 @@ pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held)
     ended.map_err(|error| error.about(format_args!("container {}", container.id)))?;
     passthrough.devices.sort_by_key(|node| rank(&node.path));
     passthrough.devices.dedup();
+    let mut seen: BTreeSet<PathBuf> = passthrough.devices.iter().map(|node| node.path.clone()).collect();
+    passthrough.kept.retain(|path| seen.insert(path.clone()));
     Ok(passthrough)
 }
 
@@ -126,16 +134,22 @@ impl Passthrough {
             return Err(host.no_gpu_node(minor));
         }
         let is_known = there.is_some_and(|minor| host.gpus.iter().any(|gpu| gpu.minor == minor));
-        self.waiting.push(match is_known {
-            true => format!("GPU {selector} waits for its device node, `{}`, which this host lacks", path.display()),
-            false => format!("GPU {selector} waits for this host to have it again"),
+        self.waiting.push(match selector {
+            _ if is_known => {
+                format!("GPU {selector} waits for its device node, `{}`, which this host lacks", path.display())
+            }
+            GpuSelector::Named(_, None) => {
+                format!("GPU {selector} waits for `nvidia-smi -L` of this host to list that instance again")
+            }
+            _ => format!("GPU {selector} waits for this host to have it again"),
         });
         // Another card may have the number by now, and that one is nobody's to give.
-        let is_anothers = there.is_none() && host.gpus.iter().any(|gpu| gpu.minor == minor);
+        let remembered = held.cards.get(&selector.to_string());
+        let is_anothers = there.is_none()
+            && host.gpus.iter().any(|gpu| gpu.minor == minor && !remembered.is_some_and(|card| card.is_gpu(gpu)));
         if held.has(&path) && !is_anothers {
             self.kept.push(path);
-            let of_instances = |path: &&PathBuf| selector.instance().is_some() && path.starts_with("/dev/nvidia-caps");
-            self.kept.extend(held.nodes.iter().filter(of_instances).cloned());
+            self.kept.extend(kept_parts(selector, minor, host, held)?);
         }
         Ok(())
     }
@@ -202,6 +216,24 @@ impl Passthrough {
     }
 }
 
+/// The nodes of the capabilities that a container has for a part of a GPU which the host lacks for the moment. Where nobody
+/// knows any more which they are, each of them may be one.
+fn kept_parts(selector: &GpuSelector, minor: u32, host: &NvidiaHost, held: &Held) -> Result<Vec<PathBuf>> {
+    if !selector.is_part() {
+        return Ok(Vec::new());
+    }
+    let capabilities = held.instance(selector).map(|instance| instance.capabilities(minor));
+    let mut paths = BTreeSet::new();
+    for capability in capabilities.iter().flatten() {
+        paths.extend(host.capability_path(capability)?);
+    }
+    let is_one = |path: &&PathBuf| match paths.is_empty() {
+        true => path.starts_with("/dev/nvidia-caps"),
+        false => paths.contains(*path),
+    };
+    Ok(held.nodes.iter().filter(is_one).cloned().collect())
+}
+
 impl Fleet<'_> {
     /// The device nodes of a container, after a look at what it has.
     ///
@@ -254,6 +286,13 @@ pub(super) fn minors_of(container: &Container, host: &NvidiaHost) -> Result<BTre
 }
 
 fn no_such_gpu(selector: &GpuSelector) -> Error {
+    if let GpuSelector::Named(uuid, _) = selector {
+        let message = format!("`nvidia-smi` of this host tells of no instance `{uuid}` of a divided GPU (MIG)");
+        return Error::new(Kind::Configuration, message).hint(
+            "`nvidia-smi -L` lists those that are there; where the host has no `nvidia-smi`, name the instance by its \
+             numbers, `GPU:GI:CI`",
+        );
+    }
     Error::new(Kind::Configuration, format!("this host has no GPU `{selector}`"))
         .hint("`phoenix-nvidia host show` lists those that are there")
 }
@@ -264,7 +303,7 @@ pub(super) fn find_gpu<'h>(selector: &GpuSelector, host: &'h NvidiaHost) -> Opti
         GpuSelector::Minor(minor) => gpu.minor == *minor,
         GpuSelector::Pci(address) => gpu.pci_address.eq_ignore_ascii_case(address),
         GpuSelector::Uuid(uuid) => gpu.uuid.as_deref().is_some_and(|it| it.eq_ignore_ascii_case(uuid)),
-        GpuSelector::Instance(..) => false,
+        GpuSelector::Instance(..) | GpuSelector::Named(..) => false,
     })
 }
 
@@ -286,7 +325,7 @@ fn no_such_instance(selector: &GpuSelector, minor: u32, instances: &[MigInstance
 /// `/proc` cannot be read.
 pub(super) fn divided(container: &Container, host: &NvidiaHost) -> Result<Vec<String>> {
     let mut sentences = Vec::new();
-    for selector in container.gpus.iter().filter(|selector| selector.instance().is_none()) {
+    for selector in container.gpus.iter().filter(|selector| !selector.is_part()) {
         let Some(gpu) = find_gpu(selector, host) else { continue };
         let instances = host.instances(gpu.minor)?;
         if let Some(first) = instances.first() {

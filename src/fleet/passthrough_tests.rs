@@ -41,7 +41,7 @@ fn container(gpus: &str) -> Container {
 
 fn held(nodes: &[&str], cards: &[(&str, u32, &str)]) -> Held {
     let card = |(name, minor, pci): &(&str, u32, &str)| {
-        ((*name).to_owned(), Card { minor: *minor, pci_address: (*pci).to_owned(), uuid: None })
+        ((*name).to_owned(), Card { minor: *minor, pci_address: (*pci).to_owned(), uuid: None, instance: None })
     };
     Held {
         nodes: nodes.iter().map(|node| PathBuf::from(format!("/dev/{node}"))).collect(),

@@ -1,13 +1,19 @@
 //! The instances of GPUs that the driver has divided (MIG), and the nodes by which they are used.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::survey::{CAPABILITIES, lists_of_minors};
 use super::{NvidiaHost, device_node, read_if_there, wrong_numbers};
 use crate::driver::device::DeviceNode;
-use crate::driver::mig::MigInstance;
+use crate::driver::mig::{self, MigInstance, NamedInstance};
 use crate::driver::{device_nodes, proc_files};
 use crate::error::Result;
+use crate::sys::cancel::Cancel;
+use crate::sys::command::{Command, Output};
+
+// Without its persistence daemon the driver wakes every GPU up first.
+const ANSWER: Duration = Duration::from_secs(60);
 
 impl NvidiaHost {
     /// The instances of the GPU with this minor; none where it is not divided.
@@ -24,6 +30,26 @@ impl NvidiaHost {
         }
         instances.sort();
         Ok(instances)
+    }
+
+    /// The instances by the UUIDs that the host's own `nvidia-smi` tells; none where there is none, or it does not answer.
+    pub fn named_instances(&self, cancel: &Cancel) -> Vec<NamedInstance> {
+        let ask = |question: &[&str]| {
+            let (program, arguments) = question.split_first()?;
+            let asked =
+                Command::new(program).args(arguments).env("LC_ALL", "C").deadline(ANSWER).output_limit(16 << 20);
+            let output = asked.run(cancel).ok().filter(Output::success)?;
+            Some(output.stdout_text())
+        };
+        if self.loaded.is_none() {
+            return Vec::new();
+        }
+        let (Some(list), Some(details)) = (ask(&mig::LIST), ask(&mig::DETAILS)) else { return Vec::new() };
+        // Somebody who divides a GPU in between would give the names of before the numbers of after.
+        if ask(&mig::LIST).as_ref() != Some(&list) {
+            return Vec::new();
+        }
+        mig::named_instances(&list, &details)
     }
 
     /// Where the node of a capability lies, there or not: its minor stays the same while its instance comes and goes.

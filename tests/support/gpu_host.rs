@@ -33,6 +33,7 @@ pub struct GpuHostBuilder {
     mode: u32,
     missing: Vec<String>,
     capabilities: Vec<(String, u32, u32)>,
+    instances: Vec<[u32; 3]>,
 }
 
 /// A pretended host while it exists: one mount namespace, in which programs are run one after the other and find what
@@ -54,6 +55,7 @@ impl PretendedGpuHost {
             mode: 0o666,
             missing: Vec::new(),
             capabilities: Vec::new(),
+            instances: Vec::new(),
         }
     }
 
@@ -92,6 +94,13 @@ impl PretendedGpuHost {
             "new=$(sed 's/^{from} nvidia-uvm$/{to} nvidia-uvm/' /proc/devices); echo \"$new\" > /proc/devices"
         ))
         .ok();
+    }
+
+    /// The host's own `nvidia-smi` gives these answers to `-L` and to `-q -x`.
+    pub fn tell_instances(&self, [list, details]: &[String; 2]) {
+        let answer = |question: &str, text: &str| format!("    '{question}') cat <<'END' ;;\n{text}END\n");
+        let answers = answer("-L", list) + &answer("-q -x", details);
+        self.install_program("nvidia-smi", &format!("case \"$*\" in\n{answers}    *) exit 2 ;;\nesac"));
     }
 
     /// Runs a shell script on this host.
@@ -165,7 +174,8 @@ impl GpuHostBuilder {
 
     /// Divides a GPU, by its minor: an instance, whose nodes are not there. The minors of all that could be are fixed: 9 for
     /// each of 15 GPU instances, as the list in NVIDIA's Multi-Instance GPU User Guide goes on from 3.
-    pub fn mig(self, gpu: u32, gpu_instance: u32, compute_instance: u32) -> Self {
+    pub fn mig(mut self, gpu: u32, gpu_instance: u32, compute_instance: u32) -> Self {
+        self.instances.push([gpu, gpu_instance, compute_instance]);
         let first = 3 + 9 * (15 * gpu + gpu_instance);
         let directory = format!("gpu{gpu}/mig/gi{gpu_instance}");
         self.capability(&format!("{directory}/access"), first, 0o444).capability(
@@ -173,6 +183,29 @@ impl GpuHostBuilder {
             first + 1 + compute_instance,
             0o444,
         )
+    }
+
+    /// What the host's `nvidia-smi` tells of its GPUs and their instances: the answers to `-L` and to `-q -x`, as 535 and 575
+    /// give them. It numbers the instances of a GPU, and says their UUIDs in the first answer alone.
+    pub fn told_instances(&self) -> [String; 2] {
+        let (mut list, mut details) = (String::new(), "<?xml version=\"1.0\" ?>\n<nvidia_smi_log>\n".to_owned());
+        for (place, gpu) in self.gpus.iter().enumerate() {
+            writeln!(list, "GPU {place}: NVIDIA A100-SXM4-40GB (UUID: {})", gpu.uuid).unwrap();
+            writeln!(details, "\t<gpu id=\"0000{}\">\n\t\t<mig_devices>", gpu.pci).unwrap();
+            let of_gpu = self.instances.iter().filter(|[of, ..]| *of == gpu.minor);
+            for (index, [gpu, gpu_instance, compute_instance]) in of_gpu.enumerate() {
+                let uuid = instance_uuid(*gpu, *gpu_instance, *compute_instance);
+                writeln!(list, "  MIG 1g.5gb      Device  {index}: (UUID: {uuid})").unwrap();
+                writeln!(
+                    details,
+                    "\t\t\t<mig_device>\n\t\t\t\t<index>{index}</index>\n\t\t\t\t<gpu_instance_id>{gpu_instance}</gpu_instance_id>\n\
+                     \t\t\t\t<compute_instance_id>{compute_instance}</compute_instance_id>\n\t\t\t</mig_device>"
+                )
+                .unwrap();
+            }
+            writeln!(details, "\t\t</mig_devices>\n\t\t<uuid>{}</uuid>\n\t</gpu>", gpu.uuid).unwrap();
+        }
+        [list, details + "</nvidia_smi_log>\n"]
     }
 
     /// No node at all is there.
@@ -296,6 +329,11 @@ impl GpuHostBuilder {
             kept.join("\n")
         )
     }
+}
+
+/// The UUID of an instance, by the minor of its GPU and its numbers; it is of version 5, as NVIDIA's are.
+pub fn instance_uuid(gpu: u32, gpu_instance: u32, compute_instance: u32) -> String {
+    format!("MIG-00000000-0000-5000-8000-{gpu:04}{gpu_instance:04}{compute_instance:04}")
 }
 
 fn write_program(path: &Path, script: &str) {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::gpu_host::{GpuHostBuilder, PretendedGpuHost};
+use crate::gpu_host::{GpuHostBuilder, PretendedGpuHost, instance_uuid};
 use crate::world::World;
 
 const VERSION: &str = "580.76.05";
@@ -44,6 +44,52 @@ fn a_container_with_an_instance_gets_exactly_its_nodes() {
     assert_eq!(found, expected);
 }
 
+/// A host whose `nvidia-smi` knows the names of these instances.
+fn naming(instances: GpuHostBuilder) -> PretendedGpuHost {
+    let told = instances.told_instances();
+    let host = instances.start();
+    host.tell_instances(&told);
+    host
+}
+
+#[test]
+fn an_instance_called_by_its_uuid_is_given_by_its_nodes_and_stays_while_nobody_knows_it() {
+    let world = World::new();
+    let divided = || host().mig(0, 1, 0).mig(0, 2, 0).mig(1, 7, 1);
+    let host = naming(divided());
+    world.run_on(&host, &["host", "prepare"]).ok();
+    configure(&world, &format!("{}, {}", instance_uuid(0, 2, 0), instance_uuid(1, 7, 1)));
+    world.run_on(&host, &["create", "901"]).ok();
+    let given = ["21", "22", "201", "203"].map(|minor| format!("nvidia-caps/nvidia-cap{minor}"));
+    let mut expected: Vec<String> = ["nvidia0", "nvidia1"].into_iter().map(str::to_owned).chain(given).collect();
+    expected.sort();
+    let found = || {
+        let mut found = nodes(&world);
+        found.sort();
+        found
+    };
+    assert_eq!(found(), expected);
+    assert_eq!(world.run_on(&host, &["create", "901"]).ok().stdout, "901 gpu-one: nothing to do\n");
+
+    // Nobody tells the names, or they are of others: what is given stays, and nothing of another instance comes.
+    configure(&world, &instance_uuid(0, 2, 0));
+    let settings = || fs_err::read_to_string(world.lxcpath().join("901/phoenix-nvidia.conf")).unwrap();
+    world.run_on(&host, &["create", "901"]).ok();
+    assert_eq!(found(), ["nvidia-caps/nvidia-cap21", "nvidia-caps/nvidia-cap22", "nvidia0"]);
+    let before = settings();
+    let others = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).mig(0, 1, 0);
+    for told in [["what is this".to_owned(), String::new()], others.told_instances()] {
+        host.tell_instances(&told);
+        let ran = world.run_on(&host, &["create", "901"]).ok();
+        let waits = format!("GPU {} waits for `nvidia-smi -L` of this host", instance_uuid(0, 2, 0));
+        assert!(ran.stderr.contains(&waits), "{}", ran.stderr);
+        assert_eq!(settings(), before);
+    }
+    host.tell_instances(&divided().told_instances());
+    assert_eq!(world.run_on(&host, &["create", "901"]).ok().stdout, "901 gpu-one: nothing to do\n");
+    assert_eq!(settings(), before);
+}
+
 #[test]
 fn an_instance_that_was_never_there_is_refused_with_those_that_are() {
     let (world, host) = (World::new(), host().mig(0, 1, 0).start());
@@ -54,7 +100,7 @@ fn an_instance_that_was_never_there_is_refused_with_those_that_are() {
     configure(&world, "1:0");
     let said = world.run_on(&host, &["create", "901"]).exits(3).stderr;
     assert!(said.contains("nvidia-smi mig -i 1 -cgi"), "{said}");
-    configure(&world, "MIG-8932f937-d72c-4106-c12f-20bd9faed9f6");
+    configure(&world, &instance_uuid(0, 3, 0));
     let said = world.run_on(&host, &["create", "901"]).exits(3).stderr;
     assert!(said.contains("(MIG)") && said.contains("`GPU:GI:CI`"), "{said}");
 }
