@@ -3,7 +3,8 @@
 use std::fmt;
 
 /// What sort of failure it is; decides the exit code of the program (see `docs/exit-codes.md`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A state that the program's own logic excludes.
     Bug,

@@ -9,9 +9,8 @@ use phoenix_nvidia::sys::atomic;
 use super::context::Context;
 use super::{Ended, apply, choices, terminal};
 
-// The documented exit codes for "differences exist" and "some containers failed".
+// The documented exit code for "differences exist".
 const DIFFERENCES: u8 = 4;
-const SOME_FAILED: u8 = 5;
 
 pub(crate) fn run(context: &mut Context<'_>, options: &choices::Plan) -> Result<Ended> {
     let purpose = apply::purpose(context, &options.containers, &options.update)?;
@@ -28,8 +27,8 @@ pub(crate) fn run(context: &mut Context<'_>, options: &choices::Plan) -> Result<
 }
 
 fn ended(plan: &Plan, exit_code: bool) -> Ended {
-    if plan.containers.iter().any(|plan| plan.problem.is_some()) {
-        return Ended::With(SOME_FAILED);
+    if let Err(overall) = plan.overall() {
+        return Ended::With(overall.exit_code());
     }
     if exit_code && plan.changes_anything() { Ended::With(DIFFERENCES) } else { Ended::Well }
 }
@@ -50,11 +49,14 @@ fn as_text(plan: &ContainerPlan) -> String {
     let because = if plan.dependency { " (needed by another)" } else { "" };
     let mut text = format!("{} {}{because}:", plan.id, plan.name);
     match &plan.problem {
-        Some(problem) => text.push_str(&format!(" cannot be planned: {problem}")),
+        Some(problem) => text.push_str(&format!(" cannot be planned: {}", problem.message)),
         None if !plan.changes_anything() => text.push_str(" nothing to do"),
         None => {}
     }
     text.push('\n');
+    if let Some(hint) = plan.problem.as_ref().and_then(|problem| problem.hint.as_ref()) {
+        text.push_str(&format!("  hint: {hint}\n"));
+    }
     for step in &plan.steps {
         text.push_str(&format!("  {}\n", step.phrase()));
         for detail in step.details() {

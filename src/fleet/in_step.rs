@@ -12,7 +12,7 @@ use crate::install::verify::WAITING_HINT;
 
 use super::apply::{empty_report, refuse_if_dependency_failed};
 use super::observe::Observation;
-use super::plan::{ContainerPlan, Plan};
+use super::plan::{ContainerPlan, Plan, Problem};
 use super::report::ContainerReport;
 use super::rollback::{RollbackPoint, SNAPSHOT};
 use super::step::Step;
@@ -189,7 +189,7 @@ fn require_gpus(id: ContainerId, observation: &Observation, report: &ContainerRe
 }
 
 fn unplanned(id: ContainerId, error: &Error) -> ContainerPlan {
-    ContainerPlan { problem: Some(error.message().to_owned()), ..empty_plan(id, "") }
+    ContainerPlan { problem: Some(Problem::from(error)), ..empty_plan(id, "") }
 }
 
 fn empty_plan(id: ContainerId, name: &str) -> ContainerPlan {

@@ -11,6 +11,7 @@ use crate::install::presence::Presence;
 
 use super::Fleet;
 use super::observe::Observation;
+use super::report::Overall;
 use super::rollback::{RollbackPoint, SNAPSHOT};
 use super::step::Step;
 
@@ -40,7 +41,25 @@ pub struct ContainerPlan {
     pub notes: Vec<String>,
     /// Why nothing could be planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
+    pub problem: Option<Problem>,
+}
+
+/// Why nothing could be planned for a container.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Problem {
+    /// What sort of failure it is.
+    pub kind: Kind,
+    /// What failed, in one line.
+    pub message: String,
+    /// What to do next, if anything can be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Self {
+        Self { kind: error.kind(), message: error.message().to_owned(), hint: error.hint_text().map(str::to_owned) }
+    }
 }
 
 impl ContainerPlan {
@@ -51,6 +70,15 @@ impl ContainerPlan {
 }
 
 impl Plan {
+    /// The one failure that stands for all containers for which nothing could be planned.
+    ///
+    /// # Errors
+    /// There is one.
+    pub fn overall(&self) -> Result<(), Overall> {
+        let failures = self.containers.iter().filter_map(|plan| Some(plan.problem.as_ref()?.kind));
+        Overall::of(&failures.collect::<Vec<_>>(), self.containers.len())
+    }
+
     /// Whether anything would change.
     pub fn changes_anything(&self) -> bool {
         self.containers.iter().any(ContainerPlan::changes_anything)

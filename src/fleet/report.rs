@@ -41,17 +41,8 @@ impl ContainerReport {
 /// # Errors
 /// The first failure, when there was only one container or all failures are of one kind; else "some failed".
 pub fn overall(reports: &[ContainerReport]) -> Result<(), Overall> {
-    let kinds: Vec<Kind> = reports.iter().filter_map(|report| report.error.as_ref().map(Error::kind)).collect();
-    match kinds.first() {
-        None => Ok(()),
-        Some(kind)
-            if kinds.iter().all(|other| other == kind) && (reports.len() == 1 || kinds.len() == reports.len()) =>
-        {
-            Err(Overall::Alike(*kind))
-        }
-        Some(_) if kinds.contains(&Kind::Interrupted) => Err(Overall::Alike(Kind::Interrupted)),
-        Some(_) => Err(Overall::Some),
-    }
+    let failures = reports.iter().filter_map(|report| report.error.as_ref().map(Error::kind));
+    Overall::of(&failures.collect::<Vec<_>>(), reports.len())
 }
 
 /// How several containers failed.
@@ -64,6 +55,18 @@ pub enum Overall {
 }
 
 impl Overall {
+    /// What stands for these failures of so many containers.
+    pub(super) fn of(failures: &[Kind], containers: usize) -> Result<(), Self> {
+        match failures {
+            [] => Ok(()),
+            [kind, others @ ..] if failures.len() == containers && others.iter().all(|other| other == kind) => {
+                Err(Self::Alike(*kind))
+            }
+            _ if failures.contains(&Kind::Interrupted) => Err(Self::Alike(Kind::Interrupted)),
+            _ => Err(Self::Some),
+        }
+    }
+
     /// The exit code of the program.
     pub fn exit_code(self) -> u8 {
         match self {
