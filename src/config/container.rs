@@ -15,6 +15,7 @@ use super::on_host::OnHost;
 use super::storage::{self, Mount, Volume};
 use super::wanted::{FEATURE, WantedDriver};
 use crate::container_id::ContainerId;
+use crate::driver::placement::Profile;
 
 /// A container's entry in `lxc_configs`, after the look-up rule.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -53,6 +54,9 @@ pub struct Container {
     pub gpus: GpuAssignment,
     /// Who may use their device nodes.
     pub gpu_access: GpuAccess,
+    /// Whether it gets the nodes below `/dev/dri` of its GPUs, where the configuration says it; see
+    /// [`Container::wants_dri`].
+    pub dri: Option<bool>,
     /// What is joined into `--features` of `pct`: `nesting=1`.
     pub pct_options: Vec<String>,
     /// Raw lines for LXC.
@@ -130,6 +134,7 @@ impl Container {
                 .scalar("gpu_assignment")
                 .map_or(GpuAssignment::None, |node| GpuAssignment::read(&node, surroundings.host, reader.findings)),
             gpu_access: reader.gpu_access(),
+            dri: reader.boolean("nvidia_dri"),
             pct_options: reader.pct_options("pct_options"),
             lxc_options: reader
                 .composed("lxc_options")
@@ -155,6 +160,15 @@ impl Container {
         reader.features(&mut container, surroundings);
         reader.dependencies(&mut container, surroundings.defined);
         container
+    }
+
+    /// Whether it gets the nodes below `/dev/dri` of its GPUs: as the configuration says, and else where the profile is
+    /// the one for programs that draw. With `full`, which everybody has who says nothing, most compute.
+    pub fn wants_dri(&self) -> bool {
+        let draws = |driver: &WantedDriver| {
+            matches!(driver.chosen_profile, Some(Profile::Graphics | Profile::GraphicsCompat32))
+        };
+        !self.gpus.is_none() && self.dri.unwrap_or_else(|| self.driver.as_ref().is_some_and(draws))
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) const SCALARS: &[&str] = &[
     "gpu_mode",
     "gpu_uid",
     "gpu_gid",
+    "nvidia_dri",
     "apparmor_profile",
     "apparmor_manages_nesting",
     "start_at_boot",

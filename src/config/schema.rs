@@ -106,6 +106,8 @@ struct Scalars {
     gpu_uid: Option<u32>,
     /// The group of those nodes, as the container counts groups.
     gpu_gid: Option<u32>,
+    /// Whether the container gets the nodes below `/dev/dri` of its GPUs.
+    nvidia_dri: Option<bool>,
     /// The AppArmor profile; `unconfined` means no line for a profile.
     apparmor_profile: Option<String>,
     /// The AppArmor profile allows nesting, so `nesting=1` is not set for it.

@@ -16,6 +16,9 @@ pub struct DeviceNode {
     pub minor: u32,
     /// Its permission bits, 0o666 as a rule.
     pub mode: u32,
+    /// Its group on the host.
+    #[serde(skip)]
+    pub group: u32,
 }
 
 /// A node that goes with every GPU.
@@ -37,8 +40,21 @@ pub const COMPANIONS: [Companion; 4] = [
     Companion { name: "nvidia-modeset", required: false, numbers: (None, 254) },
 ];
 
+/// Where the nodes of the kernel's graphics interface (DRM) lie.
+pub const DRI: &str = "/dev/dri";
+
+/// Whether it is one of those that programs draw with: `/dev/dri/card1`, `/dev/dri/renderD128`.
+pub fn is_dri(path: &Path) -> bool {
+    let Some(name) = path.strip_prefix(DRI).ok().and_then(Path::to_str) else { return false };
+    let number = name.strip_prefix("card").or_else(|| name.strip_prefix("renderD"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
 /// Whether CUDA works without this node.
 pub fn is_optional(path: &Path) -> bool {
+    if is_dri(path) {
+        return true;
+    }
     COMPANIONS.iter().any(|companion| !companion.required && path == Path::new("/dev").join(companion.name))
 }
 
@@ -68,6 +84,16 @@ pub fn is_nvidia_node(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_to_draw_with_are_known_by_name() {
+        for node in ["card0", "card12", "renderD128"] {
+            assert!(is_dri(&Path::new(DRI).join(node)) && is_optional(&Path::new(DRI).join(node)), "{node}");
+        }
+        for other in ["card", "renderD", "card0-HDMI-A-1", "by-path/card0", "../card0", "controlD64"] {
+            assert!(!is_dri(&Path::new(DRI).join(other)), "{other}");
+        }
+    }
 
     #[test]
     fn nvidias_nodes_are_known_by_name() {

@@ -6,6 +6,7 @@ mod bring_up;
 mod cards;
 pub mod docker;
 pub mod doctor;
+mod dri;
 mod driver;
 pub mod in_step;
 mod lanes;

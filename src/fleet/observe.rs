@@ -97,6 +97,7 @@ impl Fleet<'_> {
         let feature_scripts = others.map(script).collect();
         let mut left_out = self.hypervisor.left_out(container)?;
         left_out.extend(divided(container, self.host)?);
+        left_out.extend(passthrough.without_dri());
         Ok(Observation {
             state,
             passthrough,

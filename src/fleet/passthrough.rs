@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Container, GpuAssignment, GpuSelector};
-use crate::driver::device::{COMPANIONS, DeviceNode, is_optional, minor_of, rank};
+use crate::driver::device::{COMPANIONS, DeviceNode, is_dri, is_optional, minor_of, rank};
 use crate::driver::mig::MigInstance;
 use crate::driver::proc_files::Gpu;
 use crate::error::{Error, Kind, Result};
@@ -29,6 +29,8 @@ pub struct Passthrough {
     pub gpus: usize,
     /// What of its GPUs waits for the host, a sentence each.
     pub waiting: Vec<String>,
+    /// Its GPUs that have no node to draw with on this host, where it is to have those.
+    pub without_dri: Vec<String>,
     /// Why it gets none although GPUs are assigned, and never had one.
     pub withheld: Option<String>,
 }
@@ -74,13 +76,15 @@ pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held)
     // Of all it has none: whichever it had is away for the moment.
     if host.loaded.is_none() || passthrough.gpus == 0 {
         passthrough.wait_for_module(container, host, held);
+        passthrough.dri(container, host, held)?;
         return Ok(passthrough);
     }
     let of_gpus = container.gpus.iter().try_for_each(|selector| passthrough.gpu(selector, host, held));
     if container.gpus.is_all() {
         passthrough.keep_lost_gpus(held);
     }
-    let ended = of_gpus.and_then(|()| passthrough.companions(host, held));
+    let ended =
+        of_gpus.and_then(|()| passthrough.companions(host, held)).and_then(|()| passthrough.dri(container, host, held));
     ended.map_err(|error| error.about(format_args!("container {}", container.id)))?;
     passthrough.devices.sort_by_key(|node| rank(&node.path));
     passthrough.devices.dedup();
@@ -92,7 +96,11 @@ pub(super) fn passthrough(container: &Container, host: &NvidiaHost, held: &Held)
 impl Passthrough {
     /// Whether the host has every node that a container can have of its GPUs.
     fn is_whole(&self) -> bool {
-        let of_cards = self.devices.iter().filter(|node| !node.path.starts_with("/dev/nvidia-caps")).count();
+        let is_of_card = |node: &&DeviceNode| !node.path.starts_with("/dev/nvidia-caps") && !is_dri(&node.path);
+        let of_cards = self.devices.iter().filter(is_of_card).count();
+        if !self.without_dri.is_empty() {
+            return false;
+        }
         (self.gpus == 0 && self.waiting.is_empty() && self.withheld.is_none())
             || of_cards == self.gpus + COMPANIONS.len()
     }

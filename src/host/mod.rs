@@ -1,6 +1,7 @@
 //! The NVIDIA driver of this host: the loaded kernel module, its GPUs and its device nodes, read from `/proc` and `/dev`.
 
 mod boot;
+mod dri;
 mod mig;
 mod prepare;
 mod survey;
@@ -136,8 +137,8 @@ fn wrong_numbers(node: &DeviceNode, major: u32, minor: u32) -> Error {
 fn device_node(path: &Path) -> Result<Option<DeviceNode>> {
     match device_node::look(path)? {
         None => Ok(None),
-        Some(Found::Device(device_node::CharacterDevice { major, minor, mode, .. })) => {
-            Ok(Some(DeviceNode { path: path.to_owned(), major, minor, mode }))
+        Some(Found::Device(device_node::CharacterDevice { major, minor, mode, group, .. })) => {
+            Ok(Some(DeviceNode { path: path.to_owned(), major, minor, mode, group }))
         }
         Some(_) => Err(Error::new(Kind::Host, format!("`{}` is not a device node", path.display())).hint(
             "bring it in order with `phoenix-nvidia host prepare`; a bind mount onto a missing node leaves a file",

@@ -200,9 +200,15 @@ pub(super) fn passes_nvidia(key: &str, value: &str, is_nvidias: &dyn Fn(u32) -> 
 
 /// The NVIDIA device node of the host that a `lxc.mount.entry` passes.
 pub(super) fn passed_node(key: &str, value: &str) -> Option<PathBuf> {
+    let is_one =
+        |source: &PathBuf| source.strip_prefix("/dev").is_ok_and(|name| name.to_str().is_some_and(is_nvidia_node));
+    passed_device(key, value).filter(is_one)
+}
+
+/// What of the host's `/dev` a `lxc.mount.entry` passes.
+pub(super) fn passed_device(key: &str, value: &str) -> Option<PathBuf> {
     let source = value.split_whitespace().next()?;
-    let is_one = key == "lxc.mount.entry" && source.strip_prefix("/dev/").is_some_and(is_nvidia_node);
-    is_one.then(|| PathBuf::from(source))
+    (key == "lxc.mount.entry" && source.starts_with("/dev/")).then(|| PathBuf::from(source))
 }
 
 /// The value of the `lxc.mount.entry` that lets a container see a driver's image.

@@ -61,7 +61,8 @@ impl State {
 pub struct Desired<'a> {
     /// Its entry in the configuration.
     pub container: &'a Container,
-    /// Exactly the NVIDIA device nodes that it must have; it must have no others but those that are kept.
+    /// Exactly the NVIDIA device nodes that it must have; it must have no others but those that are kept. Beside them those
+    /// to draw with, below `/dev/dri`, of which it may have others that the operator gave it.
     pub devices: Vec<DeviceNode>,
     /// NVIDIA device nodes that this host lacks for the moment: where its settings pass them, they go on doing so.
     pub kept: Vec<PathBuf>,
@@ -204,7 +205,8 @@ pub trait Hypervisor: Sync {
     /// Its settings cannot be read.
     fn drift(&self, desired: &Desired<'_>) -> Result<Drift>;
 
-    /// The NVIDIA device nodes that the settings of an existing container pass, as they lie on the host.
+    /// The NVIDIA device nodes that the settings of an existing container pass, as they lie on the host, and those below
+    /// `/dev/dri` that it was given by this program.
     ///
     /// # Errors
     /// Its settings cannot be read.

@@ -91,7 +91,7 @@ fn id(ctid: &str) -> ContainerId {
 fn harmless_node() -> DeviceNode {
     let path = PathBuf::from("/dev/loop-control");
     let device = fs_err::metadata(&path).unwrap().rdev();
-    DeviceNode { path, major: rustix::fs::major(device), minor: rustix::fs::minor(device), mode: 0o666 }
+    DeviceNode { path, major: rustix::fs::major(device), minor: rustix::fs::minor(device), mode: 0o666, group: 0 }
 }
 
 /// Asks a backend for everything that [`Hypervisor`] promises.

@@ -103,6 +103,30 @@ impl PretendedGpuHost {
         self.install_program("nvidia-smi", &format!("case \"$*\" in\n{answers}    *) exit 2 ;;\nesac"));
     }
 
+    /// `nvidia-drm`, or another driver, has made the nodes to draw with of a card, as the kernel does: root's and the group's,
+    /// with this number; nodes of the group 44.
+    pub fn draw_with(&self, pci: &str, number: u32) {
+        let render = 128 + number;
+        let node = |name: &str, minor: u32, mode: u32| {
+            format!(
+                "mkdir -p $pci/drm/{name} /dev/dri; echo 226:{minor} > $pci/drm/{name}/dev; \
+                 mknod /dev/dri/{name} c 226 {minor}; chgrp 44 /dev/dri/{name}; chmod {mode:o} /dev/dri/{name}; "
+            )
+        };
+        self.sh(&format!(
+            "set -e; pci=/sys/bus/pci/devices/{pci}; mountpoint -q /sys/bus/pci/devices || \
+             mount -t tmpfs devices /sys/bus/pci/devices; {}{}",
+            node(&format!("card{number}"), number, 0o660),
+            node(&format!("renderD{render}"), render, 0o666)
+        ))
+        .ok();
+    }
+
+    /// No card has nodes to draw with any more.
+    pub fn draw_with_none(&self) {
+        self.sh("rm -rf /dev/dri /sys/bus/pci/devices/*/drm").ok();
+    }
+
     /// Runs a shell script on this host.
     pub fn sh(&self, script: &str) -> Ran {
         self.run("sh", &["-c", script], &[])

@@ -3,9 +3,10 @@
 # standard input ends.
 directory=$1
 
-# A container with a user namespace may mount its /proc only where a whole one is in sight.
-mkdir "$directory/proc"
+# A container with a user namespace may mount its /proc, or its /sys, only where a whole one is in sight.
+mkdir "$directory/proc" "$directory/sys"
 mount -t proc proc "$directory/proc"
+mount -t sysfs sysfs "$directory/sys"
 
 mount -t tmpfs -o mode=0755 tmpfs /proc/driver
 cp -r "$directory"/driver/* /proc/driver/
@@ -15,7 +16,7 @@ mkdir "$directory/dev"
 mount -t tmpfs -o mode=0755 tmpfs "$directory/dev"
 for node in /dev/*; do
     case ${node#/dev/} in
-        nvidia* | pts | shm | mqueue | hugepages) ;;
+        nvidia* | dri | pts | shm | mqueue | hugepages) ;;
         *) cp -a "$node" "$directory/dev/" ;;
     esac
 done

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::super::finding::{Finding, Severity, quoted};
 use super::super::mismatch::OnMismatch;
+use super::super::node::Node;
 use super::super::wanted::WantedDriver;
 use super::super::way::Way;
 use super::{Subject, Subjects, clone_sources};
@@ -16,6 +17,7 @@ pub(super) fn doubts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> 
         other_distribution(subject, &sources),
         musl(subject, &sources),
         update_in_vain(subject),
+        dri_in_vain(subject),
     ];
     doubts.into_iter().flatten().collect()
 }
@@ -96,6 +98,18 @@ fn update_in_vain(subject: &Subject<'_, '_>) -> Option<Finding> {
     let message = "`update` needs a driver that is installed by the way `native`";
     let hint = "set `nvidia_install_method` to \"native\", or `nvidia_on_mismatch` to \"refuse\"";
     Some(subject.place("nvidia_on_mismatch").finding(Severity::Warning, message).hint(hint))
+}
+
+/// Said of this container itself; at the root of the file it is meant for those that have GPUs.
+fn dri_in_vain(subject: &Subject<'_, '_>) -> Option<Finding> {
+    let container = &subject.container;
+    let node = subject.lookup.container.member("nvidia_dri").filter(Node::is_set)?;
+    let has_whole_gpu = container.gpus.is_all() || container.gpus.iter().any(|gpu| !gpu.is_part());
+    if container.dri != Some(true) || has_whole_gpu {
+        return None;
+    }
+    let message = "`nvidia_dri` gives the nodes of whole GPUs, and none is assigned";
+    Some(node.finding(Severity::Warning, message).hint("set `gpu_assignment`, or take `nvidia_dri` out"))
 }
 
 #[cfg(test)]

@@ -259,6 +259,19 @@ fn a_gpu_without_a_driver_is_told_unless_the_clone_source_has_one() {
 }
 
 #[test]
+fn nodes_to_draw_with_belong_to_a_whole_gpu() {
+    let of = |more: &str| {
+        doubts(&entry("901", &format!(r#", "features": ["nvidia"], "nvidia_driver_version": "580.76.05"{more}"#)))
+    };
+    let told = ["warning: `nvidia_dri` gives the nodes of whole GPUs, and none is assigned"];
+    assert_eq!(of(r#", "nvidia_dri": true"#), told);
+    assert_eq!(of(r#", "nvidia_dri": true, "gpu_assignment": "0:1:0""#), told);
+    for right in [r#", "nvidia_dri": true, "gpu_assignment": "all""#, r#", "nvidia_dri": false"#] {
+        assert_eq!(of(right), Vec::<String>::new(), "{right}");
+    }
+}
+
+#[test]
 fn a_driver_in_a_container_without_glibc_is_told() {
     let members = r#", "features": ["nvidia"], "nvidia_driver_version": "580.76.05""#;
     let found = doubts(&entry("901", members).replace("/t.tar.zst", "/alpine-3.20-default_amd64.tar.xz"));

@@ -99,6 +99,7 @@ impl Fleet<'_> {
 
     fn devices_state(&self, container: &Container, rootfs: &Rootfs, is_running: bool) -> Result<DevicesState> {
         let passthrough = self.passthrough(container)?;
+        let without_dri = passthrough.without_dri();
         let wanted = if is_running { passthrough.devices } else { Vec::new() };
         let drift = self.hypervisor.drift(&self.desired(container)?)?;
         Ok(DevicesState {
@@ -106,6 +107,7 @@ impl Fleet<'_> {
             refused: self.hypervisor.refused_nodes(container.id, &wanted)?,
             nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
             divided: divided(container, self.host)?,
+            without_dri,
             waiting: passthrough.waiting,
             drift: drift.changes,
             restart: drift.restart,

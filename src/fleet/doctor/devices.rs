@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, Rule, listed};
 use crate::container_id::ContainerId;
-use crate::driver::device::DeviceNode;
+use crate::driver::device::{DeviceNode, is_dri};
 use crate::install::verify::WAITING_HINT;
 use crate::sys::rootfs::Found;
 
@@ -20,6 +20,8 @@ pub(super) struct DevicesState {
     pub(super) refused: Vec<PathBuf>,
     /// Its whole GPUs that the host has divided, a sentence each.
     pub(super) divided: Vec<String>,
+    /// What is told of its GPUs that have no node to draw with.
+    pub(super) without_dri: Option<String>,
     /// What separates its settings from those of the configuration, a phrase each.
     pub(super) drift: Vec<String>,
     /// Only a restart brings its settings in.
@@ -60,6 +62,7 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
         findings.push(Finding::new(Rule::ContainerNodeWrong, cause, &create));
     }
     findings.extend(closed(state));
+    findings.extend(closed_to_draw_with(state));
     if !state.refused.is_empty() {
         let names: Vec<String> = state.refused.iter().map(|path| shown(path)).collect();
         let cause = format!("{} refused to the container: its start has allowed other numbers", is_or_are(&names));
@@ -74,6 +77,13 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
             id = state.id
         );
         Finding::new(Rule::GpuDivided, sentence, remedy)
+    }));
+    findings.extend(state.without_dri.iter().map(|sentence| {
+        let remedy = format!(
+            "`modprobe nvidia-drm`, then `phoenix-nvidia create {id}`; or set `lxc_configs.{id}.nvidia_dri` to false",
+            id = state.id
+        );
+        Finding::new(Rule::DriMissing, sentence, remedy)
     }));
     findings.extend(state.moved.iter().map(|sentence| {
         let remedy = format!(
@@ -96,7 +106,7 @@ fn drift(state: &DevicesState, remedy: String) -> Finding {
 /// Nodes that programs which do not run as root cannot open; in an unprivileged container, often root cannot either.
 fn closed(state: &DevicesState) -> Option<Finding> {
     let closed: Vec<&NodeInside> =
-        state.nodes.iter().filter(|node| is_right(node) && node.mode & 0o006 != 0o006).collect();
+        state.nodes.iter().filter(|node| is_closed(node) && !is_dri(&node.wanted.path)).collect();
     let first = closed.first()?;
     let who = if first.owned { "only its root and group may open them" } else { "nobody in it may open them" };
     let names: Vec<String> = closed.iter().map(|node| shown(&node.wanted.path)).collect();
@@ -104,6 +114,26 @@ fn closed(state: &DevicesState) -> Option<Finding> {
     let remedy = "set `options nvidia NVreg_DeviceFileMode=0666` in /etc/modprobe.d, load the module again, then \
                   `phoenix-nvidia host prepare`";
     Some(Finding::new(Rule::ContainerNodeAccess, cause, remedy))
+}
+
+/// Nodes to draw with that the host's own belong to: its root and a group, whom an unprivileged container does not know.
+/// One that knows the owner is as every host is.
+fn closed_to_draw_with(state: &DevicesState) -> Option<Finding> {
+    let closed = state.nodes.iter().filter(|node| is_closed(node) && is_dri(&node.wanted.path) && !node.owned);
+    let closed: Vec<&NodeInside> = closed.collect();
+    let names: Vec<String> = closed.iter().map(|node| shown(&node.wanted.path)).collect();
+    let cause = format!(
+        "{} of mode {:04o} in the container: nobody in it may open them",
+        is_or_are(&names),
+        closed.first()?.mode
+    );
+    let remedy = "let udev open them: a line `SUBSYSTEM==\"drm\", KERNEL==\"card*|renderD*\", MODE=\"0666\"` in \
+                  /etc/udev/rules.d of the host, then `udevadm control --reload` and `udevadm trigger /dev/dri/*`";
+    Some(Finding::new(Rule::ContainerNodeAccess, cause, remedy))
+}
+
+fn is_closed(node: &NodeInside) -> bool {
+    is_right(node) && node.mode & 0o006 != 0o006
 }
 
 fn is_right(node: &NodeInside) -> bool {
@@ -126,7 +156,7 @@ mod tests {
     const RIGHT: Found = Found::CharacterDevice { major: 195, minor: 0 };
 
     fn state(found: Option<Found>, mode: u32, owned: bool) -> DevicesState {
-        let wanted = DeviceNode { path: "/dev/nvidia0".into(), major: 195, minor: 0, mode: 0o666 };
+        let wanted = DeviceNode { path: "/dev/nvidia0".into(), major: 195, minor: 0, mode: 0o666, group: 0 };
         DevicesState {
             id: "901".parse().unwrap(),
             nodes: vec![NodeInside { wanted, found, mode, owned }],
@@ -135,6 +165,7 @@ mod tests {
             drift: Vec::new(),
             restart: false,
             divided: Vec::new(),
+            without_dri: None,
             moved: Vec::new(),
         }
     }
@@ -160,6 +191,18 @@ mod tests {
         assert!(open_to_nobody[0].cause.ends_with("mode 0660 in the container: nobody in it may open them"));
         let open_to_root = examine(&state(Some(RIGHT), 0o660, true));
         assert!(open_to_root[0].cause.ends_with("only its root and group may open them"));
+    }
+
+    #[test]
+    fn a_node_to_draw_with_is_closed_only_to_whom_its_owner_is_nobody() {
+        let of = |owned| {
+            let mut state = state(Some(RIGHT), 0o660, owned);
+            state.nodes[0].wanted.path = "/dev/dri/card0".into();
+            examine(&state)
+        };
+        assert_eq!(rules_of(&of(true)), Vec::<&str>::new());
+        assert_eq!(rules_of(&of(false)), ["container-node-access"]);
+        assert!(of(false)[0].remedy.contains("/etc/udev/rules.d"));
     }
 
     #[test]

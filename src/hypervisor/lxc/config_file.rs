@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::container_id::ContainerId;
-use crate::driver::device::is_nvidia_node;
+use crate::driver::device::{is_dri, is_nvidia_node};
 use crate::error::Result;
 use crate::hypervisor::Desired;
 use crate::hypervisor::liblxc::{self, passes_nvidia};
@@ -72,7 +72,7 @@ pub(super) enum NvidiaLines<'m> {
 impl<'m> NvidiaLines<'m> {
     /// What is to become of them in a container that should be like this.
     pub(super) fn of(desired: &Desired<'_>, majors: &'m Majors) -> Self {
-        if !desired.kept.is_empty() {
+        if desired.kept.iter().any(|path| !is_dri(path)) {
             return Self::Keep;
         }
         let is_nvidias = |name: &Path| name.to_str().is_some_and(is_nvidia_node);
@@ -126,6 +126,12 @@ pub(super) fn includes(config: &str) -> impl Iterator<Item = &Path> {
 /// The nodes of NVIDIA's that these lines pass.
 pub(super) fn passed_nodes(config: &str) -> impl Iterator<Item = PathBuf> {
     config.lines().filter_map(entry).filter_map(|(key, value)| liblxc::passed_node(key, value))
+}
+
+/// The nodes to draw with that these lines pass.
+pub(super) fn passed_dri(config: &str) -> impl Iterator<Item = PathBuf> {
+    let devices = config.lines().filter_map(entry).filter_map(|(key, value)| liblxc::passed_device(key, value));
+    devices.filter(|path| is_dri(path))
 }
 
 /// The same `config` with our one line for this directory, and without NVIDIA's devices.

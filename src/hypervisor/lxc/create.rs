@@ -144,7 +144,9 @@ impl Lxc<'_> {
 
     pub(super) fn nodes_in_settings(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
         let files = [read_if_there(&self.config(id))?, read_if_there(&self.settings(id))?];
-        Ok(files.iter().flat_map(|file| config_file::passed_nodes(file)).collect())
+        // Those to draw with that stand in its own `config` are the operator's.
+        let given = config_file::passed_dri(&files[1]);
+        Ok(files.iter().flat_map(|file| config_file::passed_nodes(file)).chain(given).collect())
     }
 
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {

@@ -266,7 +266,7 @@ fn lines_of(former: &str, path: &Path) -> Vec<String> {
     let mut lines = former.lines();
     let is_mount = |line: &str| {
         line.strip_prefix("lxc.mount.entry = ")
-            .and_then(|value| liblxc::passed_node("lxc.mount.entry", value))
+            .and_then(|value| liblxc::passed_device("lxc.mount.entry", value))
             .is_some_and(|node| node == path)
     };
     let mount = lines.by_ref().find(|line| is_mount(line));

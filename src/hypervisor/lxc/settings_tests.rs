@@ -12,7 +12,7 @@ const V1: HostFeatures = HostFeatures { cgroups: Cgroups::First, apparmor: false
 const V2: HostFeatures = HostFeatures { cgroups: Cgroups::Second, apparmor: true, swap_limit: true };
 
 fn node(name: &str, major: u32, minor: u32) -> DeviceNode {
-    DeviceNode { path: PathBuf::from(format!("/dev/{name}")), major, minor, mode: 0o666 }
+    DeviceNode { path: PathBuf::from(format!("/dev/{name}")), major, minor, mode: 0o666, group: 0 }
 }
 
 fn rendered(entry: &Value, devices: Vec<DeviceNode>, host: HostFeatures) -> String {

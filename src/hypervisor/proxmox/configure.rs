@@ -1,5 +1,8 @@
 //! Bringing an existing container's settings to where they should be: one `pct set`, and one edit of raw lines.
 
+use std::path::Path;
+
+use crate::driver::device::is_dri;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{passed_node, prepare_mount_source};
 use crate::hypervisor::majors::Majors;
@@ -8,6 +11,7 @@ use crate::sys::atomic;
 
 use super::Proxmox;
 use super::config_file::{ConfigFile, RawLine};
+use super::devices;
 use super::mounted;
 use super::pct::Call;
 use super::record::Record;
@@ -73,7 +77,12 @@ impl Proxmox<'_> {
             let idmap = mounted::idmap(&config, id)?;
             desired.container.mounts.iter().try_for_each(|mount| prepare_mount_source(mount, &idmap))?;
         }
-        let given = settings::given(desired, surroundings.version);
+        let mut given = settings::given(desired, surroundings.version);
+        // A node to draw with that the operator has given it already stays the operator's.
+        let is_operators = |path: &String| {
+            is_dri(Path::new(path)) && !record.devices.contains(path) && devices::has(&config, Path::new(path))
+        };
+        given.devices.retain(|path| !is_operators(path));
         if !changes.is_empty() {
             // Before anything is given: what a killed run has given must be known as ours, too.
             record.raw.extend(given.raw.iter().cloned());

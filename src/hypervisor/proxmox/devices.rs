@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::GpuAccess;
-use crate::driver::device::{DeviceNode, is_nvidia_node, is_optional};
-use crate::hypervisor::liblxc::{passed_node, passes_nvidia};
+use crate::driver::device::{DeviceNode, is_dri, is_nvidia_node, is_optional};
+use crate::hypervisor::liblxc::{passed_device, passed_node, passes_nvidia};
 use crate::hypervisor::majors::Majors;
 
 use super::config_file::{ConfigFile, RawLine};
@@ -49,8 +49,23 @@ pub(super) fn entries(
     (set, gone)
 }
 
-/// The NVIDIA device nodes that a container's settings pass, as its next start will find them.
-pub(super) fn passed(config: &ConfigFile) -> Vec<PathBuf> {
+/// The NVIDIA device nodes that a container's settings pass, as its next start will find them, and those to draw with that
+/// we have given it.
+pub(super) fn passed(config: &ConfigFile, given: &BTreeSet<String>) -> Vec<PathBuf> {
+    let mut nodes = passed_of_nvidia(config);
+    nodes.extend(given.iter().map(PathBuf::from).filter(|path| is_dri(path) && has(config, path)));
+    nodes
+}
+
+/// Whether a container's settings pass this device.
+pub(super) fn has(config: &ConfigFile, path: &Path) -> bool {
+    let entries = config.after_restart().into_iter().filter(|(key, _)| index_of(key, "dev").is_some());
+    let mut paths = entries.filter_map(|(_, value)| property::parts(&value, "path").remove("path"));
+    paths.any(|there| Path::new(&there) == path)
+        || config.raw().any(|line| passed_device(&line.key, &line.value).is_some_and(|there| there == path))
+}
+
+fn passed_of_nvidia(config: &ConfigFile) -> Vec<PathBuf> {
     let entries = config.after_restart().into_iter().filter(|(key, _)| index_of(key, "dev").is_some());
     let of_entry = |(_, value): (String, String)| {
         let path = property::parts(&value, "path").remove("path")?;
@@ -60,10 +75,13 @@ pub(super) fn passed(config: &ConfigFile) -> Vec<PathBuf> {
     entries.filter_map(of_entry).chain(raw).collect()
 }
 
-/// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU.
+/// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU. What others of the host may not
+/// draw with, others in the container may not either.
 fn new_entry(node: &DeviceNode, access: GpuAccess) -> String {
-    let default =
-        BTreeMap::from([("mode", format!("0{:03o}", if is_capability(node) { node.mode & 0o777 } else { 0o666 }))]);
+    let is_as_on_host = is_capability(node) || is_dri(&node.path);
+    let mode = if is_as_on_host { node.mode & 0o777 } else { 0o666 };
+    let group = (is_dri(&node.path) && node.group != 0).then(|| ("gid", node.group.to_string()));
+    let default: BTreeMap<_, _> = [("mode", format!("0{mode:03o}"))].into_iter().chain(group).collect();
     let parts: BTreeMap<_, _> = default.into_iter().chain(said(node, access)).collect();
     let parts = parts.into_iter().map(|(key, value)| format!(",{key}={value}"));
     format!("{}{}", node.path.display(), parts.collect::<String>())
@@ -119,7 +137,7 @@ pub(super) fn raw_lines(nodes: &[DeviceNode]) -> Vec<RawLine> {
 pub(super) fn passing_nvidia(config: &ConfigFile, wanted: &[DeviceNode], majors: &Majors) -> Vec<RawLine> {
     let is_nvidias =
         |node: &DeviceNode| node.path.strip_prefix("/dev").is_ok_and(|name| name.to_str().is_some_and(is_nvidia_node));
-    let has_gpus = wanted.iter().any(is_nvidias) || !passed(config).is_empty();
+    let has_gpus = wanted.iter().any(is_nvidias) || !passed_of_nvidia(config).is_empty();
     let is_nvidias = |major| majors.is_nvidias(major, has_gpus);
     config.raw().filter(|line| passes_nvidia(&line.key, &line.value, &is_nvidias)).collect()
 }
@@ -129,7 +147,7 @@ mod tests {
     use super::*;
 
     fn node(name: &str, mode: u32) -> DeviceNode {
-        DeviceNode { path: PathBuf::from(format!("/dev/{name}")), major: 195, minor: 0, mode }
+        DeviceNode { path: PathBuf::from(format!("/dev/{name}")), major: 195, minor: 0, mode, group: 0 }
     }
 
     fn keys(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -176,6 +194,22 @@ mod tests {
             ]
         );
         assert_eq!(set(Some(0o660), None, Some(996)).len(), 2, "it is so already");
+    }
+
+    #[test]
+    fn a_node_to_draw_with_is_given_as_it_is_on_the_host_and_an_operators_stays() {
+        let card = DeviceNode { group: 44, ..node("dri/card1", 0o660) };
+        let current = keys(&[("dev0", "/dev/dri/card0,gid=44,mode=0660"), ("dev1", "/dev/dri/renderD128,mode=0666")]);
+        let given = BTreeSet::from(["/dev/dri/renderD128".to_owned()]);
+        let of = |access| entries(&current, std::slice::from_ref(&card), &[], &given, access);
+        assert_eq!(
+            of(GpuAccess::default()),
+            (vec![("dev2".to_owned(), "/dev/dri/card1,gid=44,mode=0660".to_owned())], vec!["dev1".to_owned()])
+        );
+        let access = GpuAccess { mode: Some(0o666), uid: None, gid: Some(104) };
+        assert_eq!(of(access).0, [("dev2".to_owned(), "/dev/dri/card1,gid=104,mode=0666".to_owned())]);
+        let config = ConfigFile::new("dev0: /dev/dri/card0\ndev1: /dev/dri/renderD128\ndev2: /dev/nvidia0\n");
+        assert_eq!(passed(&config, &given), [Path::new("/dev/nvidia0"), Path::new("/dev/dri/renderD128")]);
     }
 
     #[test]

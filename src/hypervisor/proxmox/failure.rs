@@ -65,7 +65,12 @@ fn meaning(id: ContainerId, said: &str) -> Option<(Kind, String, String)> {
         return some(Kind::Configuration, no_clone_of_mount(mount), CLONE_HINT.to_owned());
     }
     if let Some(device) = between(said, "Device ", " does not exist") {
-        let hint = "make the nodes with `nvidia-modprobe -c 0 -u -m`, or run `nvidia-smi` once on the host as root";
+        let hint = match device.starts_with("/dev/dri/") {
+            true => {
+                "load the module of its card, `modprobe nvidia-drm` for NVIDIA's, or take its `devN` out of the container"
+            }
+            false => "make the nodes with `nvidia-modprobe -c 0 -u -m`, or run `nvidia-smi` once on the host as root",
+        };
         return some(Kind::Host, format!("the device node `{device}` is missing on this host"), hint.to_owned());
     }
     if has("no quorum") {

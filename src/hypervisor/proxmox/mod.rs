@@ -131,7 +131,8 @@ impl Hypervisor for Proxmox<'_> {
     }
 
     fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
-        Ok(self.config_if_there(id)?.map(|config| devices::passed(&config)).unwrap_or_default())
+        let Some(config) = self.config_if_there(id)? else { return Ok(Vec::new()) };
+        Ok(devices::passed(&config, &self.record(id)?.devices))
     }
 
     fn configure(&self, desired: &Desired<'_>) -> Result<()> {

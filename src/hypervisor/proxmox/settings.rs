@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::{Address, Container, Network};
+use crate::driver::device::is_dri;
 use crate::hypervisor::majors::Majors;
 use crate::hypervisor::{Desired, DriverMount, liblxc};
 
@@ -159,7 +160,11 @@ impl Changes {
         let there: Vec<RawLine> = config.raw().collect();
         let of_nvidia = devices::passing_nvidia(config, &desired.devices, &surroundings.majors);
         // Whose number a line allows is not known while the host lacks the node.
-        let stays = |line: &RawLine| !desired.kept.is_empty() && of_nvidia.contains(line);
+        let is_kept = |line: &RawLine| {
+            liblxc::passed_device(&line.key, &line.value).is_some_and(|path| desired.kept.contains(&path))
+        };
+        let lacks_some = desired.kept.iter().any(|path| !is_dri(path));
+        let stays = |line: &RawLine| (lacks_some && of_nvidia.contains(line)) || is_kept(line);
         let is_ours = |line: &RawLine| of_nvidia.contains(line) || record.raw.contains(line);
         let gone: BTreeSet<&RawLine> =
             there.iter().filter(|line| !wanted.contains(line) && is_ours(line) && !stays(line)).collect();

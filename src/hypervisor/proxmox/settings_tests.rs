@@ -9,7 +9,7 @@ use crate::config::{Configuration, Layout};
 use crate::driver::device::DeviceNode;
 
 fn node(name: &str) -> DeviceNode {
-    DeviceNode { path: PathBuf::from(format!("/dev/{name}")), major: 195, minor: 0, mode: 0o666 }
+    DeviceNode { path: PathBuf::from(format!("/dev/{name}")), major: 195, minor: 0, mode: 0o666, group: 0 }
 }
 
 fn surroundings(version: &str) -> Surroundings {

@@ -87,6 +87,14 @@ const CASES: &[Case] = &[
         it.containers["lxc_configs"]["901"]["memory_mb"] = json!(256);
         it.world.write_containers(&it.containers);
     }),
+    ("dri-missing", |it| {
+        it.containers["lxc_configs"]["901"]["nvidia_dri"] = json!(true);
+        it.world.write_containers(&it.containers);
+        it.host.draw_with("0000:01:00.0", 7);
+        let made = "mkdir -p /sys/bus/pci/devices/0000:01:00.0/drm/card7 && echo 226:7 > /sys/bus/pci/devices/0000:01:00.0/drm/card7/dev";
+        it.on_host("rm -r /sys/bus/pci/devices/0000:01:00.0/drm");
+        it.host.install_program("modprobe", &format!("[ \"$*\" = nvidia-drm ] || exec /sbin/modprobe \"$@\"\n{made}"));
+    }),
     ("docker-runtime", |it| it.with_toolkit("", "{}")),
     ("docker-cgroups", |it| it.with_toolkit("", "{}")),
     ("not-running", |it| drop(it.world.lxc("lxc-stop", 901, &["-k"]).ok())),
@@ -219,7 +227,7 @@ impl Scene {
             } else if let Some(command) = command.strip_suffix(" in the container") {
                 self.in_container(command);
                 said.push(command.to_owned());
-            } else if command.starts_with("rm ") {
+            } else if command.starts_with("rm ") || command.starts_with("modprobe ") {
                 self.on_host(command);
                 said.push(command.to_owned());
             } else if let Some(version) = command.strip_prefix("set `nvidia_driver_version` to \"") {

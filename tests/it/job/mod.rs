@@ -4,6 +4,7 @@ mod bring_up;
 mod compat32;
 mod create;
 mod cuda;
+mod dri;
 mod failures;
 mod fixture;
 mod fleet;

@@ -58,3 +58,40 @@ fn a_lost_gpu_stays_assigned_by_its_number_and_as_one_of_all() {
         assert_eq!(job.node.calls(), Vec::<String>::new(), "{gpus}");
     }
 }
+
+#[test]
+fn nodes_to_draw_with_come_and_go_beside_those_of_the_operator() {
+    let (job, host) = (Job::new(), two_gpus());
+    host.draw_with("0000:00:02.0", 0);
+    host.draw_with("0000:01:00.0", 1);
+    job.set("gpu_assignment", "0");
+    job.set("nvidia_dri", true);
+    job.run_on(Some(&host), &["create", "901"]).ok();
+    let dri = || job.passing().into_iter().filter(|line| line.contains("/dev/dri")).collect::<Vec<_>>();
+    let ours = dri();
+    assert_eq!(ours.len(), 2, "{ours:?}");
+    assert!(ours[0].ends_with(": /dev/dri/card1,gid=44,mode=0660"), "{ours:?}");
+    assert!(ours[1].ends_with(": /dev/dri/renderD129,gid=44,mode=0666"), "{ours:?}");
+    // The operator's own: another card, and one of ours that is there before we are asked for it.
+    job.set("nvidia_dri", false);
+    job.run_on(Some(&host), &["create", "901"]).ok();
+    assert_eq!(dri(), Vec::<String>::new());
+    let own = ["dev20: /dev/dri/card0,gid=44", "dev21: /dev/dri/card1,gid=104"];
+    job.node.edit(901, |conf| own.join("\n") + "\n" + conf);
+    job.set("nvidia_dri", true);
+    job.run_on(Some(&host), &["create", "901"]).ok();
+    assert_eq!(dri().len(), 3, "{:?}", dri());
+    // What the host lacks for the moment stays.
+    let before = job.passing();
+    host.draw_with_none();
+    let ran = job.run_on(Some(&host), &["create", "901"]).ok();
+    assert!(ran.stderr.contains("GPU 0 has no node in `/dev/dri` on this host"), "{}", ran.stderr);
+    assert_eq!(job.passing(), before);
+    host.draw_with("0000:00:02.0", 0);
+    host.draw_with("0000:01:00.0", 1);
+    job.set("nvidia_dri", false);
+    job.run_on(Some(&host), &["create", "901"]).ok();
+    let mut left = dri();
+    left.sort();
+    assert_eq!(left, own);
+}
