@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use phoenix_nvidia::cache::{Cache, ExpectedSum, Request, Settings};
 use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::driver::Variant;
 use phoenix_nvidia::event::Deaf;
 use phoenix_nvidia::sys::cancel::Cancel;
 use phoenix_nvidia::sys::command::Command;
@@ -37,7 +38,7 @@ fn main() {
     }
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path());
-    let path = layout.run_file(&VERSION.parse().unwrap(), "x86_64");
+    let path = layout.run_file(&VERSION.parse().unwrap(), "x86_64", Variant::Full);
     fs_err::create_dir_all(layout.cache()).unwrap();
     build(directory.path(), &path);
     let sum = command("sha256sum", &path).split_whitespace().next().unwrap().to_owned();
@@ -84,8 +85,14 @@ fn verify(base: &Path, sum: Option<String>) {
         }
     }
     let sha256 = sum.map(|sum| ExpectedSum { sum: sum.parse().unwrap(), origin: "the benchmark".to_owned() });
-    let request =
-        Request { version: VERSION.parse().unwrap(), architecture: "x86_64".to_owned(), urls: Vec::new(), sha256 };
+    let request = Request {
+        version: VERSION.parse().unwrap(),
+        architecture: "x86_64".to_owned(),
+        variant: Variant::Full,
+        compat32: false,
+        urls: Vec::new(),
+        sha256,
+    };
     let settings = Settings { offline: true, ..Settings::default() };
     Cache::new(&layout, settings, &Deaf, &cancel).ensure(&request).unwrap();
 }
@@ -103,7 +110,8 @@ fn build(directory: &Path, path: &Path) {
     }
     writer.flush().unwrap();
     drop(writer);
-    RunFile::new(VERSION).member_from("libcuda.so.580.76.05", 0o755, &source).write_to(path).unwrap();
+    let file = RunFile::new(VERSION).member_from("libcuda.so.580.76.05", 0o755, &source);
+    file.member("32/libcuda.so.580.76.05", 0o755, "").write_to(path).unwrap();
     fs_err::remove_file(source).unwrap();
 }
 

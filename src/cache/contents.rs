@@ -7,21 +7,13 @@ use std::io::Read;
 use super::archive::{self, Stopped};
 use super::member::{ArchiveFault, Gate, Member, MemberKind};
 use crate::driver::manifest::{Manifest, ManifestFault};
+use crate::driver::run_file::Header;
 use crate::driver::{DriverVersion, Variant};
 use crate::error::Error;
 use crate::sys::cancel::Cancel;
 
 /// Libraries that have the driver's version in their names, in every driver.
 const VERSIONED: [&str; 2] = ["libcuda.so.", "libnvidia-ml.so."];
-
-/// What is inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Contents {
-    /// For whom NVIDIA has packed it.
-    pub(super) variant: Variant,
-    /// Whether CUDA can start with it.
-    pub(super) has_libcuda: bool,
-}
 
 /// What is wrong with what is inside.
 #[derive(Debug, thiserror::Error)]
@@ -42,14 +34,11 @@ pub(super) enum Ended {
     Interrupted(Error),
 }
 
-/// Reads an archive to its end: so a decompressor's own sum, where it has one, is compared, too.
-pub(super) fn examine(
-    archive: impl Read,
-    header: &DriverVersion,
-    declared: Option<u64>,
-    cancel: &Cancel,
-) -> Result<Contents, Ended> {
-    let mut seen = Seen { header, gate: Gate::new(declared), names: Vec::new() };
+/// For whom NVIDIA has packed it. Reads an archive to its end: so a decompressor's own sum, where it has one, is compared,
+/// too.
+pub(super) fn examine(archive: impl Read, header: &Header, cancel: &Cancel) -> Result<Variant, Ended> {
+    let declared = header.uncompressed_kib.map(|kib| kib.saturating_mul(1024));
+    let mut seen = Seen { header: &header.version, gate: Gate::new(declared), names: Vec::new() };
     let walked = archive::walk(archive, |raw, content| {
         cancel.check().map_err(|error| Stopped::ByVisitor(Ended::Interrupted(error)))?;
         match seen.gate.admit(raw)? {
@@ -58,7 +47,7 @@ pub(super) fn examine(
         }
     });
     match walked {
-        Ok(()) => Ok(seen.contents()),
+        Ok(()) => Ok(Variant::of_files(&header.architecture, seen.names.iter().map(String::as_str))),
         Err(Stopped::ByVisitor(ended)) => Err(ended),
         Err(Stopped::Refused(fault)) => Err(Ended::Fault(fault.into())),
         Err(Stopped::Unreadable(error)) => Err(Ended::Unreadable(error)),
@@ -95,14 +84,6 @@ impl Seen<'_> {
         }
         let (header, place, found) = (self.header.clone(), place.to_owned(), found.clone());
         Err(fault_of(ContentsFault::OtherVersion { header, place, found }))
-    }
-
-    fn contents(&self) -> Contents {
-        let names = || self.names.iter().map(String::as_str);
-        Contents {
-            variant: Variant::of_files(names()),
-            has_libcuda: names().any(|name| name.starts_with(VERSIONED[0])),
-        }
     }
 }
 

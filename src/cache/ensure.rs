@@ -2,54 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
+use super::check::Check;
 use super::download::{Download, Refusal};
 use super::origin::{Expected, Origin};
 use super::partial::Partial;
-use super::record::{Record, Stamp, Stamped};
+use super::record::Record;
 use super::sum_list::{self, SumList};
-use super::verified::{Check, VerifiedRunFile, quoted};
-use super::{Cache, Presence, Request, beside};
-use crate::driver::Sha256;
+use super::verified::VerifiedRunFile;
+use super::{Cache, Request, beside};
+use crate::driver::{Sha256, Variant};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Deaf, Listener};
 use crate::sys::http::Fault;
-use crate::sys::lock::FileLock;
 
 // A list of sums has some hundred bytes.
 const PUBLISHED_LIMIT: usize = 64 << 10;
 const CHECKSUMS_LIMIT: u64 = 16 << 20;
 
 impl Cache<'_> {
-    /// What is there of a run file. Reads no file to its end and writes nothing.
-    ///
-    /// # Errors
-    /// [`Kind::Configuration`] when the operator's list of sums cannot be used; the file system refused.
-    pub fn look(&self, request: &Request) -> Result<Presence> {
-        Ok(self.inspect(request, self.listener)?.0)
-    }
-
-    /// What is there of a run file, and what is remembered of it if that holds. `told` hears of damaged records.
-    fn inspect(&self, request: &Request, told: &dyn Listener) -> Result<(Presence, Option<Stamped>)> {
-        let path = self.path_of(request);
-        let metadata = match fs_err::metadata(&path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let bytes = Partial::length_of(&partial_of(&path));
-                return Ok((if bytes > 0 { Presence::Partial { bytes } } else { Presence::Absent }, None));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let (record, expected) = self.known(request, told)?;
-        let bytes = metadata.len();
-        let holds = |known: &&Stamped| {
-            known.stamp == Stamp::of(&metadata) && expected.as_ref().is_none_or(|expected| expected.sum == known.sha256)
-        };
-        Ok(match record.stamped(&name_of(&path)).filter(holds) {
-            Some(known) => (Presence::Trusted { path, bytes, sha256: known.sha256 }, Some(known.clone())),
-            None => (Presence::Unchecked { path, bytes }, None),
-        })
-    }
-
     /// The run file, checked: as it is remembered, or read again, or downloaded.
     ///
     /// Everybody who wants the same file at the same time waits for one download. A cached file that turns out wrong is
@@ -60,75 +30,35 @@ impl Cache<'_> {
     /// wrong, [`Kind::Busy`], [`Kind::Interrupted`], or the host refused.
     pub fn ensure(&self, request: &Request) -> Result<VerifiedRunFile> {
         if let Some(file) = self.remembered(request, self.listener)? {
-            return Ok(file);
+            return Ok(self.told(request, file));
         }
-        let lock = self.layout.run_file_lock(&request.version, &request.architecture);
-        let subject = format!("run file {}", request.version);
-        let _alone = FileLock::acquire(&lock, &subject, self.settings.lock_patience, self.listener, self.cancel)?;
+        let _alone = self.alone(&request.version, &request.architecture)?;
         // Whoever held the lock may have got it in the meantime.
-        if let Some(file) = self.remembered(request, &Deaf)? {
-            return Ok(file);
+        let at_hand = match self.remembered(request, &Deaf)? {
+            Some(file) => Some(file),
+            None => self.at_hand(request)?,
+        };
+        if let Some(file) = at_hand {
+            return Ok(self.told(request, file));
         }
-        let path = self.path_of(request);
-        if path.try_exists()?
-            && let Some(file) = self.cached(request, &path)?
-        {
-            return Ok(file);
-        }
+        let path = self.path_of(request, request.variant);
         if self.settings.offline {
             return Err(self.absent_offline(request, &path));
         }
         self.download(request, &path)
     }
 
-    /// The cached file if it looks as it did when it was checked, and that check is as good as one made now.
-    pub(super) fn remembered(&self, request: &Request, told: &dyn Listener) -> Result<Option<VerifiedRunFile>> {
-        let (_, Some(known)) = self.inspect(request, told)? else { return Ok(None) };
-        let path = self.path_of(request);
-        match self.check(request, &path, &quoted(&path), |check| check.remembered(&path, &known)) {
-            // What is wrong with it is found again, and dealt with, where the lock is held.
-            Err(error) if error.kind() == Kind::Verification => Ok(None),
-            other => other,
-        }
-    }
-
-    /// Checks a cached file that is not remembered. One that is wrong is put aside, and none is returned.
-    fn cached(&self, request: &Request, path: &Path) -> Result<Option<VerifiedRunFile>> {
-        let (_, known) = self.known(request, &Deaf)?;
-        let expected = match known {
-            None if !self.settings.offline => request.urls.first().and_then(|url| self.published(url).transpose()),
-            known => known.map(Ok),
-        };
-        let error = match self.whole(request, path, path, &quoted(path), expected.transpose()?.as_ref()) {
-            Ok(file) => {
-                self.remember(&file)?;
-                return Ok(Some(file));
-            }
-            Err(error) => error,
-        };
-        if error.kind() != Kind::Verification {
-            return Err(error);
-        }
-        if self.settings.offline {
-            return Err(error.hint(self.import_hint()));
-        }
-        let aside = beside(path, ".wrong");
-        fs_err::rename(path, &aside)?;
-        self.listener.warn(None, format!("{}; it is now `{}`", error.message(), aside.display()));
-        Ok(None)
-    }
-
     fn download(&self, request: &Request, path: &Path) -> Result<VerifiedRunFile> {
         fs_err::create_dir_all(self.layout.cache())?;
-        let (_, known) = self.known(request, &Deaf)?;
+        let record = Record::read(self.layout, &Deaf)?;
         let mut failures = Vec::new();
         let mut kind = Kind::Network;
         for url in &request.urls {
-            match self.download_from(request, url, path, known.as_ref()) {
+            match self.download_from(request, url, path, &record) {
                 Ok(file) => {
-                    self.listener
-                        .note(None, format!("`{}` is from `{url}`, checked with {}", name_of(path), file.origin()));
-                    return Ok(file);
+                    let name = name_of(file.path());
+                    self.listener.note(None, format!("`{name}` is from `{url}`, checked with {}", file.origin()));
+                    return Ok(self.told(request, file));
                 }
                 Err(Refusal::Url(reason)) => failures.push(format!("{url}: {reason}")),
                 Err(Refusal::Wrong(reason)) => {
@@ -138,6 +68,7 @@ impl Cache<'_> {
                 Err(Refusal::All(error)) => return Err(error),
             }
         }
+        let known = self.known(request, request.variant, &record, &Deaf)?;
         Err(self.no_download(request, kind, &failures, known.as_ref()))
     }
 
@@ -147,20 +78,30 @@ impl Cache<'_> {
         request: &Request,
         url: &str,
         path: &Path,
-        known: Option<&Expected>,
+        record: &Record,
     ) -> Result<VerifiedRunFile, Refusal> {
         let (partial, subject) = (partial_of(path), name_of(path));
         let Self { http, settings, listener, cancel, .. } = self;
         let download = Download { http, settings, listener: *listener, cancel, subject: &subject, path: &partial };
         let mut continued = download.fetch(url)?;
-        let published = match known {
+        let known = |variant| self.known(request, variant, record, &Deaf);
+        let published = match known(request.variant).map_err(Refusal::All)? {
             None => self.published(url).map_err(Refusal::All)?,
             Some(_) => None,
         };
+        // The sum beside a file is that file's, whatever turns out to be inside.
+        let expected = |variant| Ok(known(variant)?.or_else(|| published.clone()));
         loop {
-            let sum = known.or(published.as_ref());
-            let error = match self.whole(request, &partial, path, "the download", sum) {
-                Ok(file) => return self.accept(file, &partial, path).map_err(Refusal::All),
+            let error = match self.check(request, path, "the download", |check| check.whole(&partial, expected)) {
+                Ok(file) if !request.takes(file.variant()) => {
+                    Partial::discard(&partial).map_err(Refusal::All)?;
+                    let (found, wanted) = (file.variant().description(), request.variant.description());
+                    return Err(Refusal::Wrong(format!("it is {found}, and {wanted} is wanted")));
+                }
+                Ok(file) => {
+                    let place = self.place_of(&file);
+                    return self.accept(file, &partial, &place).map_err(Refusal::All);
+                }
                 Err(error) if error.kind() == Kind::Verification => error,
                 Err(error) => return Err(Refusal::All(error)),
             };
@@ -187,19 +128,13 @@ impl Cache<'_> {
         Record::change(self.layout, self.listener, self.cancel, |record| record.remember(&name, stamped))
     }
 
-    /// Checks all of the file at `path`, which is to be, or is, the one called `name`.
-    fn whole(
+    pub(super) fn check<T>(
         &self,
         request: &Request,
-        path: &Path,
         name: &Path,
         called: &str,
-        expected: Option<&Expected>,
-    ) -> Result<VerifiedRunFile> {
-        self.check(request, name, called, |check| check.whole(path, expected))
-    }
-
-    fn check<T>(&self, request: &Request, name: &Path, called: &str, with: impl FnOnce(&Check<'_>) -> T) -> T {
+        with: impl FnOnce(&Check<'_>) -> T,
+    ) -> T {
         with(&Check {
             version: Some(&request.version),
             architecture: Some(&request.architecture),
@@ -211,15 +146,18 @@ impl Cache<'_> {
         })
     }
 
-    /// What the cache remembers, and the sum that the file has to have as far as that is known without asking anybody.
-    fn known(&self, request: &Request, told: &dyn Listener) -> Result<(Record, Option<Expected>)> {
-        let record = Record::read(self.layout, told)?;
-        let name = name_of(&self.path_of(request));
-        let expected = match &request.sha256 {
-            Some(given) => Some(given.into()),
-            None => self.expected(&name, &record, told)?,
-        };
-        Ok((record, expected))
+    /// The sum that a variant of the file has to have, as far as that is known without asking anybody.
+    pub(super) fn known(
+        &self,
+        request: &Request,
+        variant: Variant,
+        record: &Record,
+        told: &dyn Listener,
+    ) -> Result<Option<Expected>> {
+        match &request.sha256 {
+            Some(given) => Ok(Some(given.into())),
+            None => self.expected(&name_of(&self.path_of(request, variant)), record, told),
+        }
     }
 
     /// The sum of a file according to the operator's list, or to the cache's own record.
@@ -231,7 +169,7 @@ impl Cache<'_> {
         Ok(record.sum(name, told).map(|sum| Expected { sum, origin: Origin::Record }))
     }
 
-    fn listed(&self, name: &str) -> Result<Option<Sha256>> {
+    pub(super) fn listed(&self, name: &str) -> Result<Option<Sha256>> {
         let Some(path) = &self.settings.checksums else { return Ok(None) };
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Configuration, format!("the list of sums `{}` cannot be used", path.display()))
@@ -255,7 +193,7 @@ impl Cache<'_> {
     }
 
     /// The sum that the server publishes beside a file, if it does. Only an interruption is an error.
-    fn published(&self, url: &str) -> Result<Option<Expected>> {
+    pub(super) fn published(&self, url: &str) -> Result<Option<Expected>> {
         let (file, query) = url.split_once('?').map_or((url, None), |(file, query)| (file, Some(query)));
         let beside = match query {
             Some(query) => format!("{file}.sha256sum?{query}"),
@@ -292,23 +230,25 @@ impl Cache<'_> {
                 let sums = self.layout.cache_sums();
                 format!("if NVIDIA has replaced this file since, remove its line from `{}`", sums.display())
             }
-            _ => self.import_hint(),
+            _ => self.unfit_alone(request).map_or_else(
+                || self.import_hint(),
+                |unfit| format!("{}: {}", unfit.message(), unfit.hint_text().unwrap_or_default()),
+            ),
         };
         Error::new(kind, message).output(failures.join("\n")).hint(hint)
     }
 
     fn absent_offline(&self, request: &Request, path: &Path) -> Error {
+        if let Some(error) = self.unfit_alone(request) {
+            return error;
+        }
         let message = format!("driver {} is not in the cache, and nothing may be downloaded: offline", request.version);
         Error::new(Kind::Network, message)
             .hint(format!("put the run file at `{}`, or run `phoenix-nvidia cache import FILE`", path.display()))
     }
 
-    fn import_hint(&self) -> String {
+    pub(super) fn import_hint(&self) -> String {
         "download it on another machine and run `phoenix-nvidia cache import FILE`".to_owned()
-    }
-
-    pub(super) fn path_of(&self, request: &Request) -> PathBuf {
-        self.layout.run_file(&request.version, &request.architecture)
     }
 }
 

@@ -4,11 +4,13 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use super::check::{self, Check};
 use super::ensure::name_of;
+use super::origin::Expected;
 use super::record::Record;
-use super::verified::{self, Check, VerifiedRunFile};
+use super::verified::VerifiedRunFile;
 use super::{Cache, Request};
-use crate::driver::DriverVersion;
+use crate::driver::{DriverVersion, Variant, run_file};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Activity, Deaf, Event};
 use crate::sys::lock::FileLock;
@@ -18,6 +20,26 @@ const TOLD_EVERY: u64 = 8 << 20;
 
 /// What temporary files of an import begin with.
 pub(super) const TEMPORARY: &str = ".phoenix-nvidia-";
+
+/// What a file that is brought is to be: of the version that is asked for, or else the one that it says.
+pub(super) struct Claimed {
+    pub(super) version: DriverVersion,
+    pub(super) architecture: String,
+}
+
+impl Claimed {
+    pub(super) fn of(source: &Path, version: Option<&DriverVersion>) -> Result<Self> {
+        let header = check::claimed(source)?;
+        Ok(Self { version: version.unwrap_or(&header.version).clone(), architecture: header.architecture })
+    }
+
+    /// What asks for this very file.
+    pub(super) fn request(&self, variant: Variant) -> Request {
+        let Self { version, architecture } = self;
+        let (version, architecture, urls) = (version.clone(), architecture.clone(), Vec::new());
+        Request { version, architecture, variant, compat32: true, urls, sha256: None }
+    }
+}
 
 impl Cache<'_> {
     /// Copies a local run file into the cache, under NVIDIA's name for what it holds; the file itself stays.
@@ -29,33 +51,19 @@ impl Cache<'_> {
     /// [`Kind::Verification`] when it is no sound run file, or not of this version, or not what its name says;
     /// [`Kind::Busy`], [`Kind::Interrupted`], or the host refused. The cache is then as it was.
     pub fn import(&self, source: &Path, version: Option<&DriverVersion>) -> Result<VerifiedRunFile> {
-        let header = verified::claimed(source)?;
-        let (version, architecture) = (version.unwrap_or(&header.version).clone(), header.architecture);
-        let path = self.layout.run_file(&version, &architecture);
-        let lock = self.layout.run_file_lock(&version, &architecture);
-        let subject = format!("run file {version}");
-        let _alone = FileLock::acquire(&lock, &subject, self.settings.lock_patience, self.listener, self.cancel)?;
-        let expected = self.expected(&name_of(&path), &Record::read(self.layout, self.listener)?, self.listener)?;
+        let claimed = Claimed::of(source, version)?;
+        let _alone = self.alone(&claimed.version, &claimed.architecture)?;
         let copy = self.copied(source)?;
-        let (called, original_name, subject) = (verified::quoted(source), name_of(source), name_of(&path));
-        let check = Check {
-            version: Some(&version),
-            architecture: Some(&architecture),
-            name: Some(&original_name),
-            called: &called,
-            subject: &subject,
-            listener: self.listener,
-            cancel: self.cancel,
-        };
-        let file = check.whole(&copy, expected.as_ref()).map_err(with_hint)?;
-        let request = Request { version, architecture, urls: Vec::new(), sha256: None };
-        match self.remembered(&request, &Deaf)? {
+        let record = Record::read(self.layout, self.listener)?;
+        let file = self.checked(source, &copy, &claimed, |name| self.expected(name, &record, self.listener))?;
+        let place = self.place_of(&file);
+        match self.remembered(&claimed.request(file.variant()), &Deaf)? {
             Some(there) if there.sha256() == file.sha256() => {
-                self.listener.note(None, format!("`{subject}` was in the cache already"));
+                self.listener.note(None, format!("`{}` was in the cache already", name_of(&place)));
                 Ok(there)
             }
             // Renamed, so nothing temporary is left to be removed when `copy` goes.
-            _ => self.accept(file, &copy, &path),
+            _ => self.accept(file, &copy, &place),
         }
     }
 
@@ -64,21 +72,39 @@ impl Cache<'_> {
     /// # Errors
     /// As [`Cache::import`].
     pub fn examine(&self, source: &Path, version: Option<&DriverVersion>) -> Result<VerifiedRunFile> {
-        let header = verified::claimed(source)?;
-        let version = version.unwrap_or(&header.version);
-        let path = self.layout.run_file(version, &header.architecture);
-        let expected = self.expected(&name_of(&path), &Record::read(self.layout, self.listener)?, self.listener)?;
-        let (called, name) = (verified::quoted(source), name_of(source));
+        let record = Record::read(self.layout, self.listener)?;
+        let claimed = Claimed::of(source, version)?;
+        self.checked(source, source, &claimed, |name| self.expected(name, &record, self.listener))
+    }
+
+    /// The lock of all run files of a version.
+    pub(super) fn alone(&self, version: &DriverVersion, architecture: &str) -> Result<FileLock> {
+        let lock = self.layout.run_file_lock(version, architecture);
+        let subject = format!("run file {version}");
+        FileLock::acquire(&lock, &subject, self.settings.lock_patience, self.listener, self.cancel)
+    }
+
+    /// Checks all of `copy`, which messages call `source`; `expected` says the sum of a file of the cache.
+    pub(super) fn checked(
+        &self,
+        source: &Path,
+        copy: &Path,
+        claimed: &Claimed,
+        expected: impl Fn(&str) -> Result<Option<Expected>>,
+    ) -> Result<VerifiedRunFile> {
+        let Claimed { version, architecture } = claimed;
+        let (called, name) = (check::quoted(source), name_of(source));
         let check = Check {
             version: Some(version),
-            architecture: Some(&header.architecture),
+            architecture: Some(architecture),
             name: Some(&name),
             called: &called,
             subject: &name,
             listener: self.listener,
             cancel: self.cancel,
         };
-        check.whole(source, expected.as_ref()).map_err(with_hint)
+        let expected = |variant| expected(&run_file::file_name(architecture, version, variant));
+        check.whole(copy, expected).map_err(with_hint)
     }
 
     /// A copy beside the cache's files, that shares their blocks where the file system can.

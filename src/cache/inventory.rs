@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::Cache;
+use super::check::{Check, quoted};
 use super::ensure::name_of;
 use super::import::TEMPORARY;
 use super::origin::Origin;
 use super::record::{Record, Stamp};
-use super::verified::{Check, VerifiedRunFile, quoted};
-use crate::driver::run_file::Name;
-use crate::driver::{DriverVersion, Sha256};
-use crate::error::{Kind, Result};
+use super::verified::VerifiedRunFile;
+use super::{Cache, Request};
+use crate::driver::run_file::{self, Name};
+use crate::driver::{DriverVersion, Sha256, Variant};
+use crate::error::{Error, Kind, Result};
 use crate::sys::atomic;
 use crate::sys::lock::FileLock;
 
@@ -31,6 +32,8 @@ pub struct Entry {
     pub version: Option<DriverVersion>,
     /// The machine that its name says; none for temporary files.
     pub architecture: Option<String>,
+    /// For whom it is packed, as its name says; none for temporary files.
+    pub variant: Option<Variant>,
     /// What sort of file it is.
     #[serde(flatten)]
     pub sort: Sort,
@@ -81,8 +84,9 @@ impl Cache<'_> {
                 (Sort::Unchecked, Some(known)) => Sort::Trusted { sha256: known.sha256, origin: known.origin.clone() },
                 (sort, _) => sort,
             };
+            let (bytes, variant) = (metadata.len(), named.as_ref().and_then(|name| name.variant));
             let (version, architecture) = named.map(|name| (name.version, name.architecture)).unzip();
-            entries.push(Entry { path, bytes: metadata.len(), version, architecture, sort });
+            entries.push(Entry { path, bytes, version, architecture, variant, sort });
         }
         entries.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(entries)
@@ -108,8 +112,13 @@ impl Cache<'_> {
     }
 
     fn verify(&self, entry: &Entry) -> Result<VerifiedRunFile> {
+        let (Some(version), Some(architecture)) = (&entry.version, &entry.architecture) else {
+            return Err(Error::new(Kind::Bug, format!("`{}` is listed without its driver", entry.path.display())));
+        };
         let name = name_of(&entry.path);
-        let expected = self.expected(&name, &Record::read(self.layout, self.listener)?, self.listener)?;
+        let record = Record::read(self.layout, self.listener)?;
+        let expected =
+            |variant| self.expected(&run_file::file_name(architecture, version, variant), &record, self.listener);
         let check = Check {
             version: None,
             architecture: None,
@@ -119,22 +128,30 @@ impl Cache<'_> {
             listener: self.listener,
             cancel: self.cancel,
         };
-        let file = check.whole(&entry.path, expected.as_ref())?;
-        self.remember(&file)?;
-        Ok(file)
+        let file = check.whole(&entry.path, expected)?;
+        if Some(file.variant()) == entry.variant {
+            self.remember(&file)?;
+            return Ok(file);
+        }
+        let _alone = self.alone(version, architecture)?;
+        let what = format!("{} is {}", quoted(&entry.path), file.variant().description());
+        self.under_its_name(file)?.ok_or_else(|| {
+            Error::new(Kind::Verification, what).hint("it is put aside, for there is another one under that name")
+        })
     }
 
     /// What [`Cache::prune`] would remove.
     ///
     /// # Errors
     /// The file system refused.
-    pub fn prunable(&self, keep: &[DriverVersion]) -> Result<Vec<Entry>> {
+    pub fn prunable(&self, keep: &[Request]) -> Result<Vec<Entry>> {
         let mut entries = self.list()?;
         entries.retain(|entry| {
-            let wanted = entry.version.as_ref().is_some_and(|version| keep.contains(version));
+            let wanted = || keep.iter().any(|request| is_for(entry, request));
+            let used = || keep.iter().any(|request| is_for(entry, request) && self.uses(request, entry));
             match entry.sort {
-                Sort::Trusted { .. } | Sort::Unchecked => !wanted,
-                Sort::Partial => !wanted || is_older(&entry.path, PARTIAL_IS_STALE_AFTER),
+                Sort::Trusted { .. } | Sort::Unchecked => !used(),
+                Sort::Partial => !wanted() || is_older(&entry.path, PARTIAL_IS_STALE_AFTER),
                 Sort::Wrong => true,
                 Sort::Temporary => is_older(&entry.path, TEMPORARY_IS_STALE_AFTER),
             }
@@ -142,14 +159,21 @@ impl Cache<'_> {
         Ok(entries)
     }
 
-    /// Removes the run files of all versions but these, and what broken-off downloads and killed processes left.
+    /// Whether this is the file that a request gets, or one that does as long as the wanted one is not there.
+    fn uses(&self, request: &Request, entry: &Entry) -> bool {
+        let is_there = || self.path_of(request, request.variant).exists();
+        entry.variant == Some(request.variant)
+            || (!is_there() && entry.variant.is_some_and(|variant| request.takes(variant)))
+    }
+
+    /// Removes the run files that nobody of these wants, and what broken-off downloads and killed processes left.
     ///
     /// The sums of what is removed stay in `SHA256SUMS`, so that a later download has to be the same. A file that
     /// somebody is just getting is left alone, and the listener is told. Returns what was removed.
     ///
     /// # Errors
     /// [`Kind::Interrupted`], or the file system refused.
-    pub fn prune(&self, keep: &[DriverVersion]) -> Result<Vec<Entry>> {
+    pub fn prune(&self, keep: &[Request]) -> Result<Vec<Entry>> {
         let mut removed = Vec::new();
         for entry in self.prunable(keep)? {
             let lock = match (&entry.version, &entry.architecture) {
@@ -190,9 +214,13 @@ fn sorted(name: &str) -> Option<(Sort, Option<Name>)> {
         _ => return None,
     };
     let named = Name::parse(run_file)?;
-    // Names with more in them (`-no-compat32`) are files that the operator put there.
-    let own = format!("NVIDIA-Linux-{}-{}.run", named.architecture, named.version);
+    // Names with more in them (`-grid-aws`) are files that the operator put there.
+    let own = run_file::file_name(&named.architecture, &named.version, named.variant?);
     (own == run_file).then_some((sort, Some(named)))
+}
+
+fn is_for(entry: &Entry, request: &Request) -> bool {
+    (entry.version.as_ref(), entry.architecture.as_ref()) == (Some(&request.version), Some(&request.architecture))
 }
 
 fn is_older(path: &Path, age: Duration) -> bool {
@@ -212,7 +240,9 @@ mod tests {
         assert_eq!(sort("NVIDIA-Linux-x86_64-580.76.05.run.partial.json"), Some(Sort::Partial));
         assert_eq!(sort("NVIDIA-Linux-x86_64-580.76.05.run.wrong"), Some(Sort::Wrong));
         assert_eq!(sort(".phoenix-nvidia-a1B2c3"), Some(Sort::Temporary));
-        for other in ["SHA256SUMS", "stamps.json", "NVIDIA-Linux-x86_64-580.76.05-grid.run", "x.run", "debian.tar.zst"]
+        let grid = sorted("NVIDIA-Linux-x86_64-580.76.05-grid.run").and_then(|(_, name)| name?.variant);
+        assert_eq!(grid, Some(Variant::Grid));
+        for other in ["SHA256SUMS", "stamps.json", "NVIDIA-Linux-x86_64-580.76.05-mine.run", "x.run", "debian.tar.zst"]
         {
             assert_eq!(sort(other), None, "{other}");
         }

@@ -1,9 +1,12 @@
 //! Run files on this host: got once, verified always.
 //!
-//! A run file lies in the cache under NVIDIA's name, beside it `SHA256SUMS` and `stamps.json`. While it comes it is
-//! called `….run.partial`; one that turned out wrong is put aside as `….run.wrong`.
+//! A run file lies in the cache under NVIDIA's name for what is inside, so that the variants of a version lie side by side;
+//! beside them `SHA256SUMS` and `stamps.json`. While one comes it is called `….run.partial`; one that turned out wrong is
+//! put aside as `….run.wrong`.
 
 pub(crate) mod archive;
+mod check;
+mod choice;
 mod contents;
 mod download;
 mod ensure;
@@ -28,7 +31,7 @@ pub use origin::{ExpectedSum, Origin};
 pub use verified::{Section, VerifiedRunFile};
 
 use crate::config::Layout;
-use crate::driver::{DriverVersion, Sha256};
+use crate::driver::{DriverVersion, Sha256, Variant};
 use crate::event::Listener;
 use crate::sys::cancel::Cancel;
 use crate::sys::http::{Http, Limits};
@@ -40,10 +43,27 @@ pub struct Request {
     pub version: DriverVersion,
     /// The machine it is for, as `uname -m` names it.
     pub architecture: String,
+    /// For whom NVIDIA has packed it.
+    pub variant: Variant,
+    /// Whether its libraries of 32 bits are needed.
+    pub compat32: bool,
     /// Where it may be downloaded, best first.
     pub urls: Vec<String>,
     /// The sum that it has to have, where the operator says so.
     pub sha256: Option<ExpectedSum>,
+}
+
+impl Request {
+    /// The variants that do, the wanted one first.
+    pub fn variants(&self) -> impl Iterator<Item = Variant> {
+        let stand_ins = self.variant.stand_ins(self.compat32).iter().copied();
+        std::iter::once(self.variant).chain(stand_ins)
+    }
+
+    /// Whether a file of this variant does.
+    pub fn takes(&self, variant: Variant) -> bool {
+        self.variants().any(|it| it == variant)
+    }
 }
 
 /// How the cache behaves.

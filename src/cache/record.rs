@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::origin::Origin;
 use super::sum_list::SumList;
 use crate::config::Layout;
-use crate::driver::Sha256;
+use crate::driver::{Sha256, Variant};
 use crate::error::Result;
 use crate::event::Listener;
 use crate::sys::atomic;
@@ -55,6 +55,9 @@ pub(super) struct Stamped {
     pub(super) sha256: Sha256,
     /// Who vouched for the sum.
     pub(super) origin: Origin,
+    /// What is inside; unknown to releases that told variants by no name.
+    #[serde(default)]
+    pub(super) variant: Option<Variant>,
 }
 
 /// The format of the stamps file.
@@ -119,9 +122,9 @@ impl Record {
         }
     }
 
-    /// How a file looked when it was checked.
+    /// How a file looked when it was checked. One whose variant nobody has looked for is checked again.
     pub(super) fn stamped(&self, name: &str) -> Option<&Stamped> {
-        self.stamps.get(name)
+        self.stamps.get(name).filter(|stamped| stamped.variant.is_some())
     }
 
     /// Changes the record on disk, alone.
@@ -154,6 +157,14 @@ impl Record {
     pub(super) fn remember(&mut self, name: &str, stamped: Stamped) {
         self.sums.set(name, stamped.sha256);
         self.stamps.insert(name.to_owned(), stamped);
+    }
+
+    /// A file has another name now. Its sum goes with it; that of another file of the old name stays.
+    pub(super) fn renamed(&mut self, old: &str, sum: Sha256) {
+        self.stamps.remove(old);
+        if self.sums.find(old) == Ok(Some(sum)) {
+            self.sums.remove(old);
+        }
     }
 
     /// Forgets how a file looked. Its sum stays: the next file of this name has to have the same.
@@ -216,7 +227,12 @@ mod tests {
         let path = layout.cache().join(NAME);
         fs_err::write(&path, "contents").unwrap();
         let stamp = Stamp::of(&fs_err::metadata(&path).unwrap());
-        Stamped { stamp, sha256: Sha256::from_bytes([7; 32]), origin: Origin::Published("https://a/b".into()) }
+        Stamped {
+            stamp,
+            sha256: Sha256::from_bytes([7; 32]),
+            origin: Origin::Published("https://a/b".into()),
+            variant: Some(Variant::Full),
+        }
     }
 
     #[test]

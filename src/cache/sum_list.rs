@@ -53,6 +53,11 @@ impl SumList {
         }
     }
 
+    /// Takes every sum of a file out.
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.retain(|line| !matches!(line, Line::Sum { name: listed, .. } if file_name(listed) == name));
+    }
+
     /// Whether a line that is no sum mentions this name: then what was recorded for it has been damaged.
     pub(super) fn mentions_without_sum(&self, name: &str) -> bool {
         let mentions = |line: &Line| matches!(line, Line::Other(text) if !text.starts_with('#') && text.contains(name));

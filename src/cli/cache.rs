@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use phoenix_nvidia::cache::{Cache, Entry, Presence, Request, Sort, VerifiedRunFile};
-use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::config::WantedDriver;
+use phoenix_nvidia::driver::{DriverVersion, Variant};
 use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::fleet;
 
@@ -46,16 +47,23 @@ pub(super) fn requests(context: &Context<'_>, versions: &[DriverVersion]) -> Res
     let containers = context.configuration.containers().filter_map(|(_, container)| container.ok());
     let mut wanted: Vec<Request> =
         containers.filter_map(|container| container.driver.as_ref()).map(fleet::request).collect();
-    wanted.sort_by(|a, b| a.version.cmp(&b.version));
-    wanted.dedup();
+    once_each(&mut wanted);
     if versions.is_empty() {
         return Ok(wanted);
     }
-    let request = |version: &DriverVersion| {
-        let configured = wanted.iter().find(|request| request.version == *version);
-        configured.cloned().unwrap_or_else(|| fleet::request(&context.configuration.driver_of(version)))
+    let requests = |version: &DriverVersion| -> Vec<Request> {
+        let configured: Vec<_> = wanted.iter().filter(|request| request.version == *version).cloned().collect();
+        let otherwise = || vec![fleet::request(&context.configuration.driver_of(version, Variant::Full))];
+        if configured.is_empty() { otherwise() } else { configured }
     };
-    Ok(versions.iter().map(request).collect())
+    Ok(versions.iter().flat_map(requests).collect())
+}
+
+/// Requests for the same file become one; who needs libraries of 32 bits speaks for those who need none.
+fn once_each(requests: &mut Vec<Request>) {
+    requests.sort_by(|a, b| (&a.version, a.variant, b.compat32).cmp(&(&b.version, b.variant, a.compat32)));
+    requests
+        .dedup_by(|a, b| (&a.version, a.variant, &a.urls, &a.sha256) == (&b.version, b.variant, &b.urls, &b.sha256));
 }
 
 fn verify(context: &Context<'_>, cache: &Cache<'_>) -> Result<Ended> {
@@ -87,7 +95,7 @@ fn import(
 }
 
 fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ended> {
-    let keep = configured_versions(context)?;
+    let keep = configured(context)?.into_iter().map(fleet::request).collect::<Vec<_>>();
     let entries = if dry_run { cache.prunable(&keep)? } else { cache.prune(&keep)? };
     if context.wants_json() {
         show_entries(context, &entries)?;
@@ -102,14 +110,14 @@ fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ende
     Ok(Ended::Well)
 }
 
-/// The versions that containers are configured to have.
-pub(super) fn configured_versions(context: &Context<'_>) -> Result<Vec<DriverVersion>> {
-    let mut versions = Vec::new();
+/// The drivers that containers are configured to have.
+pub(super) fn configured<'c>(context: &'c Context<'_>) -> Result<Vec<&'c WantedDriver>> {
+    let mut drivers = Vec::new();
     for (_, container) in context.configuration.containers() {
         // What a container wants that cannot be read is not known, and might be any version.
-        versions.extend(container?.driver.as_ref().map(|driver| driver.version.clone()));
+        drivers.extend(container?.driver.as_ref());
     }
-    Ok(versions)
+    Ok(drivers)
 }
 
 fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
@@ -125,12 +133,16 @@ fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
             Sort::Temporary => ("left over", "-".to_owned()),
         };
         let name = entry.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        vec![report::or_dash(entry.version.as_ref()), state.to_owned(), entry.bytes.to_string(), sum, name]
+        let (version, variant) = (report::or_dash(entry.version.as_ref()), entry.variant.map_or("-", Variant::word));
+        vec![version, variant.to_owned(), state.to_owned(), entry.bytes.to_string(), sum, name]
     };
     if entries.is_empty() {
         return Ok(());
     }
-    terminal::data(&terminal::table(&["VERSION", "STATE", "BYTES", "SHA-256", "FILE"], entries.iter().map(row)))
+    terminal::data(&terminal::table(
+        &["VERSION", "VARIANT", "STATE", "BYTES", "SHA-256", "FILE"],
+        entries.iter().map(row),
+    ))
 }
 
 fn show_verified(context: &Context<'_>, files: &[VerifiedRunFile]) -> Result<()> {
@@ -139,6 +151,7 @@ fn show_verified(context: &Context<'_>, files: &[VerifiedRunFile]) -> Result<()>
             serde_json::json!({
                 "version": file.version(),
                 "architecture": file.architecture(),
+                "variant": file.variant(),
                 "path": file.path(),
                 "bytes": file.bytes(),
                 "sha256": file.sha256(),
@@ -148,7 +161,8 @@ fn show_verified(context: &Context<'_>, files: &[VerifiedRunFile]) -> Result<()>
         return terminal::json(&files.iter().map(value).collect::<Vec<_>>());
     }
     let line = |file: &VerifiedRunFile| {
-        format!("{} verified: {} bytes, SHA-256 {} ({})\n", file.version(), file.bytes(), file.sha256(), file.origin())
+        let (version, ending, bytes, sum) = (file.version(), file.variant().ending(), file.bytes(), file.sha256());
+        format!("{version}{ending} verified: {bytes} bytes, SHA-256 {sum} ({})\n", file.origin())
     };
     terminal::data(&files.iter().map(line).collect::<String>())
 }

@@ -8,7 +8,7 @@ use phoenix_nvidia::install::receipt::{self, Receipt};
 use phoenix_nvidia::store::{Contents, Entry, Image, ImageEntry, ImageName, ImageSort, Sort, Store, Tree};
 
 use super::arguments::StoreVerb;
-use super::cache::{configured_versions, requests};
+use super::cache::{configured, requests};
 use super::context::Context;
 use super::{Ended, terminal};
 
@@ -84,7 +84,7 @@ fn verify(context: &Context<'_>, store: &Store<'_>, versions: &[DriverVersion]) 
 
 fn prune(context: &Context<'_>, store: &Store<'_>, dry_run: bool) -> Result<Ended> {
     let receipts = receipt::all(&context.layout)?;
-    let mut keep = configured_versions(context)?;
+    let mut keep: Vec<DriverVersion> = configured(context)?.iter().map(|driver| driver.version.clone()).collect();
     keep.extend(receipts.iter().map(|receipt| receipt.version.clone()));
     let keep_images = needed_images(context, &receipts)?;
     let (entries, images) = match dry_run {

@@ -92,6 +92,8 @@ impl<'c, 'd> Candidates<'c, 'd> {
             UrlFault::Credentials => {
                 finding.hint("take them out: they would be readable in logs and in the list of processes")
             }
+            UrlFault::HostsPart => finding
+                .hint("name the guest's driver, whose file ends in `-grid.run`, and run the container in such a guest"),
             UrlFault::Form => finding.expected("`https://host/path/{version}.run`"),
             _ => finding,
         }

@@ -18,8 +18,8 @@ use super::source::Source;
 use super::wanted::WantedDriver;
 use super::way::Way;
 use crate::container_id::ContainerId;
-use crate::driver::DriverVersion;
 use crate::driver::placement::Profile;
+use crate::driver::{DriverVersion, Variant};
 use crate::error::{Error, Kind, Result};
 
 /// The operators' two files, read once.
@@ -138,7 +138,7 @@ impl Configuration {
     /// Lets these containers follow the host's driver, whatever version their entries name. Those of another version
     /// get it from where that version is published, and a note that says what to write into the configuration.
     pub fn follow(&mut self, ids: &[ContainerId], host: &DriverVersion) {
-        let published = self.driver_of(host);
+        let mirrors = self.hypervisor.mirrors.clone();
         for id in ids {
             let entry = self.entries.get_mut(id);
             let driver = entry.and_then(|entry| entry.container.as_mut()).and_then(|it| it.driver.as_mut());
@@ -152,15 +152,15 @@ impl Configuration {
                     method: driver.method,
                     chosen_profile: driver.chosen_profile,
                     notes: vec![note],
-                    ..published.clone()
+                    ..WantedDriver::of_version(host, driver.variant, &mirrors)
                 };
             }
         }
     }
 
     /// The driver of any version, also one that no container wants.
-    pub fn driver_of(&self, version: &DriverVersion) -> WantedDriver {
-        WantedDriver::of_version(version, &self.hypervisor().mirrors)
+    pub fn driver_of(&self, version: &DriverVersion, variant: Variant) -> WantedDriver {
+        WantedDriver::of_version(version, variant, &self.hypervisor().mirrors)
     }
 
     /// The settings of the hypervisor's file.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::container_id::ContainerId;
-use crate::driver::DriverVersion;
+use crate::driver::{DriverVersion, Variant, run_file};
 
 /// Where things lie below the base directory, `/usr/local/phoenix_hypervisor` unless the operator says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +55,9 @@ impl Layout {
         self.base.join("cache")
     }
 
-    /// The run file of a version for this machine's architecture (`x86_64`, `aarch64`), named as NVIDIA names it.
-    pub fn run_file(&self, version: &DriverVersion, architecture: &str) -> PathBuf {
-        self.cache().join(format!("NVIDIA-Linux-{architecture}-{version}.run"))
+    /// The run file of a version for a machine's architecture (`x86_64`, `aarch64`), named as NVIDIA names it.
+    pub fn run_file(&self, version: &DriverVersion, architecture: &str, variant: Variant) -> PathBuf {
+        self.cache().join(run_file::file_name(architecture, version, variant))
     }
 
     /// The sums of the run files in the cache, in the format of `sha256sum`.
@@ -70,7 +70,7 @@ impl Layout {
         self.cache().join("stamps.json")
     }
 
-    /// The lock that a run file is downloaded, imported and removed under.
+    /// The lock that the run files of a version are downloaded, imported and removed under, whatever their variant.
     pub fn run_file_lock(&self, version: &DriverVersion, architecture: &str) -> PathBuf {
         self.base.join(format!("lib/locks/NVIDIA-Linux-{architecture}-{version}.lock"))
     }

@@ -1,6 +1,7 @@
 //! Where run files are fetched from: what an operator's URL may say, and the places where NVIDIA publishes them.
 
-use crate::driver::DriverVersion;
+use crate::driver::run_file::{self, Name};
+use crate::driver::{DriverVersion, Variant};
 
 /// Why a URL cannot be used, as the end of a sentence that begins with it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +18,8 @@ pub(super) enum UrlFault {
     OtherVersion { named: String, wanted: DriverVersion },
     #[error("is for {named}, but this machine is {wanted}")]
     OtherArchitecture { named: String, wanted: String },
+    #[error("is of the host's part of a virtual GPU (`-vgpu-kvm`), which has no `libcuda`: no container can use it")]
+    HostsPart,
 }
 
 /// A URL with its placeholders filled, and what had to be changed for that.
@@ -32,22 +35,35 @@ pub(super) struct Filled {
 pub(super) struct Target<'t> {
     pub(super) version: &'t DriverVersion,
     pub(super) architecture: &'t str,
+    pub(super) variant: Variant,
 }
 
 impl Target<'_> {
     /// The run file's name as NVIDIA forms it.
     fn file_name(&self) -> String {
-        format!("NVIDIA-Linux-{}-{}.run", self.architecture, self.version)
+        run_file::file_name(self.architecture, self.version, self.variant)
     }
 
-    /// The places where NVIDIA publishes run files, the likeliest first.
+    /// The variant that the file name of an operator's URL means; everything, where it is none of NVIDIA's names.
+    pub(super) fn variant_of(&self, url: &str) -> Variant {
+        let filled = self.fill(url);
+        let path = filled.split(['?', '#']).next().unwrap_or_default();
+        let name = path.rsplit('/').next().and_then(Name::parse);
+        let ours = name.filter(|name| name.architecture == self.architecture);
+        ours.and_then(|name| name.variant).unwrap_or(Variant::Full)
+    }
+
+    /// The places where NVIDIA publishes run files, the likeliest first. It publishes none for virtual GPUs.
     ///
     /// Drivers of the data-centre branch are only below `tesla`: 570.133.20 is not below `XFree86` (2026-11).
-    pub(super) fn published(&self) -> [String; 3] {
-        let Self { version, architecture } = self;
+    pub(super) fn published(&self) -> Vec<String> {
+        let Self { version, architecture, variant } = self;
+        if matches!(variant, Variant::Grid | Variant::VgpuKvm) {
+            return Vec::new();
+        }
         let directory = if *architecture == "x86_64" { "Linux-x86_64" } else { architecture };
         let name = self.file_name();
-        [
+        vec![
             format!("https://us.download.nvidia.com/XFree86/{directory}/{version}/{name}"),
             format!("https://download.nvidia.com/XFree86/{directory}/{version}/{name}"),
             format!("https://us.download.nvidia.com/tesla/{version}/{name}"),
@@ -75,6 +91,9 @@ impl Target<'_> {
         {
             let (named, wanted) = (named.to_owned(), self.architecture.to_owned());
             return Err(UrlFault::OtherArchitecture { named, wanted });
+        }
+        if self.variant_of(url) == Variant::VgpuKvm {
+            return Err(UrlFault::HostsPart);
         }
         let Some(other) = others.first() else { return Ok(Filled { url: filled, replaced: None }) };
         let replaceable = usual_form(name).is_some_and(|(_, named)| others.iter().all(|version| *version == named));
@@ -194,8 +213,12 @@ mod tests {
     const NVIDIA: &str =
         "https://us.download.nvidia.com/XFree86/Linux-x86_64/580.76.05/NVIDIA-Linux-x86_64-580.76.05.run";
 
+    fn target<'t>(version: &'t DriverVersion, architecture: &'t str) -> Target<'t> {
+        Target { version, architecture, variant: Variant::Full }
+    }
+
     fn fill(version: &str, url: &str) -> Result<Filled, UrlFault> {
-        Target { version: &version.parse().unwrap(), architecture: "x86_64" }.filled(url, &["h".to_owned()])
+        target(&version.parse().unwrap(), "x86_64").filled(url, &["h".to_owned()])
     }
 
     #[test]
@@ -249,9 +272,34 @@ mod tests {
     #[test]
     fn nvidia_keeps_other_architectures_elsewhere() {
         let version = "580.76.05".parse().unwrap();
-        let urls = Target { version: &version, architecture: "aarch64" }.published();
+        let urls = target(&version, "aarch64").published();
         assert!(urls[0].ends_with("/XFree86/aarch64/580.76.05/NVIDIA-Linux-aarch64-580.76.05.run"), "{}", urls[0]);
-        assert_eq!(Target { version: &version, architecture: "x86_64" }.published()[0], NVIDIA);
+        assert_eq!(target(&version, "x86_64").published()[0], NVIDIA);
+    }
+
+    #[test]
+    fn a_urls_file_name_says_the_variant_and_all_other_places_follow() {
+        let version: DriverVersion = "580.76.05".parse().unwrap();
+        let of = |url: &str| target(&version, "x86_64").variant_of(url);
+        assert_eq!(of(NVIDIA), Variant::Full);
+        assert_eq!(of("https://h/{version}/NVIDIA-Linux-{arch}-{version}-no-compat32.run?a=b"), Variant::NoCompat32);
+        assert_eq!(of("https://h/NVIDIA-Linux-x86_64-570.1.1-grid.run"), Variant::Grid);
+        assert_eq!(of("https://h/NVIDIA-Linux-aarch64-570.1.1-grid.run"), Variant::Full);
+        assert_eq!(of("https://h/driver-grid.run"), Variant::Full);
+        let of_variant = |variant| Target { variant, ..target(&version, "x86_64") };
+        let published = of_variant(Variant::NoCompat32).published();
+        assert_eq!(published[0], NVIDIA.replace(".run", "-no-compat32.run"));
+        assert!(of_variant(Variant::Grid).published().is_empty());
+        let mirrored = of_variant(Variant::Grid).below_mirror("https://m/");
+        assert_eq!(mirrored, "https://m/580.76.05/NVIDIA-Linux-x86_64-580.76.05-grid.run");
+    }
+
+    #[test]
+    fn the_hosts_part_of_a_virtual_gpu_is_for_no_container() {
+        assert_eq!(
+            fill("570.148.06", "https://h/NVIDIA-Linux-x86_64-{version}-vgpu-kvm.run"),
+            Err(UrlFault::HostsPart)
+        );
     }
 
     #[test]

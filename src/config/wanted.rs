@@ -10,13 +10,15 @@ use super::on_host::{HOSTS_DRIVER, OnHost};
 use super::url::Target;
 use super::way::Way;
 use crate::driver::placement::Profile;
-use crate::driver::{DriverVersion, Sha256};
+use crate::driver::{DriverVersion, Sha256, Variant};
 
 /// The driver that the configuration wants in a container.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct WantedDriver {
     /// Its version.
     pub version: DriverVersion,
+    /// For whom NVIDIA has packed it, as the name of its run file says.
+    pub variant: Variant,
     /// How it is installed, where the operator has said so; see [`WantedDriver::way`].
     pub method: Option<Way>,
     /// Which part of it, where the operator has said so; see [`WantedDriver::profile`].
@@ -73,11 +75,13 @@ impl WantedDriver {
             let sha256 = sum(lookup, &version, &version_node, findings);
             (version, sha256)
         };
-        let target = Target { version: &version, architecture };
-        let mut candidates = Candidates::new(target, &version_node, &hypervisor.settings);
-        candidates.collect(lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone()), findings);
+        let url = lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone());
+        let target = Target { version: &version, architecture, variant: Variant::Full };
+        let variant = url.as_ref().and_then(|url| url.as_text()).map_or(Variant::Full, |url| target.variant_of(url));
+        let mut candidates = Candidates::new(Target { variant, ..target }, &version_node, &hypervisor.settings);
+        candidates.collect(url, findings);
         let Candidates { urls, notes, .. } = candidates;
-        Some(Self { method, chosen_profile: profile, allow_fallback, sha256, urls, notes, version })
+        Some(Self { method, chosen_profile: profile, allow_fallback, sha256, urls, notes, variant, version })
     }
 }
 
@@ -103,12 +107,13 @@ impl WantedDriver {
     }
 
     /// The driver of a version that no container wants: from the mirrors, and where NVIDIA publishes run files.
-    pub(super) fn of_version(version: &DriverVersion, mirrors: &[String]) -> Self {
-        let target = Target { version, architecture: std::env::consts::ARCH };
+    pub(super) fn of_version(version: &DriverVersion, variant: Variant, mirrors: &[String]) -> Self {
+        let target = Target { version, architecture: std::env::consts::ARCH, variant };
         let mirrored = mirrors.iter().map(|mirror| target.below_mirror(mirror));
         let urls = mirrored.chain(target.published()).collect();
         Self {
             version: version.clone(),
+            variant,
             method: None,
             chosen_profile: None,
             allow_fallback: false,

@@ -7,7 +7,7 @@
 
 use std::str::FromStr;
 
-use super::{Compression, DriverVersion};
+use super::{Compression, DriverVersion, Variant};
 
 /// How many bytes from the beginning of a file [`Header::parse`] wants to see, or the whole file if it is shorter.
 ///
@@ -124,6 +124,11 @@ impl Header {
             uncompressed_kib: uncompressed_kib(&prefix[..payload_at as usize]),
         })
     }
+
+    /// The variant that its directory is named for; only what is inside is a proof.
+    pub fn claimed_variant(&self) -> Variant {
+        Name::parse(&self.target_directory).and_then(|name| name.variant).unwrap_or(Variant::Full)
+    }
 }
 
 /// What the name of a run file, or of the directory it unpacks into, says: `NVIDIA-Linux-x86_64-580.76.05.run`.
@@ -133,16 +138,24 @@ pub struct Name {
     pub architecture: String,
     /// The driver's version.
     pub version: DriverVersion,
+    /// What follows the version (`-grid`, `-no-compat32`); none where that is nothing of NVIDIA's.
+    pub variant: Option<Variant>,
 }
 
 impl Name {
-    /// Reads a name in NVIDIA's form; what follows the version (`-grid`, `-no-compat32`) is not looked at.
+    /// Reads a name in NVIDIA's form.
     pub fn parse(name: &str) -> Option<Self> {
         let name = name.strip_suffix(".run").unwrap_or(name);
         let (architecture, rest) = name.strip_prefix("NVIDIA-Linux-")?.split_once('-')?;
-        let version = rest.split('-').next()?.parse().ok()?;
-        Some(Self { architecture: architecture.to_owned(), version })
+        let (version, ending) = rest.split_at(rest.find('-').unwrap_or(rest.len()));
+        let (version, variant) = (version.parse().ok()?, Variant::of_ending(ending));
+        Some(Self { architecture: architecture.to_owned(), version, variant })
     }
+}
+
+/// The name under which NVIDIA publishes a run file.
+pub fn file_name(architecture: &str, version: &DriverVersion, variant: Variant) -> String {
+    format!("NVIDIA-Linux-{architecture}-{version}{}.run", variant.ending())
 }
 
 fn refuse_other_files(prefix: &[u8]) -> Result<(), HeaderFault> {
@@ -376,6 +389,10 @@ mod tests {
         assert_eq!(name("NVIDIA-Linux-aarch64-580.76.05"), Some(("aarch64".to_owned(), "580.76.05".to_owned())));
         assert_eq!(name("cuda_12.8.0_570.86.10_linux.run"), None);
         assert_eq!(name("driver.run"), None);
+        let variant = |text| Name::parse(text).and_then(|name| name.variant);
+        assert_eq!(variant("NVIDIA-Linux-x86_64-580.76.05"), Some(Variant::Full));
+        assert_eq!(variant("NVIDIA-Linux-x86_64-580.76.05-no-compat32.run"), Some(Variant::NoCompat32));
+        assert_eq!(variant("NVIDIA-Linux-x86_64-580.76.05-mine.run"), None);
     }
 
     proptest::proptest! {

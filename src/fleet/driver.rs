@@ -219,6 +219,7 @@ impl Fleet<'_> {
     fn stored(&self, driver: &WantedDriver) -> Result<Option<Tree>> {
         let tree = self.store.open(&driver.version)?;
         let vouched = |tree: &Tree| driver.sha256.as_ref().is_none_or(|it| it.sum == tree.run_file_sha256());
-        Ok(tree.filter(vouched).filter(|tree| tree.architecture() == std::env::consts::ARCH))
+        let does = |tree: &Tree| request(driver).takes(tree.variant());
+        Ok(tree.filter(vouched).filter(does).filter(|tree| tree.architecture() == std::env::consts::ARCH))
     }
 }

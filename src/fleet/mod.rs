@@ -82,6 +82,8 @@ pub fn request(driver: &WantedDriver) -> Request {
     Request {
         version: driver.version.clone(),
         architecture: std::env::consts::ARCH.to_owned(),
+        variant: driver.variant,
+        compat32: driver.profile().has_compat32(),
         urls: driver.urls.clone(),
         sha256: driver.sha256.as_ref().map(|it| ExpectedSum { sum: it.sum, origin: it.origin.clone() }),
     }

@@ -5,7 +5,7 @@
 
 use crate::cache::Presence as Cached;
 use crate::config::{Container, WantedDriver};
-use crate::driver::DriverVersion;
+use crate::driver::{DriverVersion, Variant};
 use crate::error::{Error, Kind};
 use crate::install::presence::Presence;
 use crate::install::verify::Verdict;
@@ -130,7 +130,8 @@ impl Fleet<'_> {
         if error.kind() == Kind::Interrupted || !report.began_installation || !is_of_driver(report) {
             return None;
         }
-        let mut former = self.configuration.driver_of(version);
+        // What does in its place is used where its own variant was another.
+        let mut former = self.configuration.driver_of(version, Variant::Full);
         former.method = Some(way.unwrap_or_default());
         former.chosen_profile = Some(*profile);
         Some(former)

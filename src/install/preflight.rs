@@ -146,8 +146,8 @@ pub(super) fn require_cuda(site: &Site<'_>, manifest: &Manifest) -> Result<()> {
         site.id, manifest.version
     );
     Err(Error::new(Kind::Configuration, message).hint(
-        "nothing in a container can compute with it, whichever way it goes in; let `nvidia_driver_version` name a \
-         version whose full run file NVIDIA publishes",
+        "nothing in a container can compute with it, whichever way it goes in; run the container in a guest that has a \
+         virtual GPU, with the guest's driver, whose file ends in `-grid.run`",
     ))
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::driver::manifest::Manifest;
-use crate::driver::{DriverVersion, Sha256};
+use crate::driver::{DriverVersion, Sha256, Variant};
 use crate::error::{Error, Kind, Result};
 use crate::sys::atomic;
 
@@ -90,6 +90,11 @@ impl Tree {
     /// The machine that it is for, as `uname -m` names it.
     pub fn architecture(&self) -> &str {
         &self.record.architecture
+    }
+
+    /// For whom NVIDIA has packed it.
+    pub fn variant(&self) -> Variant {
+        Variant::of_files(self.architecture(), self.record.files.keys().map(String::as_str))
     }
 
     /// The run file that it came from.

@@ -118,6 +118,7 @@ impl Member {
 pub struct RunFile {
     version: String,
     architecture: String,
+    ending: String,
     compression: Compression,
     members: Vec<Member>,
     archive: Option<Vec<u8>>,
@@ -135,6 +136,7 @@ impl RunFile {
         Self {
             version: version.to_owned(),
             architecture: "x86_64".to_owned(),
+            ending: String::new(),
             compression: Compression::Zstd,
             members: Vec::new(),
             archive: None,
@@ -153,7 +155,13 @@ impl RunFile {
     }
 
     fn target_directory(&self) -> String {
-        format!("NVIDIA-Linux-{}-{}", self.architecture, self.version)
+        format!("NVIDIA-Linux-{}-{}{}", self.architecture, self.version, self.ending)
+    }
+
+    /// What its name and its directory have behind the version, such as `-no-compat32`.
+    pub fn ending(mut self, ending: &str) -> Self {
+        self.ending = ending.to_owned();
+        self
     }
 
     pub fn architecture(mut self, architecture: &str) -> Self {

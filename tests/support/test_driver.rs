@@ -89,6 +89,8 @@ pub struct TestDriver {
     compression: Option<Compression>,
     compat32: bool,
     vgpu_kvm: bool,
+    grid: bool,
+    ending: &'static str,
     supported_gpus: Option<String>,
     nvidia_smi: Option<Vec<u8>>,
 }
@@ -103,6 +105,8 @@ impl TestDriver {
             compression: None,
             compat32: true,
             vgpu_kvm: false,
+            grid: false,
+            ending: "",
             supported_gpus: None,
             nvidia_smi: None,
         }
@@ -122,7 +126,19 @@ impl TestDriver {
 
     /// It has no libraries of 32 bits.
     pub fn without_compat32(mut self) -> Self {
-        self.compat32 = false;
+        (self.compat32, self.ending) = (false, "-no-compat32");
+        self
+    }
+
+    /// It is for guests with a virtual GPU: everything, and the licence daemon.
+    pub fn grid(mut self) -> Self {
+        (self.grid, self.ending) = (true, "-grid");
+        self
+    }
+
+    /// Somebody has packed it again, and called it by the version alone.
+    pub fn renamed(mut self) -> Self {
+        self.ending = "";
         self
     }
 
@@ -134,7 +150,7 @@ impl TestDriver {
 
     /// It is the host's part of a virtual GPU: NVML and its daemon, without CUDA and without 32 bits.
     pub fn vgpu_kvm(mut self) -> Self {
-        (self.vgpu_kvm, self.compat32) = (true, false);
+        (self.vgpu_kvm, self.compat32, self.ending) = (true, false, "-vgpu-kvm");
         self
     }
 
@@ -150,9 +166,14 @@ impl TestDriver {
         self
     }
 
+    /// Its version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
     /// The name that NVIDIA would publish it under.
     pub fn file_name(&self) -> String {
-        RunFile::new(&self.version).file_name()
+        RunFile::new(&self.version).ending(self.ending).file_name()
     }
 
     /// Where its libraries go in a container of Debian, `libcuda.so.VERSION` for example.
@@ -181,7 +202,10 @@ impl TestDriver {
             let words = "DOCUMENTATION NVIDIA_GLX-1.0/supported-gpus MODULE:installer";
             parts.add("supported-gpus/supported-gpus.json", 0o644, words, list.as_str());
         }
-        let mut file = RunFile::new(&self.version).compression(compression);
+        if self.grid {
+            parts.add("nvidia-gridd", 0o755, "UTILITY_BINARY MODULE:vgpu", "#! /bin/sh\nexit 0\n");
+        }
+        let mut file = RunFile::new(&self.version).ending(self.ending).compression(compression);
         for (path, mode, bytes) in parts.members {
             file = file.member(&path, mode, bytes);
         }

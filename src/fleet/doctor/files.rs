@@ -143,11 +143,19 @@ fn receipt(id: ContainerId, path: &Path) -> Finding {
 mod tests {
     use super::super::rules_of;
     use super::*;
+    use crate::driver::Variant;
 
     fn cached(name: &str, sort: cache::Sort) -> cache::Entry {
         let version = Some("580.76.05".parse().unwrap());
         let path = PathBuf::from("/cache").join(name);
-        cache::Entry { path, bytes: 1, version, architecture: Some("x86_64".to_owned()), sort }
+        cache::Entry {
+            path,
+            bytes: 1,
+            version,
+            architecture: Some("x86_64".to_owned()),
+            variant: Some(Variant::Full),
+            sort,
+        }
     }
 
     fn lock(name: &str, age: Duration) -> HeldLock {

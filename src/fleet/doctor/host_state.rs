@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::files::FilesState;
 use super::kernel::{Dropped, KernelState};
 use super::units::UnitsState;
-use crate::cache::{Cache, Sort};
+use crate::cache::{Cache, Entry, Sort};
 use crate::config::Layout;
-use crate::driver::DriverVersion;
 use crate::driver::supported_gpus::Support;
+use crate::driver::{DriverVersion, Variant};
 use crate::error::{Error, Result};
 use crate::host::{Boot, Card, Node, NvidiaHost, modules_to_load};
 use crate::install::receipt::Receipt;
@@ -84,7 +84,9 @@ fn files(layout: &Layout, cache: &Cache<'_>, store: &Store<'_>, wanted: &[Driver
     state.unwritable = unwritable(&layout.cache());
     let is_there = |version: &DriverVersion| {
         let is_it = |sort: &Sort| matches!(sort, Sort::Trusted { .. } | Sort::Unchecked);
-        state.cache.iter().any(|entry| entry.version.as_ref() == Some(version) && is_it(&entry.sort))
+        let is_driver = |entry: &Entry| entry.variant != Some(Variant::VgpuKvm);
+        let of_version = |entry: &&Entry| entry.version.as_ref() == Some(version);
+        state.cache.iter().filter(of_version).any(|entry| is_driver(entry) && is_it(&entry.sort))
     };
     let to_come = wanted.iter().filter(|version| !is_there(version)).count() as u64;
     state.room = free(&layout.cache()).map(|(path, free)| (path, free, to_come * RUN_FILE));

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use phoenix_nvidia::cache::Sort;
 
-use super::{PATH, World, driver};
+use super::{PATH, World, driver, request};
 
 fn populated() -> World {
     let world = World::new();
@@ -19,7 +19,7 @@ fn populated() -> World {
         "NVIDIA-Linux-x86_64-580.76.05.run.partial",
         "NVIDIA-Linux-x86_64-535.1.run.partial",
         "NVIDIA-Linux-x86_64-535.1.run.partial.json",
-        "NVIDIA-Linux-x86_64-535.1-grid.run",
+        "NVIDIA-Linux-x86_64-535.1-mine.run",
         ".phoenix-nvidia-old",
         ".phoenix-nvidia-new",
         "debian.tar.zst",
@@ -64,14 +64,14 @@ fn checking_everything_finds_what_stamps_cannot_see() {
 #[test]
 fn pruning_removes_what_it_said_it_would_and_nothing_else() {
     let world = populated();
-    let keep = ["580.76.05".parse().unwrap()];
+    let keep = [request(&[])];
     let before = world.names();
     let announced = world.offline().prunable(&keep).unwrap();
     assert_eq!(world.names(), before);
     assert_eq!(world.offline().prune(&keep).unwrap(), announced);
     let left = [
         ".phoenix-nvidia-new",
-        "NVIDIA-Linux-x86_64-535.1-grid.run",
+        "NVIDIA-Linux-x86_64-535.1-mine.run",
         &PATH[1..],
         "NVIDIA-Linux-x86_64-580.76.05.run.partial",
         "SHA256SUMS",
@@ -90,7 +90,7 @@ fn pruning_leaves_alone_what_somebody_is_getting() {
     let world = populated();
     let lock = world.layout.run_file_lock(&"570.133.20".parse().unwrap(), "x86_64");
     let _held = FileLock::acquire(&lock, "it", Duration::ZERO, &world.heard, &world.cancel).unwrap();
-    world.offline().prune(&["580.76.05".parse().unwrap()]).unwrap();
+    world.offline().prune(&[request(&[])]).unwrap();
     assert!(world.names().contains(&"NVIDIA-Linux-x86_64-570.133.20.run".to_owned()));
     assert!(world.heard.sayings().contains("stays: run file 570.133.20 is in use by another part of this run"));
 }

@@ -6,6 +6,7 @@ mod files;
 mod inventory;
 mod processes;
 mod trust;
+mod variants;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Request, Settings};
 use phoenix_nvidia::config::Layout;
-use phoenix_nvidia::driver::Sha256;
+use phoenix_nvidia::driver::{Sha256, Variant};
 use phoenix_nvidia::event::{Event, Listener};
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -120,6 +121,8 @@ pub(crate) fn request(urls: &[&str]) -> Request {
     Request {
         version: VERSION.parse().unwrap(),
         architecture: "x86_64".to_owned(),
+        variant: Variant::Full,
+        compat32: false,
         urls: urls.iter().map(|url| (*url).to_owned()).collect(),
         sha256: None,
     }
@@ -129,7 +132,7 @@ pub(crate) fn request(urls: &[&str]) -> Request {
 pub(crate) fn driver(version: &str) -> RunFile {
     let mut generator = fastrand::Rng::with_seed(7);
     let noise: Vec<u8> = std::iter::repeat_with(|| generator.u8(..)).take(300_000).collect();
-    RunFile::new(version).member("nvidia-installer", 0o755, noise)
+    RunFile::new(version).member("nvidia-installer", 0o755, noise).member("32/libcuda.so", 0o755, "")
 }
 
 fn sha256(bytes: &[u8]) -> Sha256 {

@@ -120,6 +120,14 @@ impl Job {
         for record in ["SHA256SUMS", "stamps.json"] {
             let _ = fs_err::remove_file(self.world.cache().join(record));
         }
+        for variant in phoenix_nvidia::driver::Variant::ALL {
+            let path = self.world.cache().join(phoenix_nvidia::driver::run_file::file_name(
+                "x86_64",
+                &driver.version().parse().unwrap(),
+                variant,
+            ));
+            let _ = fs_err::remove_file(path);
+        }
         driver.write_into(&self.world.cache())
     }
 

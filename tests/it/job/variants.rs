@@ -6,7 +6,7 @@ use crate::test_driver::TestDriver;
 #[test]
 fn the_hosts_part_of_a_virtual_gpu_is_told_when_it_comes_and_goes_into_no_container() {
     let job = Job::without_driver();
-    let file = TestDriver::new(VERSION).vgpu_kvm().write_into(&job.world.scratch("")).display().to_string();
+    let file = TestDriver::new(VERSION).vgpu_kvm().renamed().write_into(&job.world.scratch("")).display().to_string();
     let ran = job.world.run(&["cache", "import", &file]).ok();
     assert!(
         ran.stderr.contains("is the host's part of a virtual GPU (vgpu-kvm): it has no `libcuda`"),
@@ -17,10 +17,11 @@ fn the_hosts_part_of_a_virtual_gpu_is_told_when_it_comes_and_goes_into_no_contai
         job.set("nvidia_install_method", way);
         let ran = job.run("create").exits(3);
         assert!(
-            ran.stderr.contains("has no `libcuda`: it is the host's part of a virtual GPU"),
+            ran.stderr.contains("is here as the host's part of a virtual GPU (`-vgpu-kvm`) alone"),
             "{way}: {}",
             ran.stderr
         );
+        assert!(ran.stderr.contains("import the guest's driver there"), "{way}: {}", ran.stderr);
         assert!(!ran.stderr.contains("the way `runfile`"), "{way}: {}", ran.stderr);
         assert!(!job.receipt().exists(), "{way}");
     }

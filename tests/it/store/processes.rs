@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Request, Settings};
 use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::driver::Variant;
 use phoenix_nvidia::event::{Deaf, Event, Listener};
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -50,7 +51,14 @@ fn a_process_that_wants_a_driver() {
     let base = std::path::PathBuf::from(std::env::var(BASE).unwrap());
     let (layout, cancel) = (Layout::new(&base), Cancel::new().unwrap());
     let settings = Settings { offline: true, ..Settings::default() };
-    let request = Request { version: version(), architecture: "x86_64".to_owned(), urls: Vec::new(), sha256: None };
+    let request = Request {
+        version: version(),
+        architecture: "x86_64".to_owned(),
+        variant: Variant::Full,
+        compat32: false,
+        urls: Vec::new(),
+        sha256: None,
+    };
     let run_file = Cache::new(&layout, settings, &Deaf, &cancel).ensure(&request).unwrap();
     let witness = Witness { base, stops: std::env::var_os(STOPS).is_some() };
     Store::new(&layout, &witness, &cancel).extract(&run_file).unwrap();

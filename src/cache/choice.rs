@@ -1,0 +1,201 @@
+//! Which of the files that are there is used: the wanted variant, or one that does in its place.
+
+use std::path::{Path, PathBuf};
+
+use super::check::quoted;
+use super::ensure::{name_of, partial_of};
+use super::partial::Partial;
+use super::record::{Record, Stamp, Stamped};
+use super::verified::VerifiedRunFile;
+use super::{Cache, Presence, Request, beside};
+use crate::driver::Variant;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Deaf, Listener};
+
+impl Cache<'_> {
+    /// What is there of a run file, or of one that does in its place. Reads no file to its end and writes nothing.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when the operator's list of sums cannot be used; the file system refused.
+    pub fn look(&self, request: &Request) -> Result<Presence> {
+        Ok(self.chosen(request, self.listener)?.0)
+    }
+
+    /// The file that is used, and what is remembered of it if that holds. `told` hears of damaged records.
+    fn chosen(&self, request: &Request, told: &dyn Listener) -> Result<(Presence, Option<Stamped>)> {
+        for variant in request.variants() {
+            if !self.may_do(request, variant)? {
+                continue;
+            }
+            match self.inspect(request, variant, told)? {
+                (Presence::Absent | Presence::Partial { .. }, _) => {}
+                found => return Ok(found),
+            }
+        }
+        let bytes = Partial::length_of(&partial_of(&self.path_of(request, request.variant)));
+        Ok((if bytes > 0 { Presence::Partial { bytes } } else { Presence::Absent }, None))
+    }
+
+    /// What is there under the name of one variant.
+    fn inspect(&self, request: &Request, variant: Variant, told: &dyn Listener) -> Result<(Presence, Option<Stamped>)> {
+        let path = self.path_of(request, variant);
+        let metadata = match fs_err::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Presence::Absent, None)),
+            Err(error) => return Err(error.into()),
+        };
+        let record = Record::read(self.layout, told)?;
+        let bytes = metadata.len();
+        let Some(known) = record.stamped(&name_of(&path)).filter(|known| known.stamp == Stamp::of(&metadata)) else {
+            return Ok((Presence::Unchecked { path, bytes }, None));
+        };
+        let expected = self.known(request, variant, &record, told)?;
+        Ok(match expected.is_none_or(|expected| expected.sum == known.sha256) {
+            true => (Presence::Trusted { path, bytes, sha256: known.sha256 }, Some(known.clone())),
+            false => (Presence::Unchecked { path, bytes }, None),
+        })
+    }
+
+    /// Whether a file of this variant's name is to be looked into. One that only does in the wanted one's place must be there,
+    /// and not be known to have another sum than the operator asks for.
+    fn may_do(&self, request: &Request, variant: Variant) -> Result<bool> {
+        if variant == request.variant {
+            return Ok(true);
+        }
+        let path = self.path_of(request, variant);
+        let name = name_of(&path);
+        if !path.try_exists()? {
+            return Ok(false);
+        }
+        if self.settings.checksums.is_some() && self.listed(&name).is_err() {
+            return Ok(false);
+        }
+        let Some(given) = &request.sha256 else { return Ok(true) };
+        Ok(Record::read(self.layout, &Deaf)?.sum(&name, &Deaf) == Some(given.sum))
+    }
+
+    /// The cached file if it looks as it did when it was checked, and that check is as good as one made now.
+    pub(super) fn remembered(&self, request: &Request, told: &dyn Listener) -> Result<Option<VerifiedRunFile>> {
+        let (Presence::Trusted { path, .. }, Some(known)) = self.chosen(request, told)? else { return Ok(None) };
+        match self.check(request, &path, &quoted(&path), |check| check.remembered(&path, &known)) {
+            // What is wrong with it is found again, and dealt with, where the lock is held.
+            Err(error) if error.kind() == Kind::Verification => Ok(None),
+            other => other,
+        }
+    }
+
+    /// A file that is there and not remembered, checked. One that is wrong is put aside; the caller holds the lock.
+    pub(super) fn at_hand(&self, request: &Request) -> Result<Option<VerifiedRunFile>> {
+        for variant in request.variants() {
+            let path = self.path_of(request, variant);
+            if !path.try_exists()? || !self.may_do(request, variant)? {
+                continue;
+            }
+            let file = self.cached(request, variant, &path)?;
+            if let Some(file) = file.filter(|file| request.takes(file.variant())) {
+                return Ok(Some(file));
+            }
+            // One that does may have been checked before, and was only not the first.
+            if let Some(file) = self.remembered(request, &Deaf)? {
+                return Ok(Some(file));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks a cached file. One that is wrong is put aside, and none is returned.
+    fn cached(&self, request: &Request, named: Variant, path: &Path) -> Result<Option<VerifiedRunFile>> {
+        let record = Record::read(self.layout, &Deaf)?;
+        let expected = |variant| match self.known(request, variant, &record, &Deaf)? {
+            None if variant == request.variant && variant == named && !self.settings.offline => {
+                request.urls.first().map_or(Ok(None), |url| self.published(url))
+            }
+            known => Ok(known),
+        };
+        let error = match self.check(request, path, &quoted(path), |check| check.whole(path, expected)) {
+            Ok(file) => return self.under_its_name(file),
+            Err(error) => error,
+        };
+        if error.kind() != Kind::Verification {
+            return Err(error);
+        }
+        if self.settings.offline {
+            return Err(error.hint(self.import_hint()));
+        }
+        self.put_aside(path, &error)?;
+        Ok(None)
+    }
+
+    /// Sees to it that a checked file of the cache is called what it is, and remembers it; the caller holds the lock. One
+    /// whose name another file has is put aside, and none is returned.
+    pub(super) fn under_its_name(&self, file: VerifiedRunFile) -> Result<Option<VerifiedRunFile>> {
+        let (old, place, sum) = (file.path().to_owned(), self.place_of(&file), file.sha256());
+        if old == place {
+            self.remember(&file)?;
+            return Ok(Some(file));
+        }
+        let recorded = Record::read(self.layout, &Deaf)?.sum(&name_of(&place), &Deaf);
+        if place.try_exists()? && recorded != Some(sum) {
+            let what = format!("{} is {}, and there is one already", quoted(&old), file.variant().description());
+            self.put_aside(&old, &Error::new(Kind::Verification, what))?;
+            return Ok(None);
+        }
+        let file = self.accept(file, &old, &place)?;
+        Record::change(self.layout, self.listener, self.cancel, |record| record.renamed(&name_of(&old), sum))?;
+        let (variant, name) = (file.variant().description(), name_of(&place));
+        self.listener.note(None, format!("{} is {variant}; it is now called `{name}`", quoted(&old)));
+        Ok(Some(file))
+    }
+
+    /// Takes a file out of use.
+    fn put_aside(&self, path: &Path, error: &Error) -> Result<()> {
+        let aside = beside(path, ".wrong");
+        fs_err::rename(path, &aside)?;
+        self.listener.warn(None, format!("{}; it is now `{}`", error.message(), aside.display()));
+        Ok(())
+    }
+
+    /// Says so where a file is used in another one's place.
+    pub(super) fn told(&self, request: &Request, file: VerifiedRunFile) -> VerifiedRunFile {
+        if file.variant() != request.variant {
+            let (name, wanted) = (name_of(file.path()), request.variant.description());
+            self.listener.note(None, format!("`{name}` is used in the place of {wanted}, which is not here"));
+        }
+        file
+    }
+
+    /// What to say where a version is here in variants alone that do not do.
+    pub(super) fn unfit_alone(&self, request: &Request) -> Option<Error> {
+        let is_unfit = |variant: &Variant| {
+            !request.takes(*variant) && self.path_of(request, *variant).try_exists().unwrap_or_default()
+        };
+        let found = Variant::ALL.into_iter().find(is_unfit)?;
+        let (version, what, name) = (&request.version, found.description(), name_of(&self.path_of(request, found)));
+        let (why, hint) = match found {
+            Variant::VgpuKvm => (
+                "which has no `libcuda`: no container can use it",
+                "run the container in a guest that has a virtual GPU, and import the guest's driver there: \
+                 `phoenix-nvidia cache import FILE` with the `-grid` file of the same vGPU release",
+            ),
+            Variant::NoCompat32 => (
+                "and libraries of 32 bits are wanted",
+                "import the full file, `phoenix-nvidia cache import FILE`, or choose a profile without `+compat32`",
+            ),
+            Variant::Full | Variant::Grid => (
+                "and the URL of the configuration names another one",
+                "import that one, `phoenix-nvidia cache import FILE`, or let the URL's file name end as this one's does",
+            ),
+        };
+        let message = format!("driver {version} is here as {what} alone, `{name}`, {why}");
+        Some(Error::new(Kind::Configuration, message).hint(hint))
+    }
+
+    /// Where a checked file belongs.
+    pub(super) fn place_of(&self, file: &VerifiedRunFile) -> PathBuf {
+        self.layout.run_file(file.version(), file.architecture(), file.variant())
+    }
+
+    pub(super) fn path_of(&self, request: &Request, variant: Variant) -> PathBuf {
+        self.layout.run_file(&request.version, &request.architecture, variant)
+    }
+}
