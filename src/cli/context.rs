@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
-use phoenix_nvidia::config::{self, Configuration, Layout};
+use phoenix_nvidia::config::{self, Configuration, Container, Layout, OnHost};
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
@@ -174,6 +174,16 @@ pub(crate) fn layout(global: &Global) -> Layout {
 
 /// Both files, with the host's own meaning of `host`, `all` and UUIDs of instances.
 pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Cancel) -> Result<Configuration> {
+    on_host(host, cancel, None, |host| Configuration::load_on(layout, host))
+}
+
+/// Lets `read` read them so.
+pub(crate) fn on_host<T>(
+    host: &NvidiaHost,
+    cancel: &Cancel,
+    doubts: Option<&dyn Fn(&Container) -> Vec<String>>,
+    read: impl FnOnce(OnHost<'_>) -> Result<T>,
+) -> Result<T> {
     let gpus = host.gpus.iter().map(|gpu| gpu.minor).collect();
     let driver = || host.loaded.clone().or_else(|| host.on_disk(cancel));
     let instances = OnceCell::new();
@@ -181,7 +191,7 @@ pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Canc
         let known = instances.get_or_init(|| host.named_instances(cancel));
         known.iter().find(|named| named.uuid.eq_ignore_ascii_case(uuid)).cloned()
     };
-    Configuration::load_on(layout, config::OnHost { driver: &driver, gpus: &gpus, instance: &instance })
+    read(OnHost { driver: &driver, gpus: &gpus, doubts, instance: &instance })
 }
 
 /// Where this node of Proxmox VE has its files, as the command line says.

@@ -1,13 +1,29 @@
 //! `lint`: everything wrong or doubtful in the two configuration files.
 
-use phoenix_nvidia::config::{Configuration, Severity};
+use phoenix_nvidia::config::{Configuration, Container, Finding, Severity};
 use phoenix_nvidia::error::{Kind, Result};
+use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::fleet::doubts;
+use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::store::Store;
 
 use super::arguments::{Global, Output};
 use super::{Ended, context, terminal};
 
+/// On a host with NVIDIA's module, what that host knows besides: anywhere else the files speak for themselves.
+fn findings(global: &Global) -> Result<Vec<Finding>> {
+    let layout = context::layout(global);
+    let Some(host) = NvidiaHost::read().ok().filter(|host| host.loaded.is_some()) else {
+        return Configuration::lint(&layout, None);
+    };
+    let cancel = context::interruptible()?;
+    let store = Store::new(&layout, &Deaf, &cancel);
+    let doubts = |container: &Container| doubts(container, &host, &store);
+    context::on_host(&host, &cancel, Some(&doubts), |host| Configuration::lint(&layout, Some(host)))
+}
+
 pub(crate) fn run(global: &Global) -> Result<Ended> {
-    let findings = Configuration::lint(&context::layout(global))?;
+    let findings = findings(global)?;
     if global.output == Output::Json {
         terminal::json(&findings)?;
     } else {

@@ -90,13 +90,13 @@ impl Configuration {
         Ok(Self::read(layout, Some(host))?)
     }
 
-    /// All that is wrong or doubtful in both files, ordered by file and line; also where [`Configuration::load`] fails
-    /// because a document is malformed.
+    /// All that is wrong or doubtful in both files, and on a host that is asked; ordered by file and line, also where
+    /// [`Configuration::load`] fails because a document is malformed.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn lint(layout: &Layout) -> Result<Vec<Finding>> {
-        match Self::read(layout, None) {
+    pub fn lint(layout: &Layout, host: Option<OnHost<'_>>) -> Result<Vec<Finding>> {
+        match Self::read(layout, host) {
             Ok(configuration) => Ok(configuration.findings),
             Err(Refusal::Document(finding)) => Ok(vec![*finding]),
             Err(Refusal::File(error)) => Err(error),
@@ -270,7 +270,7 @@ impl Configuration {
                 Some((*id, Subject { container: entry.container.as_ref()?, lookup: lookups.get(id)? }))
             })
             .collect();
-        findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects));
+        findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects, host));
         Ok(Self {
             containers_file: containers.path().to_owned(),
             entries,

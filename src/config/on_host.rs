@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use super::container::Container;
 use crate::driver::DriverVersion;
 use crate::driver::mig::NamedInstance;
 
@@ -13,6 +14,8 @@ pub struct OnHost<'a> {
     pub driver: &'a dyn Fn() -> Option<DriverVersion>,
     /// N of `/dev/nvidiaN` of every GPU that the module drives; none while it is not loaded.
     pub gpus: &'a BTreeSet<u32>,
+    /// What this host has against a container's GPUs, a sentence each; asked where the file is looked at for itself.
+    pub doubts: Option<&'a dyn Fn(&Container) -> Vec<String>>,
     /// The instance of a divided GPU (MIG) that has this UUID; asked only where somebody writes one.
     pub instance: &'a dyn Fn(&str) -> Option<NamedInstance>,
 }

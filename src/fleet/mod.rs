@@ -6,6 +6,7 @@ mod bring_up;
 mod cards;
 pub mod docker;
 pub mod doctor;
+mod doubts;
 mod dri;
 mod driver;
 pub mod in_step;
@@ -22,6 +23,8 @@ pub mod status;
 pub mod step;
 mod undo;
 pub mod update;
+
+pub use doubts::doubts;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;

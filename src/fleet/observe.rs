@@ -4,18 +4,17 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crate::cache::Presence as Cached;
-use crate::config::{Container, GpuSelector};
+use crate::config::Container;
 use crate::container_id::ContainerId;
-use crate::driver::supported_gpus::Support;
 use crate::error::Result;
-use crate::host::device_id;
 use crate::hypervisor::{Drift, State};
 use crate::install::presence::{self, Presence};
 use crate::install::{leftovers, shared};
 use crate::sys::held_locks;
 use crate::sys::rootfs::Rootfs;
 
-use super::passthrough::{Passthrough, divided, find_gpu};
+use super::doubts::dropped_gpus;
+use super::passthrough::{Passthrough, divided};
 use super::record::Record;
 use super::rollback::RollbackPoint;
 use super::{Fleet, cards};
@@ -112,27 +111,11 @@ impl Fleet<'_> {
             extracted,
             needed_bytes,
             moved_cards,
-            dropped_gpus: self.dropped_gpus(container)?,
+            dropped_gpus: dropped_gpus(container, self.host, self.store)?,
             left_out,
             features_done: record.features,
             feature_scripts,
         })
-    }
-
-    /// Known before an upgrade, where the wanted driver is extracted: the loaded module drives what it drives.
-    fn dropped_gpus(&self, container: &Container) -> Result<Vec<String>> {
-        let Some(driver) = &container.driver else { return Ok(Vec::new()) };
-        if container.gpus.is_none() || self.host.loaded.as_ref() == Some(&driver.version) {
-            return Ok(Vec::new());
-        }
-        let Some(list) = self.store.supported_gpus(&driver.version)? else { return Ok(Vec::new()) };
-        let sentence = |selector: &GpuSelector| {
-            let device = device_id(&find_gpu(selector, self.host)?.pci_address)?;
-            let Support::Dropped { name, last_branch } = list.of(&device) else { return None };
-            let version = &driver.version;
-            Some(format!("{version} no longer drives GPU {selector} ({name}): its last branch is {last_branch}"))
-        };
-        Ok(container.gpus.iter().filter_map(sentence).collect())
     }
 
     fn leftovers(&self, container: &Container) -> Result<Vec<String>> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::super::finding::{Finding, Severity, quoted};
 use super::super::mismatch::OnMismatch;
 use super::super::node::Node;
+use super::super::on_host::OnHost;
 use super::super::wanted::WantedDriver;
 use super::super::way::Way;
 use super::{Subject, Subjects, clone_sources};
@@ -20,6 +21,16 @@ pub(super) fn doubts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> 
         dri_in_vain(subject),
     ];
     doubts.into_iter().flatten().collect()
+}
+
+/// What the host that the file is looked at on has against the container's GPUs.
+pub(super) fn doubts_of_host(subject: &Subject<'_, '_>, host: Option<OnHost<'_>>) -> Vec<Finding> {
+    let Some(doubts) = host.and_then(|host| host.doubts) else { return Vec::new() };
+    let finding = |sentence| {
+        let finding = subject.place("gpu_assignment").finding(Severity::Warning, sentence);
+        finding.hint("that is how it is on this host; `phoenix-nvidia host show` shows its GPUs and its driver")
+    };
+    doubts(subject.container).into_iter().map(finding).collect()
 }
 
 fn has_driver(subject: &Subject<'_, '_>) -> bool {

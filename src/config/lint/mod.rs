@@ -13,6 +13,7 @@ use super::finding::Finding;
 use super::hypervisor::HypervisorSettings;
 use super::lookup::Lookup;
 use super::node::Node;
+use super::on_host::OnHost;
 use crate::container_id::ContainerId;
 
 pub(super) use names::{duplicate_keys, duplicates_within};
@@ -69,6 +70,7 @@ pub(super) fn all(
     hypervisor_root: Option<&Node<'_>>,
     settings: &HypervisorSettings,
     subjects: &Subjects<'_, '_>,
+    host: Option<OnHost<'_>>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(names::unknown_keys(root, hypervisor_root, subjects));
@@ -77,6 +79,7 @@ pub(super) fn all(
     for subject in subjects.values() {
         findings.extend(containers::doubts(subject, subjects, settings));
         findings.extend(driver::doubts(subject, subjects));
+        findings.extend(driver::doubts_of_host(subject, host));
     }
     findings
 }

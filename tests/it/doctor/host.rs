@@ -109,6 +109,10 @@ fn a_driver_that_drops_a_gpu_is_told_before_the_upgrade() {
     let told = "590.44.01 no longer drives GPU 0 (NVIDIA GeForce GTX 1080): its last branch is 580";
     let plan = world.run_on(&host, &["plan", "901"]).ok().stdout;
     assert!(plan.contains(told), "{plan}");
+    let lint = world.run_on(&host, &["lint"]).ok().stdout;
+    assert!(lint.contains(&format!("warning: {told}")) && lint.contains("lxc_configs.901.gpu_assignment"), "{lint}");
+    let elsewhere = world.run(&["lint"]).ok().stdout;
+    assert!(!elsewhere.contains("no longer drives"), "{elsewhere}");
     let found = world.run_on(&host, &["doctor"]).exits(4).stdout;
     let told = "590.44.01 no longer drives GPU `0000:01:00.0` (NVIDIA GeForce GTX 1080): its last branch is 580";
     assert!(found.contains(told) && found.contains("[driver-drops-gpu]"), "{found}");

@@ -131,6 +131,11 @@ fn a_whole_gpu_that_the_host_has_divided_is_told_before_anybody_wonders() {
     let sentence = "GPU 0 is divided (MIG) and the container has no instance of it";
     let plan = world.run_on(&host, &["plan", "901"]);
     assert!((plan.stdout.clone() + &plan.stderr).contains(sentence), "{}{}", plan.stdout, plan.stderr);
+    let lint = world.run_on(&host, &["lint"]).ok().stdout;
+    assert!(
+        lint.contains(&format!("warning: {sentence}")) && lint.contains("lxc_configs.901.gpu_assignment"),
+        "{lint}"
+    );
     world.run_on(&host, &["create", "901"]).ok();
     let doctor = world.run_on(&host, &["doctor", "901"]).stdout;
     assert!(doctor.contains("gpu-divided") && doctor.contains("`0:1:0`"), "{doctor}");
@@ -138,4 +143,6 @@ fn a_whole_gpu_that_the_host_has_divided_is_told_before_anybody_wonders() {
     world.run_on(&host, &["create", "901"]).ok();
     let doctor = world.run_on(&host, &["doctor", "901"]).stdout;
     assert!(!doctor.contains("gpu-divided"), "{doctor}");
+    let lint = world.run_on(&host, &["lint"]).ok().stdout;
+    assert!(!lint.contains("is divided"), "{lint}");
 }

@@ -54,7 +54,7 @@ fn a_copy_of_the_shipped_files_is_used_below_another_base() {
 fn a_malformed_file_is_one_finding_for_lint() {
     let (_directory, layout) = layout(Some("{"), None);
     assert!(Configuration::load(&layout).unwrap_err().message().contains("cannot be used: malformed JSON"));
-    let findings = Configuration::lint(&layout).unwrap();
+    let findings = Configuration::lint(&layout, None).unwrap();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].severity, Severity::Error);
 }
