@@ -11,8 +11,9 @@ directory=$2
 here=$(cd "$(dirname "$0")/.." && pwd)
 version=${PACKAGE_VERSION:-$("$binary" --version | cut -d ' ' -f 2)}
 architecture=$(dpkg --print-architecture)
-# The same sources make the same package.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2> /dev/null || date +%s)}
+# The same sources make the same package, whether they are a clone or an archive.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$here" log -1 --format=%ct 2> /dev/null ||
+    date --reference="$here/CHANGELOG.md" +%s)}
 export SOURCE_DATE_EPOCH
 
 # Debian's own variables, else who made the commit that is packed.
@@ -22,6 +23,7 @@ else
     maintainer=$(git -C "$here" log -1 --format='%cn <%ce>' 2> /dev/null || echo "root <root@$(hostname)>")
 fi
 
+glibc=$(sh "$here/packaging/needed_glibc.sh" "$binary")
 stage=$(mktemp -d)
 chmod 755 "$stage"
 trap 'rm -rf "$stage"' EXIT
@@ -40,7 +42,7 @@ stage_control() {
     mkdir "$stage/DEBIAN"
     size=$(du --apparent-size -sk "$stage/usr" | cut -f 1)
     sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$architecture/" -e "s/@SIZE@/$size/" \
-        -e "s/@MAINTAINER@/$maintainer/" \
+        -e "s/@MAINTAINER@/$maintainer/" -e "s/@GLIBC@/$glibc/" \
         "$here/packaging/control" > "$stage/DEBIAN/control"
     for script in postinst prerm postrm; do
         install -m 755 "$here/packaging/$script" "$stage/DEBIAN/$script"

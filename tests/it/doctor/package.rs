@@ -1,4 +1,4 @@
-//! The Debian package: installed, used and purged in a real container; and that its program runs with the oldest glibc.
+//! The Debian package: installed, used and purged in a real container; and that it asks for the glibc that it needs.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,6 @@ use crate::tree::{self, Tree};
 use crate::world::{Privilege, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
-const CONTROL: &str = include_str!("../../../packaging/control");
 
 /// Builds the package of the program under test.
 pub(super) fn package(world: &World) -> PathBuf {
@@ -67,7 +66,8 @@ fn a_purge_leaves_nothing_but_what_the_operator_made() {
 }
 
 #[test]
-fn the_program_needs_no_later_glibc_than_the_package_says() {
+fn the_package_asks_for_the_glibc_that_its_program_needs() {
+    let world = World::new();
     let symbols = Ran::of("objdump", &["-T", PROGRAM], &[]).ok().stdout;
     let versions = symbols.split("GLIBC_").skip(1).filter_map(|rest| {
         let version = rest.split([')', ' ', '\n']).next()?;
@@ -75,8 +75,9 @@ fn the_program_needs_no_later_glibc_than_the_package_says() {
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     });
     let highest = versions.max().expect("it is linked with glibc");
-    assert!(highest <= (2, 34), "GLIBC_{}.{} is needed", highest.0, highest.1);
-    assert!(CONTROL.contains("libc6 (>= 2.34)"));
+    let file = package(&world);
+    let depends = Ran::of("dpkg-deb", &["--field", file.to_str().unwrap(), "Depends"], &[]).ok().stdout;
+    assert!(depends.starts_with(&format!("libc6 (>= {}.{}), ", highest.0, highest.1)), "{depends}");
 }
 
 #[test]
