@@ -171,5 +171,6 @@ fn a_log_that_the_operator_has_asked_for_stays_his() {
     );
     let said = job.run("create").exits(6).stderr;
     assert!(said.contains("lxc-start -P"), "{said}");
-    assert!(fs_err::read_to_string(&log).unwrap().contains(" ERROR "));
+    // liblxc 5 writes errors into it; liblxc 6.0.4 makes it and writes none, with `lxc.log.level` in the settings too.
+    assert!(log.exists() && !said.contains(".log"), "{said}");
 }
