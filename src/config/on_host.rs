@@ -15,10 +15,13 @@ pub struct OnHost<'a> {
     /// N of `/dev/nvidiaN` of every GPU that the module drives; none while it is not loaded.
     pub gpus: &'a BTreeSet<u32>,
     /// What this host has against a container's GPUs, a sentence each; asked where the file is looked at for itself.
-    pub doubts: Option<&'a dyn Fn(&Container) -> Vec<String>>,
+    pub doubts: Option<&'a Doubts<'a>>,
     /// The instance of a divided GPU (MIG) that has this UUID; asked only where somebody writes one.
     pub instance: &'a dyn Fn(&str) -> Option<NamedInstance>,
 }
+
+/// What a host has against a container's GPUs, a sentence each.
+pub type Doubts<'a> = dyn Fn(&Container) -> Vec<String> + 'a;
 
 /// The word for the host's driver.
 pub(super) const HOSTS_DRIVER: &str = "host";

@@ -70,13 +70,17 @@ pub fn uninstall_options(version: &DriverVersion) -> Vec<&'static str> {
     options
 }
 
-/// What an exit code of `sh X.run …` means, and what can be done about it.
-pub fn exit_meaning(code: i32) -> (&'static str, &'static str) {
+/// What an exit code of `sh X.run …` means, which has said this at its end, and what can be done about it.
+pub fn exit_meaning(code: i32, said: &str) -> (&'static str, &'static str) {
     match code {
         1 => ("the installer gave up", "the reason is in the last lines of its log"),
         2 => (
             "the run file's checksums are wrong inside the container",
             "look for a full or failing disk below the container",
+        ),
+        15 if says_killed(said) => (
+            "the run file could not be unpacked in the container, for the kernel killed a process of that",
+            "give the container more memory with `memory_mb`: what is unpacked to a tmpfs counts there, too",
         ),
         15 => (
             "the run file could not be unpacked in the container",
@@ -93,6 +97,11 @@ pub fn exit_meaning(code: i32) -> (&'static str, &'static str) {
         137 => ("the installer was killed", "look whether the container was stopped, or ran out of memory"),
         _ => ("the installer failed", "the reason is in the last lines of its log"),
     }
+}
+
+/// Whether a shell has said that a process of its pipe was killed: `Killed` (dash 0.5, with bash 5 at the line's end).
+fn says_killed(output: &str) -> bool {
+    output.lines().any(|line| line.split_whitespace().any(|word| word == "Killed"))
 }
 
 /// Whether decompressor or archiver have said that what they were given is damaged: zstd 1.5, xz 5.4 and tar 1.34.
@@ -120,6 +129,14 @@ mod tests {
 
     fn options(version: &str) -> Vec<&'static str> {
         install_options(&version.parse().unwrap(), false)
+    }
+
+    #[test]
+    fn a_process_that_ran_out_of_memory_is_no_full_disk() {
+        let killed = exit_meaning(15, "Killed\ntar: Unexpected EOF in archive");
+        assert!(killed.1.contains("`memory_mb`"), "{killed:?}");
+        let full = exit_meaning(15, "tar: ./a: Wrote only 512 of 10240 bytes\ntar: Killed-by-nobody");
+        assert!(full.1.starts_with("make room"), "{full:?}");
     }
 
     #[test]

@@ -135,8 +135,8 @@ impl InstallerRun<'_> {
             return Ok(());
         }
         let (id, version, code) = (self.site.id, self.version, output.code);
-        let (meaning, remedy) = installer::exit_meaning(code);
         let shown = if log.trim().is_empty() { output.last_lines() } else { last_lines(log) };
+        let (meaning, remedy) = installer::exit_meaning(code, &shown);
         let message = format!("container {id}: installing driver {version} failed with exit code {code}: {meaning}");
         if installer::says_damaged(&shown) {
             return Err(Error::new(Kind::Verification, message).output(shown).hint(
