@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
-use phoenix_nvidia::config::{self, Configuration, Container, Layout, OnHost};
+use phoenix_nvidia::config::{self, Configuration, Doubts, Layout, OnHost};
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
@@ -181,7 +181,7 @@ pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Canc
 pub(crate) fn on_host<T>(
     host: &NvidiaHost,
     cancel: &Cancel,
-    doubts: Option<&dyn Fn(&Container) -> Vec<String>>,
+    doubts: Option<&Doubts<'_>>,
     read: impl FnOnce(OnHost<'_>) -> Result<T>,
 ) -> Result<T> {
     let gpus = host.gpus.iter().map(|gpu| gpu.minor).collect();

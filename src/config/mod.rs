@@ -35,7 +35,7 @@ pub use layout::Layout;
 pub use lxc_option::LxcOption;
 pub use mismatch::OnMismatch;
 pub use network::{Address, MacAddress, Network, NotThat};
-pub use on_host::OnHost;
+pub use on_host::{Doubts, OnHost};
 pub use storage::{Mount, Volume};
 pub use wanted::{ConfiguredSum, WantedDriver};
 pub use way::Way;
