@@ -30,7 +30,8 @@ fn ended(plan: &Plan, exit_code: bool) -> Ended {
     if let Err(overall) = plan.overall() {
         return Ended::With(overall.exit_code());
     }
-    if exit_code && plan.changes_anything() { Ended::With(DIFFERENCES) } else { Ended::Well }
+    let is_in_step = !plan.changes_anything() && !plan.containers.iter().any(|plan| plan.waits_for_restart);
+    if exit_code && !is_in_step { Ended::With(DIFFERENCES) } else { Ended::Well }
 }
 
 /// Shows a plan.
@@ -50,6 +51,7 @@ fn as_text(plan: &ContainerPlan) -> String {
     let mut text = format!("{} {}{because}:", plan.id, plan.name);
     match &plan.problem {
         Some(problem) => text.push_str(&format!(" cannot be planned: {}", problem.message)),
+        None if !plan.changes_anything() && plan.waits_for_restart => text.push_str(" a restart waits"),
         None if !plan.changes_anything() => text.push_str(" nothing to do"),
         None => {}
     }

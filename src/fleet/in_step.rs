@@ -194,7 +194,15 @@ fn unplanned(id: ContainerId, error: &Error) -> ContainerPlan {
 
 fn empty_plan(id: ContainerId, name: &str) -> ContainerPlan {
     let name = name.to_owned();
-    ContainerPlan { id, name, dependency: false, steps: Vec::new(), notes: Vec::new(), problem: None }
+    ContainerPlan {
+        id,
+        name,
+        dependency: false,
+        steps: Vec::new(),
+        notes: Vec::new(),
+        problem: None,
+        waits_for_restart: false,
+    }
 }
 
 fn not_begun(id: ContainerId) -> Error {

@@ -12,6 +12,7 @@ mod driver;
 pub mod in_step;
 mod lanes;
 mod network;
+mod nodes_inside;
 pub mod observe;
 pub mod passthrough;
 pub mod plan;

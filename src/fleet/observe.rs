@@ -68,10 +68,11 @@ impl Fleet<'_> {
         let passthrough = self.passthrough(container)?;
         let desired = self.desired(container)?;
         self.hypervisor.check(&desired)?;
-        let (drift, presence) = match state {
+        let (mut drift, presence) = match state {
             State::Absent => (Drift::default(), Some(Presence::Absent)),
             _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
         };
+        drift.restart |= self.has_former_nodes(container.id, state, &passthrough.devices)?;
         if state != State::Absent {
             self.require_shell(container, presence.as_ref())?;
         }

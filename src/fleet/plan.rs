@@ -42,6 +42,9 @@ pub struct ContainerPlan {
     /// Why nothing could be planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
+    /// It runs with former settings or device nodes, and nobody has asked for the restart that brings the new ones in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub waits_for_restart: bool,
 }
 
 /// Why nothing could be planned for a container.
@@ -172,6 +175,7 @@ impl Fleet<'_> {
                 steps,
                 notes,
                 problem: None,
+                waits_for_restart: false,
             });
         }
         Ok(Plan { containers })
@@ -202,7 +206,15 @@ pub fn plan_container(container: &Container, observation: &Observation, dependen
             "an interrupted run has left the snapshot `{SNAPSHOT}` of {taken_at}; `phoenix-nvidia apply {id}` finishes that"
         ));
     }
-    ContainerPlan { id: container.id, name: container.name.clone(), dependency, steps, notes, problem: None }
+    ContainerPlan {
+        id: container.id,
+        name: container.name.clone(),
+        dependency,
+        steps,
+        notes,
+        problem: None,
+        waits_for_restart: false,
+    }
 }
 
 fn making(container: &Container, observation: &Observation) -> Option<Step> {

@@ -118,7 +118,15 @@ mod tests {
         let id = "901".parse().unwrap();
         let name = "gpu".to_owned();
         Plan {
-            containers: vec![ContainerPlan { id, name, dependency: false, steps, notes: Vec::new(), problem: None }],
+            containers: vec![ContainerPlan {
+                id,
+                name,
+                dependency: false,
+                steps,
+                notes: Vec::new(),
+                problem: None,
+                waits_for_restart: false,
+            }],
         }
     }
 

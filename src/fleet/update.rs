@@ -31,6 +31,7 @@ pub fn plan_update(container: &Container, observation: &Observation, rules: Rule
         steps: Vec::new(),
         notes: notes(container, observation),
         problem: None,
+        waits_for_restart: false,
     };
     let id = container.id;
     match observation.state {
@@ -50,7 +51,9 @@ pub fn plan_update(container: &Container, observation: &Observation, rules: Rule
             if observation.drift.restart && rules.restart {
                 plan.steps.push(Step::Restart);
             } else if observation.drift.restart {
-                plan.notes.push("its settings come in with its next start; `--restart` restarts it now".to_owned());
+                plan.waits_for_restart = true;
+                let note = "its settings and device nodes come in with its next start; `--restart` restarts it now";
+                plan.notes.push(note.to_owned());
             }
             plan.steps.extend(container.driver.iter().flat_map(|driver| driver_steps(driver, observation, false)));
             secure(&mut plan, observation, rules);

@@ -6,7 +6,6 @@ use crate::cache::Presence as Cached;
 use crate::config::{Container, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
-use crate::driver::device::DeviceNode;
 use crate::error::{Error, Result};
 use crate::fleet::passthrough::Passthrough;
 use crate::fleet::{Fleet, cards, lanes, request};
@@ -14,7 +13,7 @@ use crate::hypervisor::State;
 use crate::hypervisor::cluster::Cluster;
 use crate::install::presence::{self, Presence};
 use crate::install::verify;
-use crate::sys::rootfs::{Found, Rootfs};
+use crate::sys::rootfs::Rootfs;
 
 use super::judgement::{Judgement, Seen, judge};
 use super::{Asking, ContainerStatus, Nodes, Verdict};
@@ -126,8 +125,10 @@ impl Fleet<'_> {
         }
         let is_running = matches!(state, State::Running { .. });
         let Passthrough { devices, waiting, .. } = self.passthrough(container)?;
-        row.nodes =
-            (is_running && !devices.is_empty()).then(|| self.nodes(container, &rootfs, &devices)).transpose()?;
+        if is_running && !devices.is_empty() {
+            let missing = self.wrong_nodes(container.id, &rootfs, &devices)?;
+            row.nodes = Some(Nodes { wanted: devices.len(), missing });
+        }
         let judgement = self.judged(container, wanted, &presence, row.nodes.as_ref(), &waiting, on_disk)?;
         row.settle(judgement);
         if row.reason.is_none() || row.verdict == Verdict::NotVerifiedLive {
@@ -145,18 +146,6 @@ impl Fleet<'_> {
         let hint = Some(format!("remove it with `phoenix-nvidia apply {id}`"));
         row.settle(Judgement { reason: Some(left), hint, ..Judgement::of(Verdict::Wrong, Some(false)) });
         Ok(())
-    }
-
-    fn nodes(&self, container: &Container, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Nodes> {
-        let refused = self.hypervisor.refused_nodes(container.id, devices)?;
-        let mut nodes = Nodes { wanted: devices.len(), missing: Vec::new() };
-        for node in devices {
-            let right = Some(Found::CharacterDevice { major: node.major, minor: node.minor });
-            if rootfs.look(&node.path.to_string_lossy())? != right || refused.contains(&node.path) {
-                nodes.missing.push(node.path.clone());
-            }
-        }
-        Ok(nodes)
     }
 
     fn judged(

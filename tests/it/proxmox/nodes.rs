@@ -20,8 +20,12 @@ struct Node {
 impl Node {
     /// A privileged container with GPU 0: an unprivileged one of Proxmox VE may open everything.
     fn new(host: PretendedGpuHost, lacks_node: bool) -> Self {
+        Self::with_privilege(host, lacks_node, false)
+    }
+
+    fn with_privilege(host: PretendedGpuHost, lacks_node: bool, is_unprivileged: bool) -> Self {
         let job = Job::new();
-        job.set("unprivileged", false);
+        job.set("unprivileged", is_unprivileged);
         job.set("gpu_assignment", "0");
         TestDriver::new(VERSION).write_into(&job.world.cache());
         let node = Self { job, host };
@@ -101,4 +105,25 @@ fn a_container_that_was_started_with_the_former_numbers_is_told_by_everybody_and
     node.run(&["create", "901"]).ok();
     assert_eq!(node.job.inside(901, OPEN), "No such device\n");
     assert!(node.run(&["create", "901"]).ok().stdout.contains("nothing to do"));
+}
+
+#[test]
+fn a_running_container_with_a_node_of_the_former_number_waits_for_a_restart_and_create_restarts_it() {
+    let node = Node::with_privilege(PretendedGpuHost::with_one_gpu(VERSION), false, true);
+    let (plan, major) = (["plan", "901", "--exit-code"], "stat -c %t /dev/nvidia-uvm");
+    assert!(node.run(&plan).ok().stdout.contains("901 gpu1: nothing to do"));
+    // The module was loaded again, with another number.
+    node.host.change_uvm_major(511, 508);
+    node.run(&["host", "prepare"]).ok();
+    assert_eq!(node.job.inside(901, major), "1ff\n");
+    let planned = node.run(&plan).exits(4).stdout;
+    assert!(
+        planned.contains("901 gpu1: a restart waits") && planned.contains("`--restart` restarts it now"),
+        "{planned}"
+    );
+    let applied = node.run(&["apply", "901"]).exits(7).stderr;
+    assert!(applied.contains("(508:0) is not in the container"), "{applied}");
+    assert_eq!(node.run(&["create", "901"]).ok().stdout, "901 gpu1: restart; driver 580.76.05 verified\n");
+    assert_eq!(node.job.inside(901, major), "1fc\n");
+    assert!(node.run(&plan).ok().stdout.contains("901 gpu1: nothing to do"));
 }

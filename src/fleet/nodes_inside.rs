@@ -1,0 +1,40 @@
+//! Device nodes as a running container has them: made when it was started, from the host's as they were then.
+
+use std::path::PathBuf;
+
+use crate::container_id::ContainerId;
+use crate::driver::device::DeviceNode;
+use crate::error::Result;
+use crate::hypervisor::State;
+use crate::sys::rootfs::{Found, Rootfs};
+
+use super::Fleet;
+
+impl Fleet<'_> {
+    /// Those of these nodes that a running container lacks, has with another number, or may not open.
+    pub(super) fn wrong_nodes(&self, id: ContainerId, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
+        let refused = self.hypervisor.refused_nodes(id, devices)?;
+        let mut wrong = Vec::new();
+        for node in devices {
+            let right = Some(Found::CharacterDevice { major: node.major, minor: node.minor });
+            if rootfs.look(&node.path.to_string_lossy())? != right || refused.contains(&node.path) {
+                wrong.push(node.path.clone());
+            }
+        }
+        Ok(wrong)
+    }
+
+    /// Whether a container that runs has a node that its settings pass otherwise than the host has it now. One that its
+    /// settings do not pass yet comes in with them.
+    pub(super) fn has_former_nodes(&self, id: ContainerId, state: State, devices: &[DeviceNode]) -> Result<bool> {
+        if devices.is_empty() || !matches!(state, State::Running { .. }) {
+            return Ok(false);
+        }
+        let passed = self.hypervisor.passed_nodes(id)?;
+        let passed: Vec<DeviceNode> = devices.iter().filter(|node| passed.contains(&node.path)).cloned().collect();
+        match self.hypervisor.rootfs_at_hand(id)? {
+            Some(rootfs) => Ok(!self.wrong_nodes(id, &rootfs, &passed)?.is_empty()),
+            None => Ok(false),
+        }
+    }
+}
