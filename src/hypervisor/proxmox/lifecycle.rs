@@ -26,6 +26,10 @@ const DESTROY_DEADLINE: Duration = Duration::from_secs(30 * 60);
 // Proxmox's locks are lines in a file, which nobody announces.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+// pmxcfs 9.1.6 replaces a file in steps: for a moment there is none of that name, and the list of guests has it all the
+// same.
+const REPLACED_WITHIN: Duration = Duration::from_secs(2);
+
 impl Proxmox<'_> {
     pub(super) fn liblxc(&self) -> Liblxc<'_> {
         Liblxc { lxcpath: &self.node.lxcpath, monitors: &self.monitors, cancel: self.cancel }
@@ -77,11 +81,21 @@ impl Proxmox<'_> {
     /// # Errors
     /// The CTID is a virtual machine's, or another node's.
     pub(super) fn config_if_there(&self, id: ContainerId) -> Result<Option<ConfigFile>> {
-        if let Some(text) = self.read(&format!("lxc/{id}.conf"))? {
-            return Ok(Some(ConfigFile::new(text)));
+        let deadline = Instant::now() + REPLACED_WITHIN;
+        loop {
+            if let Some(text) = self.read(&format!("lxc/{id}.conf"))? {
+                return Ok(Some(ConfigFile::new(text)));
+            }
+            let (guests, node) = (self.guests()?, self.members()?.nodename);
+            guests.require_ours(id, &node)?;
+            if !guests.has(id) {
+                return Ok(None);
+            }
+            if Instant::now() >= deadline {
+                return Err(listed_without_file(id));
+            }
+            std::thread::yield_now();
         }
-        self.guests()?.require_ours(id, &self.members()?.nodename)?;
-        Ok(None)
     }
 
     pub(super) fn node_of_another(&self, id: ContainerId) -> Result<Option<String>> {
@@ -224,6 +238,11 @@ impl Proxmox<'_> {
         }
         Record::default().save(&self.record_path(id))
     }
+}
+
+fn listed_without_file(id: ContainerId) -> Error {
+    Error::new(Kind::Host, format!("container {id} is in the cluster's list of guests, and its file is not there"))
+        .hint("see whether the cluster's file system is well with `systemctl status pve-cluster`, and run this again")
 }
 
 /// A container that somebody else makes, or has begun to.

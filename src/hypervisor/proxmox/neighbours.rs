@@ -14,17 +14,20 @@ impl Proxmox<'_> {
     pub(super) fn whole_cluster(&self) -> Result<Cluster> {
         let (members, guests) = (self.members()?, self.guests()?);
         let container = |(id, node): (_, &str)| {
-            let name = match node == members.nodename {
-                true => format!("lxc/{id}.conf"),
-                false => format!("nodes/{node}/lxc/{id}.conf"),
-            };
             // One that is being moved at this moment is in the list and not in its place.
-            let text = if is_name(node) { self.read(&name).ok().flatten() } else { None };
+            let config = match node == members.nodename {
+                true => self.config_if_there(id).ok().flatten(),
+                false if is_name(node) => {
+                    let text = self.read(&format!("nodes/{node}/lxc/{id}.conf")).ok().flatten();
+                    text.map(ConfigFile::new)
+                }
+                false => None,
+            };
             ClusterContainer {
                 id,
                 node: node.to_owned(),
                 is_online: members.is_online(node),
-                file: text.map(|text| says(&ConfigFile::new(text))),
+                file: config.as_ref().map(says),
             }
         };
         Ok(Cluster {

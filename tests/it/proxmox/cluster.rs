@@ -1,8 +1,11 @@
 //! The whole cluster, as one node knows it from its own copy of the files: nothing is asked, called or changed.
 
+use std::io::Write;
+
+use phoenix_nvidia::hypervisor::{Hypervisor, State};
 use serde_json::{Value, json};
 
-use super::{Job, two_gpus};
+use super::{Job, id, two_gpus};
 use crate::ran::Ran;
 use crate::shown::assert_shown;
 use crate::tree;
@@ -113,4 +116,27 @@ fn plain_lxc_has_no_nodes_and_says_so() {
         shown.stderr
     );
     assert!(shown.stdout.contains("1000  gpu-1000  absent") && !shown.stdout.contains("ON NODE"), "{}", shown.stdout);
+}
+
+#[test]
+fn a_container_whose_file_is_just_being_replaced_is_still_there() {
+    let job = Job::new();
+    job.run(&["create", "901"]).ok();
+    let (conf, list, away) = (job.node.pve("lxc/901.conf"), job.node.pve(".vmlist"), job.node.pve("away"));
+    let listed = fs_err::read(&list).unwrap();
+    fs_err::rename(&conf, &away).unwrap();
+    fs_err::remove_file(&list).unwrap();
+    Ran::of("mkfifo", &[&list], &[]).ok();
+    let state = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Somebody reads the list: the file has been looked for, and was not there.
+            let mut pipe = fs_err::OpenOptions::new().write(true).open(&list).unwrap();
+            fs_err::rename(&away, &conf).unwrap();
+            job.node.write("list", std::str::from_utf8(&listed).unwrap());
+            fs_err::rename(job.node.pve("list"), &list).unwrap();
+            pipe.write_all(&listed).unwrap();
+        });
+        job.with_proxmox(|proxmox| proxmox.state(id(901))).unwrap()
+    });
+    assert!(matches!(state, State::Running { .. }), "{state:?}");
 }
