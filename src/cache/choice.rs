@@ -8,7 +8,7 @@ use super::partial::Partial;
 use super::record::{Record, Stamp, Stamped};
 use super::verified::VerifiedRunFile;
 use super::{Cache, Presence, Request, beside};
-use crate::driver::Variant;
+use crate::driver::{DriverVersion, Sha256, Variant, run_file};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Deaf, Listener};
 
@@ -50,7 +50,7 @@ impl Cache<'_> {
             return Ok((Presence::Unchecked { path, bytes }, None));
         };
         let expected = self.known(request, variant, &record, told)?;
-        Ok(match expected.is_none_or(|expected| expected.sum == known.sha256) {
+        Ok(match expected.is_none_or(|expected| expected.allows(known.sha256)) {
             true => (Presence::Trusted { path, bytes, sha256: known.sha256 }, Some(known.clone())),
             false => (Presence::Unchecked { path, bytes }, None),
         })
@@ -112,15 +112,20 @@ impl Cache<'_> {
             }
             known => Ok(known),
         };
-        let error = match self.check(request, path, &quoted(path), |check| check.whole(path, expected)) {
+        let checked = self.check(request, path, &quoted(path), |check| match check.whole(path, expected) {
+            Err(error) if self.settings.offline && request.sha256.is_none() => {
+                Err(self.with_remedy(error, check, path))
+            }
+            other => other,
+        });
+        let error = match checked {
             Ok(file) => return self.under_its_name(file),
             Err(error) => error,
         };
-        if error.kind() != Kind::Verification {
-            return Err(error);
-        }
-        if self.settings.offline {
-            return Err(error.hint(self.import_hint()));
+        match (error.kind(), error.hint_text()) {
+            (Kind::Verification, None) if self.settings.offline => return Err(error.hint(self.import_hint())),
+            (Kind::Verification, _) if !self.settings.offline => {}
+            _ => return Err(error),
         }
         self.put_aside(path, &error)?;
         Ok(None)
@@ -145,6 +150,20 @@ impl Cache<'_> {
         let (variant, name) = (file.variant().description(), name_of(&place));
         self.listener.note(None, format!("{} is {variant}; it is now called `{name}`", quoted(&old)));
         Ok(Some(file))
+    }
+
+    /// The sum of a file that the cache has had, whether it is still there or not.
+    ///
+    /// # Errors
+    /// The record is there and cannot be read.
+    pub fn recorded_sum(
+        &self,
+        version: &DriverVersion,
+        architecture: &str,
+        variant: Variant,
+    ) -> Result<Option<Sha256>> {
+        let name = run_file::file_name(architecture, version, variant);
+        Ok(Record::read(self.layout, &Deaf)?.sum(&name, &Deaf))
     }
 
     /// Takes a file out of use.

@@ -164,9 +164,10 @@ impl Cache<'_> {
     pub(super) fn expected(&self, name: &str, record: &Record, told: &dyn Listener) -> Result<Option<Expected>> {
         if let Some(sum) = self.listed(name)? {
             let path = self.settings.checksums.clone().unwrap_or_default();
-            return Ok(Some(Expected { sum, origin: Origin::ChecksumsFile(path) }));
+            return Ok(Some(Expected { sum, coming: None, origin: Origin::ChecksumsFile(path) }));
         }
-        Ok(record.sum(name, told).map(|sum| Expected { sum, origin: Origin::Record }))
+        let coming = record.coming(name);
+        Ok(record.sum(name, told).map(|sum| Expected { sum, coming, origin: Origin::Record }))
     }
 
     pub(super) fn listed(&self, name: &str) -> Result<Option<Sha256>> {
@@ -207,7 +208,9 @@ impl Cache<'_> {
         };
         let reason = match answer {
             Ok(text) => match sum_list::published(&text, name) {
-                Ok(Some(sum)) => return Ok(Some(Expected { sum, origin: Origin::Published(beside) })),
+                Ok(Some(sum)) => {
+                    return Ok(Some(Expected { sum, coming: None, origin: Origin::Published(beside) }));
+                }
                 Ok(None) => format!("it holds no sum for `{name}`"),
                 Err(contradiction) => contradiction.to_string(),
             },
@@ -227,8 +230,9 @@ impl Cache<'_> {
         };
         let hint = match known {
             Some(Expected { origin: Origin::Record, .. }) if kind == Kind::Verification => {
-                let sums = self.layout.cache_sums();
-                format!("if NVIDIA has replaced this file since, remove its line from `{}`", sums.display())
+                "if NVIDIA has replaced this file since: download it yourself, compare its sum with NVIDIA's, and run \
+                 `phoenix-nvidia cache replace FILE`"
+                    .to_owned()
             }
             _ => self.unfit_alone(request).map_or_else(
                 || self.import_hint(),

@@ -104,11 +104,11 @@ impl Cache<'_> {
             cancel: self.cancel,
         };
         let expected = |variant| expected(&run_file::file_name(architecture, version, variant));
-        check.whole(copy, expected).map_err(with_hint)
+        check.whole(copy, expected).map_err(|error| with_hint(self.with_remedy(error, &check, copy)))
     }
 
     /// A copy beside the cache's files, that shares their blocks where the file system can.
-    fn copied(&self, source: &Path) -> Result<tempfile::TempPath> {
+    pub(super) fn copied(&self, source: &Path) -> Result<tempfile::TempPath> {
         let directory = self.layout.cache();
         fs_err::create_dir_all(&directory)?;
         let failed = |error: std::io::Error| {
@@ -151,7 +151,9 @@ impl Cache<'_> {
 
 fn with_hint(error: Error) -> Error {
     match error.kind() {
-        Kind::Verification => error.hint("download the file again, and compare its size and sum with NVIDIA's"),
+        Kind::Verification if error.hint_text().is_none() => {
+            error.hint("download the file again, and compare its size and sum with NVIDIA's")
+        }
         _ => error,
     }
 }

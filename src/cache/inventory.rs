@@ -7,7 +7,7 @@ use super::check::{Check, quoted};
 use super::ensure::name_of;
 use super::import::TEMPORARY;
 use super::origin::Origin;
-use super::record::{Record, Stamp};
+use super::record::{Record, Refused, Stamp};
 use super::verified::VerifiedRunFile;
 use super::{Cache, Request};
 use crate::driver::run_file::{self, Name};
@@ -52,6 +52,11 @@ pub enum Sort {
     },
     /// A run file that will be checked before it is used.
     Unchecked,
+    /// A run file that was read to its end and is not the one that was recorded under its name.
+    Refused {
+        /// Whether it is without a fault, and only another one.
+        is_sound: bool,
+    },
     /// The beginning of a run file, from a download that was broken off; or the note beside it.
     Partial,
     /// A run file that was wrong and was put aside.
@@ -80,9 +85,13 @@ impl Cache<'_> {
             let name = name_of(&path);
             let Some((sort, named)) = sorted(&name) else { continue };
             let remembered = record.stamped(&name).filter(|known| known.stamp == Stamp::of(&metadata));
-            let sort = match (sort, remembered) {
-                (Sort::Unchecked, Some(known)) => Sort::Trusted { sha256: known.sha256, origin: known.origin.clone() },
-                (sort, _) => sort,
+            let refused = record.refused(&name, Stamp::of(&metadata));
+            let sort = match (sort, remembered, refused) {
+                (Sort::Unchecked, Some(known), _) => {
+                    Sort::Trusted { sha256: known.sha256, origin: known.origin.clone() }
+                }
+                (Sort::Unchecked, None, Some(is_sound)) => Sort::Refused { is_sound },
+                (sort, ..) => sort,
             };
             let (bytes, variant) = (metadata.len(), named.as_ref().and_then(|name| name.variant));
             let (version, architecture) = named.map(|name| (name.version, name.architecture)).unzip();
@@ -99,7 +108,7 @@ impl Cache<'_> {
     pub fn verify_all(&self) -> Result<Vec<(Entry, Result<VerifiedRunFile>)>> {
         let mut verdicts = Vec::new();
         for entry in self.list()? {
-            if !matches!(entry.sort, Sort::Trusted { .. } | Sort::Unchecked) {
+            if !matches!(entry.sort, Sort::Trusted { .. } | Sort::Unchecked | Sort::Refused { .. }) {
                 continue;
             }
             let verdict = self.verify(&entry);
@@ -128,7 +137,10 @@ impl Cache<'_> {
             listener: self.listener,
             cancel: self.cancel,
         };
-        let file = check.whole(&entry.path, expected)?;
+        let file = match check.whole(&entry.path, expected) {
+            Ok(file) => file,
+            Err(error) => return Err(self.noted(error, &check, entry)),
+        };
         if Some(file.variant()) == entry.variant {
             self.remember(&file)?;
             return Ok(file);
@@ -138,6 +150,25 @@ impl Cache<'_> {
         self.under_its_name(file)?.ok_or_else(|| {
             Error::new(Kind::Verification, what).hint("it is put aside, for there is another one under that name")
         })
+    }
+
+    /// Notes that a file is not what it should be, so that nobody is sent to check it again.
+    fn noted(&self, error: Error, check: &Check<'_>, entry: &Entry) -> Error {
+        let Ok(metadata) = fs_err::metadata(&entry.path) else { return error };
+        if error.kind() != Kind::Verification {
+            return error;
+        }
+        let is_sound = self.is_only_another(&error, check, &entry.path);
+        let (name, refused) = (name_of(&entry.path), Refused { stamp: Stamp::of(&metadata), is_sound });
+        let noted = Record::change(self.layout, self.listener, self.cancel, |record| record.refuse(&name, refused));
+        if let Err(failed) = noted {
+            self.listener.warn(None, format!("that is not remembered: {failed}"));
+        }
+        match is_sound {
+            true => self.with_remedy(error, check, &entry.path),
+            false => error
+                .hint("`phoenix-nvidia cache prune` removes it; the next that is wanted is fetched or imported anew"),
+        }
     }
 
     /// What [`Cache::prune`] would remove.
@@ -150,7 +181,8 @@ impl Cache<'_> {
             let wanted = || keep.iter().any(|request| is_for(entry, request));
             let used = || keep.iter().any(|request| is_for(entry, request) && self.uses(request, entry));
             match entry.sort {
-                Sort::Trusted { .. } | Sort::Unchecked => !used(),
+                Sort::Trusted { .. } | Sort::Unchecked | Sort::Refused { is_sound: true } => !used(),
+                Sort::Refused { is_sound: false } => true,
                 Sort::Partial => !wanted() || is_older(&entry.path, PARTIAL_IS_STALE_AFTER),
                 Sort::Wrong => true,
                 Sort::Temporary => is_older(&entry.path, TEMPORARY_IS_STALE_AFTER),

@@ -19,6 +19,7 @@ mod origin;
 mod partial;
 mod payload;
 mod record;
+mod replace;
 mod sum_list;
 mod sums;
 mod verified;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 pub use inventory::{Entry, Sort};
 pub use origin::{ExpectedSum, Origin};
+pub use replace::Replacement;
 pub use verified::{Section, VerifiedRunFile};
 
 use crate::config::Layout;

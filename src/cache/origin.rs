@@ -46,11 +46,20 @@ impl fmt::Display for Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) sum: Sha256,
+    /// That of the file which is just taking the place of the one with that sum.
+    pub(super) coming: Option<Sha256>,
     pub(super) origin: Origin,
+}
+
+impl Expected {
+    /// Whether a file with this sum is the right one.
+    pub(super) fn allows(&self, sum: Sha256) -> bool {
+        self.sum == sum || self.coming == Some(sum)
+    }
 }
 
 impl From<&ExpectedSum> for Expected {
     fn from(given: &ExpectedSum) -> Self {
-        Self { sum: given.sum, origin: Origin::Given(given.origin.clone()) }
+        Self { sum: given.sum, coming: None, origin: Origin::Given(given.origin.clone()) }
     }
 }

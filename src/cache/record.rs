@@ -65,6 +65,21 @@ pub(super) struct Stamped {
 struct Stamps {
     format: u32,
     files: BTreeMap<String, Stamped>,
+    /// The sums of files that take the place of others: from before that until it is done.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    coming: BTreeMap<String, Sha256>,
+    /// Files that were read to their end and are not the recorded ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    refused: BTreeMap<String, Refused>,
+}
+
+/// A file as it was when it was found not to be the recorded one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Refused {
+    #[serde(flatten)]
+    pub(super) stamp: Stamp,
+    /// Whether it is a run file without a fault, only another one.
+    pub(super) is_sound: bool,
 }
 
 const FORMAT: u32 = 1;
@@ -74,6 +89,8 @@ const FORMAT: u32 = 1;
 pub(super) struct Record {
     sums: SumList,
     stamps: BTreeMap<String, Stamped>,
+    coming: BTreeMap<String, Sha256>,
+    refused: BTreeMap<String, Refused>,
     // Files that could not be understood are put aside before they are replaced.
     damaged_sums: bool,
 }
@@ -103,8 +120,8 @@ impl Record {
             let path = layout.cache_stamps();
             listener.warn(None, format!("`{}` is damaged; the run files are read again", path.display()));
         }
-        record.stamps = stamps.unwrap_or_default().files;
-        Ok(record)
+        let Stamps { files, coming, refused, .. } = stamps.unwrap_or_default();
+        Ok(Self { stamps: files, coming, refused, ..record })
     }
 
     /// The sum that was recorded for a file. Contradicting or damaged lines count as none, and the listener is told.
@@ -147,7 +164,8 @@ impl Record {
             fs_err::rename(&sums, sums.with_extension("damaged"))?;
         }
         atomic::write(&layout.cache_sums(), record.sums.to_string().as_bytes(), 0o644)?;
-        let stamps = Stamps { format: FORMAT, files: record.stamps };
+        let (files, coming, refused) = (record.stamps, record.coming, record.refused);
+        let stamps = Stamps { format: FORMAT, files, coming, refused };
         let mut json = serde_json::to_vec_pretty(&stamps).map_err(std::io::Error::from)?;
         json.push(b'\n');
         atomic::write(&layout.cache_stamps(), &json, 0o644)
@@ -156,12 +174,35 @@ impl Record {
     /// Takes a checked file into the record.
     pub(super) fn remember(&mut self, name: &str, stamped: Stamped) {
         self.sums.set(name, stamped.sha256);
+        self.coming.remove(name);
+        self.refused.remove(name);
         self.stamps.insert(name.to_owned(), stamped);
+    }
+
+    /// A file with another sum is about to take the place of the recorded one.
+    pub(super) fn expect_too(&mut self, name: &str, sum: Sha256) {
+        self.coming.insert(name.to_owned(), sum);
+    }
+
+    /// The sum of the file that is about to take the place of the recorded one, or has just done so.
+    pub(super) fn coming(&self, name: &str) -> Option<Sha256> {
+        self.coming.get(name).copied()
+    }
+
+    /// A file is not the recorded one.
+    pub(super) fn refuse(&mut self, name: &str, refused: Refused) {
+        self.refused.insert(name.to_owned(), refused);
+    }
+
+    /// Whether a file that was found not to be the recorded one is sound; none where nobody has looked at it.
+    pub(super) fn refused(&self, name: &str, stamp: Stamp) -> Option<bool> {
+        self.refused.get(name).filter(|refused| refused.stamp == stamp).map(|refused| refused.is_sound)
     }
 
     /// A file has another name now. Its sum goes with it; that of another file of the old name stays.
     pub(super) fn renamed(&mut self, old: &str, sum: Sha256) {
         self.stamps.remove(old);
+        self.refused.remove(old);
         if self.sums.find(old) == Ok(Some(sum)) {
             self.sums.remove(old);
         }
@@ -170,6 +211,7 @@ impl Record {
     /// Forgets how a file looked. Its sum stays: the next file of this name has to have the same.
     pub(super) fn forget_stamp(&mut self, name: &str) {
         self.stamps.remove(name);
+        self.refused.remove(name);
     }
 }
 

@@ -205,7 +205,10 @@ impl Verb {
             | Self::Destroy(Destroy { dry_run, .. })
             | Self::Cache {
                 verb:
-                    CacheVerb::Fetch { dry_run, .. } | CacheVerb::Import { dry_run, .. } | CacheVerb::Prune { dry_run },
+                    CacheVerb::Fetch { dry_run, .. }
+                    | CacheVerb::Import { dry_run, .. }
+                    | CacheVerb::Replace { dry_run, .. }
+                    | CacheVerb::Prune { dry_run },
             }
             | Self::Host { verb: HostVerb::Prepare { dry_run } }
             | Self::Docker { dry_run, .. } => *dry_run,
@@ -324,6 +327,17 @@ pub(crate) enum CacheVerb {
         #[arg(long)]
         version: Option<DriverVersion>,
         /// Check the file and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Put a local run file in the place of the one that was recorded first for its driver
+    Replace {
+        /// The run file
+        file: PathBuf,
+        /// The version that it must hold
+        #[arg(long)]
+        version: Option<DriverVersion>,
+        /// Check the file, show whose place it would take, and change nothing
         #[arg(long)]
         dry_run: bool,
     },

@@ -1,4 +1,6 @@
-//! `cache`: the run files on this host: list, fetch, verify, import, prune.
+//! `cache`: the run files on this host: list, fetch, verify, import, replace, prune.
+
+mod replace;
 
 use std::path::Path;
 
@@ -19,6 +21,9 @@ pub(crate) fn run(context: &Context<'_>, verb: &CacheVerb) -> Result<Ended> {
         CacheVerb::Fetch { versions, dry_run } => fetch(context, &cache, versions, *dry_run),
         CacheVerb::Verify => verify(context, &cache),
         CacheVerb::Import { file, version, dry_run } => import(context, &cache, file, version.as_ref(), *dry_run),
+        CacheVerb::Replace { file, version, dry_run } => {
+            replace::run(context, &cache, file, version.as_ref(), *dry_run)
+        }
         CacheVerb::Prune { dry_run } => prune(context, &cache, *dry_run),
     }
 }
@@ -128,6 +133,8 @@ fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
         let (state, sum) = match &entry.sort {
             Sort::Trusted { sha256, .. } => ("verified", sha256.to_string()),
             Sort::Unchecked => ("unchecked", "-".to_owned()),
+            Sort::Refused { is_sound: true } => ("another", "-".to_owned()),
+            Sort::Refused { is_sound: false } => ("damaged", "-".to_owned()),
             Sort::Partial => ("partial", "-".to_owned()),
             Sort::Wrong => ("wrong", "-".to_owned()),
             Sort::Temporary => ("left over", "-".to_owned()),
@@ -147,22 +154,24 @@ fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
 
 fn show_verified(context: &Context<'_>, files: &[VerifiedRunFile]) -> Result<()> {
     if context.wants_json() {
-        let value = |file: &VerifiedRunFile| {
-            serde_json::json!({
-                "version": file.version(),
-                "architecture": file.architecture(),
-                "variant": file.variant(),
-                "path": file.path(),
-                "bytes": file.bytes(),
-                "sha256": file.sha256(),
-                "sum_from": file.origin(),
-            })
-        };
-        return terminal::json(&files.iter().map(value).collect::<Vec<_>>());
+        return terminal::json(&files.iter().map(as_json).collect::<Vec<_>>());
     }
-    let line = |file: &VerifiedRunFile| {
-        let (version, ending, bytes, sum) = (file.version(), file.variant().ending(), file.bytes(), file.sha256());
-        format!("{version}{ending} verified: {bytes} bytes, SHA-256 {sum} ({})\n", file.origin())
-    };
-    terminal::data(&files.iter().map(line).collect::<String>())
+    terminal::data(&files.iter().map(as_line).collect::<String>())
+}
+
+fn as_json(file: &VerifiedRunFile) -> serde_json::Value {
+    serde_json::json!({
+        "version": file.version(),
+        "architecture": file.architecture(),
+        "variant": file.variant(),
+        "path": file.path(),
+        "bytes": file.bytes(),
+        "sha256": file.sha256(),
+        "sum_from": file.origin(),
+    })
+}
+
+fn as_line(file: &VerifiedRunFile) -> String {
+    let (version, ending, bytes, sum) = (file.version(), file.variant().ending(), file.bytes(), file.sha256());
+    format!("{version}{ending} verified: {bytes} bytes, SHA-256 {sum} ({})\n", file.origin())
 }

@@ -102,7 +102,7 @@ fn needed_images(context: &Context<'_>, receipts: &[Receipt]) -> Result<Vec<Imag
         let Some(driver) = &container?.driver else { continue };
         let version = driver.version.clone();
         match driver.way() {
-            Way::Installer => needed.push(ImageName { version, contents: Contents::Package }),
+            Way::Installer => needed.push(ImageName { version, contents: Contents::Package, edition: None }),
             Way::Shared => needed.push(ImageName::placed(version, driver.profile())),
             Way::Runfile | Way::Native => {}
         }

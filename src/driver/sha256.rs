@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// The SHA-256 sum of a file.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256([u8; 32]);
 
 /// Why a text is not a SHA-256 sum.
@@ -16,6 +16,11 @@ impl Sha256 {
     /// The sum of these 32 bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
+    }
+
+    /// Its 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 }
 

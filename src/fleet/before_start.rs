@@ -91,7 +91,7 @@ impl BeforeStart<'_> {
     /// Mounts the image that the container's configuration mounts from this host, without which it does not start.
     fn mount_image(&self, id: ContainerId) -> Result<()> {
         // A damaged receipt is told where the driver is compared.
-        let image = receipt::of_host(self.layout, id).ok().flatten().and_then(|receipt| receipt.image());
+        let image = receipt::of_host(self.layout, id).ok().flatten().and_then(|receipt| receipt.needed_image());
         Store::new(self.layout, self.listener, self.cancel).ensure_mounted(image.as_slice())
     }
 

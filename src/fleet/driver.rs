@@ -8,7 +8,7 @@ use crate::hypervisor::Desired;
 use crate::install::presence::Presence;
 use crate::install::receipt::{self, Choice, Receipt};
 use crate::install::{Attempt, Site, clear_away, installer, native, placed, preflight, presence, runfile, shared};
-use crate::store::{ImageName, Tree, manifest_of};
+use crate::store::{ImageName, NeededImage, Tree, manifest_of};
 
 use super::passthrough::Passthrough;
 use super::{Fleet, request, wanted_driver};
@@ -179,7 +179,7 @@ impl Fleet<'_> {
             return Ok(());
         }
         // Again, for somebody may have unmounted it before the receipt named it.
-        self.store.ensure_mounted(image.as_slice())?;
+        self.store.ensure_mounted(self.needed_image_of(container.id)?.as_slice())?;
         // A stopped container takes no settings while its root is mounted.
         self.hypervisor.configure(&self.desired(container)?)?;
         shared::settle(&site, &self.hypervisor.rootfs(container.id)?, image.as_ref())?;
@@ -192,7 +192,7 @@ impl Fleet<'_> {
     /// # Errors
     /// The container's receipt cannot be read, or the image cannot be mounted.
     pub fn mount_images(&self, id: ContainerId) -> Result<()> {
-        self.store.ensure_mounted(self.image_of(id)?.as_slice())
+        self.store.ensure_mounted(self.needed_image_of(id)?.as_slice())
     }
 
     /// Unmounts on this host what no container's receipt names any more.
@@ -207,6 +207,10 @@ impl Fleet<'_> {
         Ok(receipt::of_host(self.layout, id)?.and_then(|receipt| receipt.image()))
     }
 
+    fn needed_image_of(&self, id: ContainerId) -> Result<Option<NeededImage>> {
+        Ok(receipt::of_host(self.layout, id)?.and_then(|receipt| receipt.needed_image()))
+    }
+
     /// The extracted driver: the one that is there, or a new one from its run file.
     pub(super) fn extracted(&self, driver: &WantedDriver) -> Result<Tree> {
         match self.stored(driver)? {
@@ -215,11 +219,14 @@ impl Fleet<'_> {
         }
     }
 
-    /// The extracted driver that is there, if it came from the run file that the operator vouches for.
+    /// The extracted driver that is there, if it came from the run file that the operator vouches for, and from the one
+    /// that the cache knows where it knows one: a file that was replaced is not used any more.
     fn stored(&self, driver: &WantedDriver) -> Result<Option<Tree>> {
         let tree = self.store.open(&driver.version)?;
         let vouched = |tree: &Tree| driver.sha256.as_ref().is_none_or(|it| it.sum == tree.run_file_sha256());
-        let does = |tree: &Tree| request(driver).takes(tree.variant());
-        Ok(tree.filter(vouched).filter(does).filter(|tree| tree.architecture() == std::env::consts::ARCH))
+        let ours = |tree: &Tree| tree.architecture() == std::env::consts::ARCH && request(driver).takes(tree.variant());
+        let Some(tree) = tree.filter(vouched).filter(ours) else { return Ok(None) };
+        let recorded = self.cache.recorded_sum(tree.version(), tree.architecture(), tree.variant())?;
+        Ok(recorded.is_none_or(|sum| sum == tree.run_file_sha256()).then_some(tree))
     }
 }

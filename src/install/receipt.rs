@@ -1,6 +1,6 @@
 //! The receipt: what we put into a container. One copy on the host, one in the container for its clones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,12 @@ use crate::driver::backup_log::{BackedUp, plain_path};
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256};
 use crate::error::{Error, Kind, Result};
-use crate::store::ImageName;
+use crate::store::{ImageName, NeededImage};
 use crate::sys::atomic;
 use crate::sys::rootfs::{Found, Rootfs};
 
-use super::{OWN_DIRECTORY, Site};
+use super::shared::CURRENT;
+use super::{OWN_DIRECTORY, SHARED_DIRECTORY, Site};
 
 // 1: without `profile`.
 const FORMAT: u32 = 2;
@@ -124,7 +125,18 @@ impl Receipt {
 
     /// The image that the container sees; none where the driver's files are its own.
     pub fn image(&self) -> Option<ImageName> {
-        (self.way == Way::Shared).then(|| ImageName::placed(self.version.clone(), self.profile))
+        let plain = (self.way == Way::Shared).then(|| ImageName::placed(self.version.clone(), self.profile))?;
+        let current = self.links.iter().find(|link| link.path == Path::new(SHARED_DIRECTORY).join(CURRENT));
+        let linked = current.and_then(|link| link.target.to_str()?.parse::<ImageName>().ok());
+        // A container's own copy may say anything.
+        let is_it = |name: &ImageName| (&name.version, name.contents) == (&plain.version, plain.contents);
+        Some(linked.filter(is_it).unwrap_or(plain))
+    }
+
+    /// The same, with the run file that it has to be of.
+    pub fn needed_image(&self) -> Option<NeededImage> {
+        let run_file_sha256 = self.run_file_sha256;
+        self.image().map(|name| NeededImage { name, run_file_sha256 })
     }
 
     /// What of it is no longer in the container as it was: the first ten paths.
@@ -176,6 +188,14 @@ pub fn of_host(layout: &Layout, id: ContainerId) -> Result<Option<Receipt>> {
 /// # Errors
 /// One of them cannot be read: it might be of any driver, and its container might need that.
 pub fn all(layout: &Layout) -> Result<Vec<Receipt>> {
+    Ok(of_containers(layout)?.into_iter().map(|(_, receipt)| receipt).collect())
+}
+
+/// The same, in the order of the containers.
+///
+/// # Errors
+/// As [`all`].
+pub fn of_containers(layout: &Layout) -> Result<Vec<(ContainerId, Receipt)>> {
     let directory = match fs_err::read_dir(layout.receipts()) {
         Ok(directory) => directory,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -186,14 +206,14 @@ pub fn all(layout: &Layout) -> Result<Vec<Receipt>> {
         let path = entry?.path();
         // What a killed run has left beside them is no receipt.
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        if name.strip_suffix(".json").is_none_or(|id| id.parse::<ContainerId>().is_err()) {
-            continue;
-        }
-        receipts.push(Receipt::parse(&fs_err::read(&path)?).ok_or_else(|| {
+        let Some(id) = name.strip_suffix(".json").and_then(|id| id.parse().ok()) else { continue };
+        let receipt = Receipt::parse(&fs_err::read(&path)?).ok_or_else(|| {
             Error::new(Kind::Host, format!("`{}` is damaged, or of a later release", path.display()))
                 .hint("remove it if its container is gone, or install the container's driver again")
-        })?);
+        })?;
+        receipts.push((id, receipt));
     }
+    receipts.sort_by_key(|(id, _)| *id);
     Ok(receipts)
 }
 

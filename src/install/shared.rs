@@ -19,7 +19,7 @@ use crate::driver::placement::image::{image_libraries, image_links, image_placem
 use crate::driver::placement::{Kind as Placed, Placement, Profile};
 use crate::error::Result;
 use crate::hypervisor::{DriverMount, State};
-use crate::store::{Contents, Image, ImageName, Store, Tree};
+use crate::store::{Contents, Image, ImageName, NeededImage, Store, Tree};
 use crate::sys::mount;
 use crate::sys::rootfs::{Found, Rootfs};
 
@@ -29,7 +29,7 @@ use super::receipt::{self, Receipt};
 use super::{Attempt, SHARED_DIRECTORY, Site, preflight, scratch, target};
 
 /// The name of the link to the image that is used.
-const CURRENT: &str = "current";
+pub(super) const CURRENT: &str = "current";
 /// Before the distribution's own, so that no other driver's libraries are found first.
 const LOADER_CONFIGURATION: &str = "/etc/ld.so.conf.d/00-phoenix-nvidia.conf";
 const NAMES_LIMIT: usize = 10_000;
@@ -49,7 +49,7 @@ pub fn mounts(layout: &Layout, receipt: &Receipt) -> Vec<DriverMount> {
 /// # Errors
 /// A receipt cannot be read, or an image cannot be mounted; all others are.
 pub fn ensure_mounted(store: &Store<'_>, layout: &Layout) -> Result<()> {
-    let needed: BTreeSet<ImageName> = receipt::all(layout)?.iter().filter_map(Receipt::image).collect();
+    let needed: BTreeSet<NeededImage> = receipt::all(layout)?.iter().filter_map(Receipt::needed_image).collect();
     store.ensure_mounted(&Vec::from_iter(needed))
 }
 

@@ -54,19 +54,47 @@ impl FromStr for Contents {
     }
 }
 
-/// Which image: of which driver, with what of it. Written `580.76.05-compute`.
+/// Which image: of which driver, with what of it. Written `580.76.05-compute`, and `580.76.05-compute-219be636` where an
+/// image of another run file has that name already: what a container sees never changes under its links.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageName {
     /// The driver's version.
     pub version: DriverVersion,
     /// What of it.
     pub contents: Contents,
+    /// The beginning of the run file's sum, where the name alone would be another one's.
+    pub edition: Option<Edition>,
+}
+
+/// The beginning of a run file's SHA-256 sum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Edition(u32);
+
+impl From<Sha256> for Edition {
+    fn from(sum: Sha256) -> Self {
+        let [a, b, c, d, ..] = *sum.as_bytes();
+        Self(u32::from_be_bytes([a, b, c, d]))
+    }
+}
+
+/// The image that a container sees, and the run file that its links were made for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NeededImage {
+    /// Which one.
+    pub name: ImageName,
+    /// The run file that it has to be of.
+    pub run_file_sha256: Sha256,
 }
 
 impl ImageName {
     /// The image of the placed form of a profile.
     pub fn placed(version: DriverVersion, profile: Profile) -> Self {
-        Self { version, contents: Contents::Placed(profile) }
+        Self { version, contents: Contents::Placed(profile), edition: None }
+    }
+
+    /// The name of the same, with the run file in it.
+    pub(super) fn of_edition(&self, run_file_sha256: Sha256) -> Self {
+        Self { edition: Some(run_file_sha256.into()), ..self.clone() }
     }
 
     /// The directory of this host below which the driver's files are while the image is mounted.
@@ -85,7 +113,8 @@ impl ImageName {
 
 impl fmt::Display for ImageName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.version, self.contents.word())
+        write!(f, "{}-{}", self.version, self.contents.word())?;
+        self.edition.map_or(Ok(()), |Edition(edition)| write!(f, "-{edition:08x}"))
     }
 }
 
@@ -93,8 +122,15 @@ impl FromStr for ImageName {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let (version, word) = text.rsplit_once('-').ok_or(())?;
-        Ok(Self { version: version.parse().map_err(|_| ())?, contents: word.parse()? })
+        let (version, rest) = text.split_once('-').ok_or(())?;
+        let (word, edition) = rest.split_once('-').map_or((rest, None), |(word, edition)| (word, Some(edition)));
+        let edition = match edition {
+            Some(text) => Some(Edition(u32::from_str_radix(text, 16).map_err(|_| ())?)),
+            None => None,
+        };
+        let name = Self { version: version.parse().map_err(|_| ())?, contents: word.parse()?, edition };
+        // Of several texts of one number one alone is the name.
+        if name.to_string() == text { Ok(name) } else { Err(()) }
     }
 }
 
@@ -225,7 +261,7 @@ impl Record {
         atomic::write(&directory.join(RECORD), &json, 0o644)
     }
 
-    fn read(directory: &Path) -> Result<Option<Self>> {
+    pub(super) fn read(directory: &Path) -> Result<Option<Self>> {
         let file = match fs_err::File::open(directory.join(RECORD)) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -266,10 +302,26 @@ mod tests {
 
     #[test]
     fn a_name_is_read_as_it_is_written_and_no_other() {
-        for text in ["580.76.05-package", "580.76.05-compute+compat32", "470.256.02-graphics", "390.157-full"] {
+        for text in [
+            "580.76.05-full-0000beef",
+            "580.76.05-package",
+            "580.76.05-compute+compat32",
+            "470.256.02-graphics",
+            "390.157-full",
+        ] {
             assert_eq!(text.parse::<ImageName>().unwrap().to_string(), text);
         }
-        for text in ["580.76.05", "580.76.05-", "580.76.05-all", "-full", "../x-full", "580.76.05-full/"] {
+        for text in [
+            "580.76.05-full-beef",
+            "580.76.05-full-0000BEEF",
+            "580.76.05-full-+000beef",
+            "580.76.05",
+            "580.76.05-",
+            "580.76.05-all",
+            "-full",
+            "../x-full",
+            "580.76.05-full/",
+        ] {
             assert_eq!(text.parse::<ImageName>(), Err(()), "{text}");
         }
     }

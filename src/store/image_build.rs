@@ -57,20 +57,38 @@ impl Store<'_> {
     /// # Errors
     /// As [`Store::image`].
     pub fn image_as(&self, tree: &Tree, contents: Contents, chosen: Option<FileSystem>) -> Result<Image> {
-        let name = ImageName { version: tree.version().clone(), contents };
-        if let Some(image) = self.image_of(tree, &name, chosen)? {
+        let name = ImageName { version: tree.version().clone(), contents, edition: None };
+        self.image_called(tree, &self.name_for(tree, name)?, chosen)
+    }
+
+    /// The image of this name that is of this tree: the one that is there, or a new one.
+    pub(super) fn image_called(&self, tree: &Tree, name: &ImageName, chosen: Option<FileSystem>) -> Result<Image> {
+        if let Some(image) = self.image_of(tree, name, chosen)? {
             return Ok(image);
         }
         // The tree's lock: nobody removes the tree while its image is made.
         let _alone = self.lock(&name.version, self.patience)?;
-        if let Some(image) = self.image_of(tree, &name, chosen)? {
+        // Somebody else may have taken the name meanwhile, for another run file.
+        let name = &self.name_for(tree, name.clone())?;
+        if let Some(image) = self.image_of(tree, name, chosen)? {
             return Ok(image);
         }
         let file_system = match chosen {
             Some(chosen) => chosen,
             None => self.file_system()?,
         };
-        self.make_image(tree, &name, file_system)
+        self.make_image(tree, name, file_system)
+    }
+
+    /// This name, or the one with the run file in it where containers may see an image of another run file under this one.
+    /// Nobody but the installation that mounts it sees a package.
+    fn name_for(&self, tree: &Tree, name: ImageName) -> Result<ImageName> {
+        if name.contents == Contents::Package {
+            return Ok(name);
+        }
+        let there = Record::read(&name.directory(self.layout))?;
+        let is_others = there.is_some_and(|record| record.run_file_sha256 != tree.run_file_sha256());
+        Ok(if is_others { name.of_edition(tree.run_file_sha256()) } else { name })
     }
 
     /// The image that is there, if it came from this tree's run file.

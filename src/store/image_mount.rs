@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::error::{Error, Kind, Result};
 use crate::sys::mount::{self, DetachedMount, Mounted};
 
-use super::image::{Contents, Image, ImageName};
+use super::image::{Contents, Image, ImageName, NeededImage};
 use super::{Store, names_in};
 
 impl Store<'_> {
@@ -40,15 +40,16 @@ impl Store<'_> {
     /// Sees to it that all these images are mounted, after the host's start for example. Those that can be are, even
     /// when others cannot.
     ///
-    /// An image that is gone or damaged is made again from its tree.
+    /// An image that is gone or damaged is made again from its tree; never from that of another run file.
     ///
     /// # Errors
     /// The first that could not be mounted, with why.
-    pub fn ensure_mounted(&self, names: &[ImageName]) -> Result<()> {
+    pub fn ensure_mounted(&self, needed: &[NeededImage]) -> Result<()> {
         let mut failed = None;
-        for name in names {
+        for image in needed {
             self.cancel.check()?;
-            if let Err(error) = self.require_image(name).and_then(|image| self.mount(&image)) {
+            let name = &image.name;
+            if let Err(error) = self.require_image(image).and_then(|image| self.mount(&image)) {
                 let error = error.within(format!("the image {name} could not be mounted"));
                 if failed.is_some() {
                     self.listener.warn(None, error.to_string());
@@ -95,15 +96,22 @@ impl Store<'_> {
         Ok(mount::at(&name.mount_point(self.layout))?.is_some())
     }
 
-    fn require_image(&self, name: &ImageName) -> Result<Image> {
-        if let Some(image) = self.open_image(name)? {
-            return Ok(image);
+    fn require_image(&self, needed: &NeededImage) -> Result<Image> {
+        let NeededImage { name, run_file_sha256: sum } = needed;
+        match self.open_image(name)? {
+            Some(image) if image.run_file_sha256() == *sum => return Ok(image),
+            Some(_) => return Err(of_another_file(name)),
+            None => {}
         }
         let tree = self.open(&name.version)?.ok_or_else(|| {
             Error::new(Kind::Host, format!("the image {name} is not there, nor the driver to make it from"))
                 .hint(format!("extract it again: `phoenix-nvidia store extract {}`", name.version))
         })?;
-        self.image(&tree, name.contents)
+        if tree.run_file_sha256() != *sum {
+            return Err(of_another_file(name));
+        }
+        let image = self.image_called(&tree, name, None)?;
+        if image.name() == name { Ok(image) } else { Err(of_another_file(name)) }
     }
 
     fn mount_alone(&self, image: &Image) -> Result<PathBuf> {
@@ -135,6 +143,13 @@ impl Store<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// The run file was replaced, and the image that was made of the former one has gone.
+fn of_another_file(name: &ImageName) -> Error {
+    let version = &name.version;
+    Error::new(Kind::Host, format!("what this host has of driver {version} is of another run file than the image {name}"))
+        .hint("take the driver out of the containers that see it, and in again: `phoenix-nvidia uninstall CTID`, then `install CTID`")
 }
 
 /// Whether a mount is of this very file, and is as it must be.

@@ -37,7 +37,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use image::{Contents, FileSystem, Image, ImageName};
+pub use image::{Contents, Edition, FileSystem, Image, ImageName, NeededImage};
 pub use image_inventory::{ImageEntry, ImageSort};
 pub use inventory::{Entry, Sort};
 pub use manifest_of::manifest_of;

@@ -128,6 +128,13 @@ fn the_cache() {
     let file = file.to_str().unwrap();
     shows("cache_import_another_version", &world, &["cache", "import", "--version", VERSION, file]);
     shows("cache_import", &world, &["cache", "import", file]);
+    world.run(&["store", "extract", OLDER]).ok();
+    let anew = TestDriver::new(OLDER).library_size(9000).write_into(&elsewhere);
+    let anew = anew.to_str().unwrap();
+    shows("cache_import_of_a_file_that_was_published_anew", &world, &["cache", "import", anew]);
+    shows("cache_replace_a_dry_run", &world, &["cache", "replace", "--dry-run", anew]);
+    shows("cache_replace", &world, &["cache", "replace", anew]);
+    shows("cache_replace_again_as_json", &world, &["cache", "replace", anew, "--output", "json"]);
     let cached = world.cache().join(TestDriver::new(VERSION).file_name());
     let mut bytes = fs_err::read(&cached).unwrap();
     let middle = bytes.len() / 2;
@@ -171,7 +178,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 28] = [
+    let verbs: [&[&str]; 29] = [
         &[],
         &["create"],
         &["install"],
@@ -189,6 +196,7 @@ fn help_of_everything() {
         &["cache", "fetch"],
         &["cache", "verify"],
         &["cache", "import"],
+        &["cache", "replace"],
         &["cache", "prune"],
         &["store"],
         &["store", "list"],

@@ -92,6 +92,14 @@ fn cached(state: &FilesState, entry: &cache::Entry) -> Option<Finding> {
             let cause = format!("`{path}` has changed since it was checked, or never was");
             Some(Finding::new(Rule::RunFileUnchecked, cause, "phoenix-nvidia cache verify"))
         }
+        cache::Sort::Refused { is_sound: true } => {
+            let cause = format!("`{path}` is sound, and not the file that was recorded first under its name");
+            Some(Finding::new(Rule::RunFileOther, cause, format!("phoenix-nvidia cache replace {path}")))
+        }
+        cache::Sort::Refused { is_sound: false } => {
+            let cause = format!("`{path}` is damaged");
+            Some(Finding::new(Rule::RunFileWrong, cause, "phoenix-nvidia cache prune"))
+        }
         cache::Sort::Wrong => {
             let cause = format!("`{path}` was wrong and was put aside");
             Some(Finding::new(Rule::RunFileWrong, cause, "phoenix-nvidia cache prune"))
@@ -169,9 +177,14 @@ mod tests {
             cached("a.run.partial", cache::Sort::Partial),
             cached("a.run.partial.json", cache::Sort::Partial),
             cached("a.run.wrong", cache::Sort::Wrong),
+            cached("b.run", cache::Sort::Refused { is_sound: true }),
+            cached("c.run", cache::Sort::Refused { is_sound: false }),
         ];
         let state = FilesState { cache, ..FilesState::default() };
-        assert_eq!(rules_of(&examine(&state)), ["run-file-unchecked", "left-over", "run-file-wrong"]);
+        assert_eq!(
+            rules_of(&examine(&state)),
+            ["run-file-unchecked", "left-over", "run-file-wrong", "run-file-other", "run-file-wrong"]
+        );
     }
 
     #[test]

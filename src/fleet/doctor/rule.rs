@@ -54,7 +54,8 @@ rules! {
     Unwritable "unwritable" Error "the cache cannot be written";
     DiskFull "disk-full" Warning "the file system of the cache has less room than a driver needs";
     RunFileUnchecked "run-file-unchecked" Note "a run file in the cache has changed, or was never checked; it is checked before it is used";
-    RunFileWrong "run-file-wrong" Warning "a run file was wrong and was put aside";
+    RunFileWrong "run-file-wrong" Warning "a run file is damaged, or was wrong and was put aside";
+    RunFileOther "run-file-other" Warning "a run file in the cache is sound, and not the one that was recorded first";
     TreeDamaged "tree-damaged" Warning "an extracted driver has changed and is not used";
     LeftOver "left-over" Note "a killed run has left something on the host or in a container";
     LockHeld "lock-held" Warning "a lock of ours has been held for more than an hour";

@@ -5,6 +5,7 @@ mod errors;
 mod files;
 mod inventory;
 mod processes;
+mod replace;
 mod trust;
 mod variants;
 

@@ -106,9 +106,7 @@ fn what_the_cache_recorded_first_decides_ever_after() {
     let request = super::request(&[&other.url(PATH)]);
     let error = world.cache().ensure(&request).unwrap_err();
     assert_eq!(error.kind(), Kind::Verification);
-    let sums = world.layout.cache_sums();
-    let hint = format!("if NVIDIA has replaced this file since, remove its line from `{}`", sums.display());
-    assert_eq!(error.hint_text(), Some(&*hint));
+    assert!(error.hint_text().unwrap().contains("`phoenix-nvidia cache replace FILE`"), "{error:?}");
 }
 
 #[test]

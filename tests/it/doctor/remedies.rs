@@ -48,6 +48,10 @@ const CASES: &[Case] = &[
         let name = format!("{}.wrong", TestDriver::new(OTHER).file_name());
         fs_err::write(it.world.cache().join(name), "wrong").unwrap();
     }),
+    ("run-file-other", |it| {
+        TestDriver::new(VERSION).library_size(5000).write_into(&it.world.cache());
+        it.run(&["cache", "verify"]).exits(7);
+    }),
     ("tree-damaged", |it| {
         let tree = it.world.base().join(format!("lib/nvidia/{VERSION}/tree"));
         fs_err::remove_file(tree.join("nvidia-smi")).unwrap();

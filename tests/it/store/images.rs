@@ -6,7 +6,7 @@ use std::path::Path;
 
 use phoenix_nvidia::driver::placement::Profile;
 use phoenix_nvidia::error::Kind;
-use phoenix_nvidia::store::{Contents, FileSystem, ImageName, ImageSort};
+use phoenix_nvidia::store::{Contents, FileSystem, Image, ImageName, ImageSort, NeededImage};
 use phoenix_nvidia::sys::mount;
 
 use super::{VERSION, World, driver, version};
@@ -50,8 +50,13 @@ impl Drop for World {
     }
 }
 
+/// What a container says that sees this image.
+fn needed(image: &Image) -> NeededImage {
+    NeededImage { name: image.name().clone(), run_file_sha256: image.run_file_sha256() }
+}
+
 fn name(contents: Contents) -> ImageName {
-    ImageName { version: version(), contents }
+    ImageName { version: version(), contents, edition: None }
 }
 
 fn sum(path: &Path) -> Vec<u8> {
@@ -185,6 +190,29 @@ fn an_image_of_another_run_file_of_the_same_version_is_made_again() {
 }
 
 #[test]
+fn what_containers_see_never_becomes_that_of_another_run_file() {
+    let world = World::new();
+    let tree = world.extract(&driver(VERSION)).unwrap();
+    let first = world.store().image(&tree, COMPUTE).unwrap();
+    let seen = world.store().mount(&first).unwrap();
+    for record in [world.layout.cache_sums(), world.layout.cache_stamps()] {
+        fs_err::remove_file(record).unwrap();
+    }
+    let tree = world.extract(&driver(VERSION).member("more", 0o644, "more")).unwrap();
+    let other = world.store().image(&tree, COMPUTE).unwrap();
+    assert_ne!(other.name(), first.name());
+    assert_eq!(world.store().image(&tree, COMPUTE).unwrap(), other, "it is found again by its own name");
+    assert_ne!(world.store().mount(&other).unwrap(), seen);
+    world.store().ensure_mounted(&[needed(&first), needed(&other)]).unwrap();
+    world.reboot();
+    // The first one's tree is gone: what is there is of the other file, and is not taken for it.
+    fs_err::remove_dir_all(world.layout.images()).unwrap();
+    let error = world.store().ensure_mounted(&[needed(&first), needed(&other)]).unwrap_err();
+    assert!(format!("{error:?}").contains("of another run file"), "{error:?}");
+    assert!(world.store().is_mounted(other.name()).unwrap() && !world.store().is_mounted(first.name()).unwrap());
+}
+
+#[test]
 fn a_changed_image_whose_time_was_put_back_is_found_by_reading_it() {
     let world = World::new();
     let tree = world.extract(&driver(VERSION)).unwrap();
@@ -246,21 +274,22 @@ fn after_the_hosts_start_everything_is_mounted_again() {
     let directory = world.store().mount(&image).unwrap();
     world.reboot();
     assert!(!directory.exists(), "what is not mounted must not look like an empty driver");
-    world.store().ensure_mounted(&[name(COMPUTE)]).unwrap();
+    world.store().ensure_mounted(&[needed(&image)]).unwrap();
     assert!(directory.join("lib").is_dir());
     // Even an image that has gone with the disk's last writes.
     world.reboot();
     fs_err::remove_dir_all(world.layout.images()).unwrap();
-    world.store().ensure_mounted(&[name(COMPUTE)]).unwrap();
+    world.store().ensure_mounted(&[needed(&image)]).unwrap();
     assert!(directory.join("lib").is_dir());
 }
 
 #[test]
 fn one_image_that_cannot_be_had_keeps_no_other_from_being_mounted() {
     let world = World::new();
-    world.extract(&driver(VERSION)).unwrap();
-    let gone: ImageName = "535.261.03-full".parse().unwrap();
-    let error = world.store().ensure_mounted(&[gone, name(COMPUTE)]).unwrap_err();
+    let tree = world.extract(&driver(VERSION)).unwrap();
+    let image = world.store().image(&tree, COMPUTE).unwrap();
+    let gone = NeededImage { name: "535.261.03-full".parse().unwrap(), ..needed(&image) };
+    let error = world.store().ensure_mounted(&[gone, needed(&image)]).unwrap_err();
     assert!(error.to_string().contains("535.261.03-full"), "{error}");
     assert!(error.hint_text().unwrap().contains("store extract 535.261.03"));
     assert!(world.store().is_mounted(&name(COMPUTE)).unwrap());
