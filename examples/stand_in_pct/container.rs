@@ -189,7 +189,10 @@ fn run_in_foreground(node: &Node, id: &str) -> Result<(), Failure> {
 /// What liblxc starts a container from; Proxmox VE writes it at every start.
 fn config(node: &Node, id: &str, file: &File) -> Result<String, Failure> {
     let key = |key: &str| file.main.keys.get(key).map(String::as_str);
-    let root = node.volume(&root(file));
+    let volume = root(file);
+    let (place, directory) = (node.volume(&volume), node.lxc(id).join("rootfs"));
+    let directory = if storage::is_file(&volume) { directory } else { place.clone() };
+    let has_init = storage::with_root(node, id, file, |root| Ok(root.join("sbin/init").exists()))?;
     let mut lines = cgroups(node, id);
     lines.push("lxc.include = /usr/share/lxc/config/common.conf".to_owned());
     if key("unprivileged") == Some("1") {
@@ -200,12 +203,17 @@ fn config(node: &Node, id: &str, file: &File) -> Result<String, Failure> {
         lines.push("lxc.include = /usr/share/lxc/config/nesting.conf".to_owned());
     }
     lines.push(format!("lxc.uts.name = {}", key("hostname").unwrap_or("CT")));
-    lines.push(format!("lxc.rootfs.path = dir:{}", root.display()));
+    lines.push(format!("lxc.rootfs.path = dir:{}", directory.display()));
+    if storage::is_file(&volume) {
+        // In the real one, `lxc-pve-prestart-hook` mounts it, for the monitor and the container alone.
+        let mount = format!("mount -o loop {} {}", place.display(), directory.display());
+        lines.push(format!("lxc.hook.pre-start = sh -c '{mount}' --"));
+    }
     lines.push("lxc.apparmor.profile = unconfined".to_owned());
     lines.push("lxc.monitor.unshare = 1".to_owned());
     lines.extend(limits(key("memory").unwrap_or("512"), key("cores")));
     lines.extend(network(key("net0")));
-    if !root.join("sbin/init").exists() {
+    if !has_init {
         lines.extend(["lxc.init.cmd = /bin/sleep infinity", "lxc.signal.halt = SIGKILL"].map(str::to_owned));
     }
     for (_, value) in file.main.numbered("mp") {
@@ -289,6 +297,7 @@ pub(crate) fn shutdown(node: &Node, arguments: &Arguments) -> Result<(), Failure
     }
     hookscript::tell(node, id, &file, "pre-stop");
     node.tool("lxc-stop", id, &["-t", arguments.option("timeout").unwrap_or("60")])?;
+    storage::wait_for_release(node, &file)?;
     // In the real one, a hook of liblxc's calls it, and whatever it does is ignored.
     hookscript::tell(node, id, &file, "post-stop");
     Ok(())
@@ -301,7 +310,11 @@ pub(crate) fn mount(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     node.save(id, &file)?;
     let place = node.lxc(id).join("rootfs");
     fs_err::create_dir_all(&place)?;
-    rustix::mount::mount_bind(node.volume(&root(&file)), &place)?;
+    let volume = root(&file);
+    match storage::is_file(&volume) {
+        true => storage::mount_file(&node.volume(&volume), &place)?,
+        false => rustix::mount::mount_bind(node.volume(&volume), &place)?,
+    }
     println!("mounted CT {id} in '{}'", place.display());
     Ok(())
 }

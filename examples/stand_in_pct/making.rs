@@ -1,6 +1,7 @@
 //! Verbs that make and end containers: `create`, `clone`, `destroy`. Interrupted, they leave nothing; killed, what the
 //! real ones leave: a file with `lock: create` alone, and a volume.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -28,7 +29,7 @@ pub(crate) fn create(node: &Node, arguments: &Arguments) -> Result<(), Failure> 
         let mut file = File::default();
         file.main.keys.extend([("arch", "amd64"), ("ostype", "debian"), ("swap", "512"), ("memory", "512")].map(owned));
         file.main.keys.insert("rootfs".to_owned(), storage::allocate(node, id, &asked)?);
-        unpack(node, arguments, &file)?;
+        storage::with_root(node, id, &file, |directory| unpack(node, arguments, directory))?;
         for (key, value) in arguments.keys().filter(|(key, _)| *key != "rootfs") {
             let value = if key.starts_with("mp") { storage::allocate(node, id, value)? } else { completed(key, value) };
             file.main.keys.insert(key.to_owned(), value);
@@ -37,7 +38,7 @@ pub(crate) fn create(node: &Node, arguments: &Arguments) -> Result<(), Failure> 
             file.main.keys.remove("unprivileged");
         }
         println!("Detected container architecture: amd64");
-        name(node, &file)?;
+        storage::with_root(node, id, &file, |directory| name(directory, &file))?;
         Ok(file)
     })?;
     // In the same task; where it fails, the container is there all the same.
@@ -71,7 +72,7 @@ fn whole_or_nothing(node: &Node, id: &str, make: impl FnOnce() -> Result<File, F
     })
 }
 
-fn unpack(node: &Node, arguments: &Arguments, file: &File) -> Result<(), Failure> {
+fn unpack(node: &Node, arguments: &Arguments, directory: &Path) -> Result<(), Failure> {
     let asked = &arguments.words[1];
     let template = match asked.split_once(":vztmpl/") {
         None => std::path::PathBuf::from(asked),
@@ -82,21 +83,19 @@ fn unpack(node: &Node, arguments: &Arguments, file: &File) -> Result<(), Failure
         return Err(Failure::new(format!("volume '{asked}' does not exist")));
     }
     println!("extracting archive '{}'", template.display());
-    let directory = node.volume(&root(file));
     let place = directory.to_string_lossy();
-    let lost = |failure: Failure| if storage::is_full(&directory) { Ok(String::new()) } else { Err(failure) };
+    let lost = |failure: Failure| if storage::is_full(directory) { Ok(String::new()) } else { Err(failure) };
     let tar = ["tar", "--zstd", "--numeric-owner", "--exclude", "./dev/*", "-C", &place, "-xpf", "-"];
     if arguments.is_on("unprivileged") {
-        std::os::unix::fs::chown(&directory, Some(100_000), Some(100_000))?;
+        std::os::unix::fs::chown(directory, Some(100_000), Some(100_000))?;
         return run("lxc-usernsexec", &[&MAPPED[..], &tar].concat(), Some(&template)).or_else(lost).map(|_| ());
     }
     run("tar", &tar[1..], Some(&template)).or_else(lost).map(|_| ())
 }
 
 /// Gives a new root the container's name.
-fn name(node: &Node, file: &File) -> Result<(), Failure> {
-    let directory = node.volume(&root(file));
-    if storage::is_full(&directory) {
+fn name(directory: &Path, file: &File) -> Result<(), Failure> {
+    if storage::is_full(directory) {
         return Ok(());
     }
     let path = directory.join("etc/hostname");
@@ -123,11 +122,16 @@ pub(crate) fn clone(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     if let Some((key, _)) = copy.numbered("mp").find(|(_, value)| value.starts_with('/')) {
         return Err(Failure::with_code(2, format!("unable to clone mountpoint '{key}' (type bind)")));
     }
+    let volume = root(&locked);
+    let pool = arguments.option("storage").unwrap_or_else(|| volume.split(':').next().unwrap_or_default());
+    let target = storage::name(&storage::kind(node, pool)?, pool, id, 0);
+    if storage::is_file(&target) || storage::is_file(&volume) {
+        return Err(Failure::new("stand-in: it copies no volume that is a file"));
+    }
     locked.main.keys.insert("lock".to_owned(), "disk".to_owned());
     node.save(source, &locked)?;
     println!("creating a clone of container {source} with ID {id}");
-    println!("create full clone of mountpoint rootfs ({})", root(&locked));
-    let volume = root(&locked);
+    println!("create full clone of mountpoint rootfs ({volume})");
     let from = snapshot.map_or_else(|| volume.clone(), |name| format!("{volume}@{name}"));
     ["parent", "snaptime", "template", "lock"].iter().for_each(|key| {
         copy.keys.remove(*key);
@@ -138,8 +142,6 @@ pub(crate) fn clone(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
         let completed = completed("net0", &kept.join(","));
         copy.keys.insert("net0".to_owned(), completed);
     }
-    let pool = arguments.option("storage").unwrap_or_else(|| volume.split(':').next().unwrap_or_default());
-    let target = format!("{pool}:subvol-{id}-disk-0");
     let rest = copy.keys.get("rootfs").and_then(|value| value.split_once(',')).map(|(_, rest)| rest.to_owned());
     copy.keys.insert("rootfs".to_owned(), format!("{target},{}", rest.unwrap_or_default()));
     let made = whole_or_nothing(node, id, || {
@@ -152,7 +154,7 @@ pub(crate) fn clone(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
             return Err(failure);
         }
         let file = File { main: copy, ..File::default() };
-        name(node, &file)?;
+        name(&node.volume(&target), &file)?;
         Ok(file)
     });
     locked.main.keys.remove("lock");

@@ -66,10 +66,11 @@ impl Node {
         self.directory.join("lxc")
     }
 
-    /// The directory of a volume, `pool:subvol-901-disk-0`.
+    /// Where a volume lies: `pool:subvol-901-disk-0`, `pool:901/vm-901-disk-0.raw`.
     pub(crate) fn volume(&self, volume: &str) -> PathBuf {
         let (pool, name) = volume.split_once(':').unwrap_or(("none", volume));
-        self.directory.join("volumes").join(pool).join(name)
+        let pool = self.directory.join("volumes").join(pool);
+        if name.contains('/') { pool.join("images").join(name) } else { pool.join(name) }
     }
 
     pub(crate) fn pools(&self) -> PathBuf {

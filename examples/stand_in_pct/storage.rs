@@ -1,9 +1,13 @@
-//! Pools and volumes: a volume is a directory, whose size is what the container's file says.
+//! Pools and volumes: a volume is a directory, whose size is what the container's file says. In the pool `files` it is a
+//! file with ext4 in it, as the real one makes them in every pool of files: not every machine that tests has loop devices.
+
+use std::path::Path;
 
 use crate::Failure;
 use crate::file::{File, first, property};
-use crate::node::Node;
+use crate::node::{Node, run};
 use crate::options::Arguments;
+use crate::snapshot::root;
 
 /// The type of a pool in `storage.cfg`: `dir`, `zfspool`.
 pub(crate) fn kind(node: &Node, pool: &str) -> Result<String, Failure> {
@@ -28,22 +32,100 @@ pub(crate) fn allocate(node: &Node, id: &str, asked: &str) -> Result<String, Fai
     let Some((pool, size)) = volume.split_once(':').filter(|(_, size)| size.parse::<f64>().is_ok()) else {
         return Ok(asked.to_owned());
     };
-    kind(node, pool)?;
-    let mut numbers = 0_u32..;
-    let name = numbers.find_map(|number| {
-        let name = format!("{pool}:subvol-{id}-disk-{number}");
-        (!node.volume(&name).exists()).then_some(name)
-    });
-    let name = name.unwrap_or_default();
-    fs_err::create_dir_all(node.volume(&name))?;
-    fs_err::set_permissions(node.volume(&name), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let kind = kind(node, pool)?;
+    let mut names = (0..).map(|number| name(&kind, pool, id, number));
+    let name = names.find(|name| !node.volume(name).exists()).unwrap_or_default();
+    match is_file(&name) {
+        true => make_file(&node.volume(&name), size)?,
+        false => {
+            fs_err::create_dir_all(node.volume(&name))?;
+            fs_err::set_permissions(node.volume(&name), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        }
+    }
     let rest = &asked[volume.len()..];
     Ok(format!("{name}{rest},size={size}G"))
+}
+
+/// What a pool calls a container's volume of this number.
+pub(crate) fn name(kind: &str, pool: &str, id: &str, number: u32) -> String {
+    match (kind, pool) {
+        ("dir", "files") => format!("{pool}:{id}/vm-{id}-disk-{number}.raw"),
+        ("dir", _) => format!("{pool}:{id}/subvol-{id}-disk-{number}.subvol"),
+        _ => format!("{pool}:subvol-{id}-disk-{number}"),
+    }
+}
+
+/// Whether a volume is a file with a file system in it.
+pub(crate) fn is_file(volume: &str) -> bool {
+    volume.ends_with(".raw")
+}
+
+fn make_file(path: &Path, gib: &str) -> Result<(), Failure> {
+    if let Some(directory) = path.parent() {
+        fs_err::create_dir_all(directory)?;
+    }
+    let bytes = gib.parse::<u64>().unwrap_or(1) << 30;
+    fs_err::File::create(path)?.set_len(bytes)?;
+    run("mkfs.ext4", &["-q", "-O", "mmp", &path.to_string_lossy()], None).map(drop)
+}
+
+/// Lets `work` have the directory of a container's root.
+pub(crate) fn with_root<T>(
+    node: &Node,
+    id: &str,
+    file: &File,
+    work: impl FnOnce(&Path) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let volume = root(file);
+    if !is_file(&volume) {
+        return work(&node.volume(&volume));
+    }
+    let place = node.lxc(id).join("rootfs");
+    fs_err::create_dir_all(&place)?;
+    mount_file(&node.volume(&volume), &place)?;
+    let worked = work(&place);
+    run("umount", &["-d", &place.to_string_lossy()], None)?;
+    worked
+}
+
+/// Mounts a volume as `run_with_loopdev` does: on the loop device that the file has, whoever has made it, or on a new one.
+pub(crate) fn mount_file(file: &Path, place: &Path) -> Result<(), Failure> {
+    let (file, place) = (file.to_string_lossy(), place.to_string_lossy());
+    if let Some((device, _)) = run("losetup", &["--associated", &file], None)?.split_once(':') {
+        return run("mount", &[device, &place], None).map(drop);
+    }
+    let device = run("losetup", &["--show", "-f", &file], None)?;
+    let mounted = run("mount", &[device.trim(), &place], None);
+    // It goes with the mount.
+    run("losetup", &["-d", device.trim()], None)?;
+    mounted.map(drop)
+}
+
+/// Waits until the last mount of a volume has gone with the processes of its container.
+pub(crate) fn wait_for_release(node: &Node, file: &File) -> Result<(), Failure> {
+    let path = node.volume(&root(file));
+    if is_file(&path.to_string_lossy()) {
+        while !run("losetup", &["--associated", &path.to_string_lossy()], None)?.is_empty() {
+            std::thread::yield_now();
+        }
+    }
+    Ok(())
 }
 
 /// Removes a volume with its snapshots.
 pub(crate) fn free(node: &Node, volume: &str) -> Result<(), Failure> {
     let (pool, name) = volume.split_once(':').unwrap_or(("none", volume));
+    if name.contains('/') {
+        let path = node.volume(volume);
+        if is_file(volume) {
+            fs_err::remove_file(&path)?
+        } else {
+            fs_err::remove_dir_all(&path)?
+        }
+        // The directory of the container's volumes goes with the last.
+        path.parent().map(fs_err::remove_dir);
+        return Ok(());
+    }
     free_where(node, pool, |found| found == name || found.starts_with(&format!("{name}@")))
 }
 
@@ -52,6 +134,10 @@ pub(crate) fn free_all(node: &Node, id: &str) -> Result<(), Failure> {
     for pool in fs_err::read_dir(node.pools())? {
         let pool = pool?.file_name().to_string_lossy().into_owned();
         free_where(node, &pool, |found| found.starts_with(&format!("subvol-{id}-disk-")))?;
+        let files = node.pools().join(&pool).join("images").join(id);
+        if files.exists() {
+            fs_err::remove_dir_all(files)?;
+        }
     }
     Ok(())
 }
@@ -70,6 +156,9 @@ fn free_where(node: &Node, pool: &str, is_one: impl Fn(&str) -> bool) -> Result<
 pub(crate) fn resize(node: &Node, arguments: &Arguments) -> Result<(), Failure> {
     let (id, disk, size) = (arguments.id(), &arguments.words[1], &arguments.words[2]);
     let mut file = node.load_unlocked(id)?;
+    if is_file(&root(&file)) {
+        return Err(Failure::new("stand-in: a volume that is a file does not grow"));
+    }
     let missing = || Failure::new(format!("disk '{disk}' does not exist"));
     let value = file.main.keys.get(disk).ok_or_else(missing)?;
     let gib = |text: &str| text.trim_end_matches('G').parse::<u64>().unwrap_or(0);

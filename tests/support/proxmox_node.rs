@@ -9,6 +9,7 @@ use std::time::Duration;
 use phoenix_nvidia::hypervisor::proxmox::Node;
 use serde_json::{Value, json};
 
+use crate::ran::Ran;
 use crate::world::World;
 
 /// The template of every node, as `pct` calls it.
@@ -47,6 +48,28 @@ impl ProxmoxNode {
         let version = node.directory.join("version");
         node.write_tool("dpkg-query", &format!("cat {}", version.display()));
         node
+    }
+
+    /// Adds a pool of files, `files`, in which a volume is a file with a file system in it; it needs loop devices.
+    pub fn add_pool_of_files(&self) {
+        let directory = self.directory.join("volumes/files");
+        fs_err::create_dir_all(&directory).unwrap();
+        let pools = fs_err::read_to_string(self.pve("storage.cfg")).unwrap();
+        let pool = format!("dir: files\n\tpath {}\n\tcontent rootdir\n", directory.display());
+        self.write("storage.cfg", &format!("{pools}\n{pool}"));
+    }
+
+    /// The file that is a container's root in the pool `files`.
+    pub fn volume_file(&self, ctid: u32) -> PathBuf {
+        self.directory.join(format!("volumes/files/images/{ctid}/vm-{ctid}-disk-0.raw"))
+    }
+
+    /// Changes the root of a stopped container in the pool `files` behind everybody's back.
+    pub fn change_volume(&self, ctid: u32, change: impl FnOnce(&Path)) {
+        let (place, file) = (tempfile::tempdir().unwrap(), self.volume_file(ctid));
+        Ran::of("mount", &["-o".as_ref(), "loop".as_ref(), file.as_os_str(), place.path().as_os_str()], &[]).ok();
+        change(place.path());
+        Ran::of("umount", &[place.path()], &[]).ok();
     }
 
     /// The words that call `pct` of this node.

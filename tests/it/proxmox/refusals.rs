@@ -277,7 +277,7 @@ fn a_pool_that_has_run_full_is_named_and_the_container_goes_that_lost_its_data()
     );
     assert!(refusal.contains(&format!("make room in `{}`", pool.display())), "{refusal}");
     job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Absent));
-    assert_eq!(fs_err::read_dir(&pool).unwrap().count(), 0);
+    assert_eq!(fs_err::read_dir(pool.join("images")).unwrap().count(), 0);
 }
 
 /// A file system with room for 20 MB, until this is dropped.
