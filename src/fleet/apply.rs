@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::hypervisor::State;
 use crate::install::clear_away;
+use crate::install::presence::Presence;
 use crate::install::uninstall::{self, Outcome};
 use crate::install::verify::{self, Expectation, Verdict, Verification};
 use crate::sys::atomic;
@@ -75,7 +76,7 @@ impl Fleet<'_> {
             if !is_stopped {
                 self.site(container.id).require_running()?;
             }
-            self.require_shell(container, None)?;
+            self.look_into(container.id, |root| self.require_shell(container, &Presence::Absent, root))?;
             if !is_stopped {
                 return install_and_verify(report);
             }

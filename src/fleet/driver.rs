@@ -9,6 +9,7 @@ use crate::install::presence::Presence;
 use crate::install::receipt::{self, Choice, Receipt};
 use crate::install::{Attempt, Site, clear_away, installer, native, placed, preflight, presence, runfile, shared};
 use crate::store::{ImageName, NeededImage, Tree, manifest_of};
+use crate::sys::readable::Readable;
 
 use super::passthrough::Passthrough;
 use super::{Fleet, request, wanted_driver};
@@ -90,21 +91,17 @@ impl Fleet<'_> {
         Ok((container, driver))
     }
 
-    /// That NVIDIA's installer could run in a container that exists and that it has to run in, as far as that can be seen
-    /// without changing anything.
+    /// That NVIDIA's installer could run in a container that it has to run in, as far as that can be seen without changing
+    /// anything.
     ///
     /// # Errors
     /// There is no shell in it.
-    pub(super) fn require_shell(&self, container: &Container, presence: Option<&Presence>) -> Result<()> {
-        let Some(driver) = container.driver.as_ref().filter(|driver| driver.way().needs_processes()) else {
-            return Ok(());
-        };
-        if presence.is_some_and(|presence| presence.satisfies(driver)) {
-            return Ok(());
-        }
-        match self.hypervisor.rootfs_at_hand(container.id)? {
-            Some(rootfs) => preflight::require_shell(&self.site(container.id), &rootfs),
-            None => Ok(()),
+    pub(super) fn require_shell(&self, container: &Container, presence: &Presence, root: &dyn Readable) -> Result<()> {
+        match &container.driver {
+            Some(driver) if driver.way().needs_processes() && !presence.satisfies(driver) => {
+                preflight::require_shell(&self.site(container.id), root)
+            }
+            _ => Ok(()),
         }
     }
 

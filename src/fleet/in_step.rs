@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::config::Container;
+use crate::config::{Container, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
@@ -129,6 +129,11 @@ impl Fleet<'_> {
         rollback::require_own(container.id, &observation.rollback_point, manner.rules)?;
         if !matches!(observation.rollback_point, RollbackPoint::Left { .. }) {
             self.forget_untaken_rollback_point(container.id)?;
+        }
+        // It would be started to be looked at, and only then turn out to have its driver.
+        let is_started = container.driver.as_ref().is_some_and(WantedDriver::needs_a_running_container);
+        if observation.unseen && observation.state == State::Stopped && is_started {
+            self.look_by_mounting(container, &mut observation)?;
         }
         let mut plan = plan_update(container, &observation, manner.rules, false);
         for note in &plan.notes {

@@ -6,18 +6,24 @@ use crate::container_id::ContainerId;
 use crate::driver::device::DeviceNode;
 use crate::error::Result;
 use crate::hypervisor::State;
-use crate::sys::rootfs::{Found, Rootfs};
+use crate::sys::readable::Readable;
+use crate::sys::rootfs::Found;
 
 use super::Fleet;
 
 impl Fleet<'_> {
     /// Those of these nodes that a running container lacks, has with another number, or may not open.
-    pub(super) fn wrong_nodes(&self, id: ContainerId, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
+    pub(super) fn wrong_nodes(
+        &self,
+        id: ContainerId,
+        root: &dyn Readable,
+        devices: &[DeviceNode],
+    ) -> Result<Vec<PathBuf>> {
         let refused = self.hypervisor.refused_nodes(id, devices)?;
         let mut wrong = Vec::new();
         for node in devices {
             let right = Some(Found::CharacterDevice { major: node.major, minor: node.minor });
-            if rootfs.look(&node.path.to_string_lossy())? != right || refused.contains(&node.path) {
+            if root.look(&node.path.to_string_lossy())? != right || refused.contains(&node.path) {
                 wrong.push(node.path.clone());
             }
         }
@@ -32,9 +38,7 @@ impl Fleet<'_> {
         }
         let passed = self.hypervisor.passed_nodes(id)?;
         let passed: Vec<DeviceNode> = devices.iter().filter(|node| passed.contains(&node.path)).cloned().collect();
-        match self.hypervisor.rootfs_at_hand(id)? {
-            Some(rootfs) => Ok(!self.wrong_nodes(id, &rootfs, &passed)?.is_empty()),
-            None => Ok(false),
-        }
+        let wrong = self.look_into(id, |root| self.wrong_nodes(id, root, &passed))?;
+        Ok(wrong.is_some_and(|wrong| !wrong.is_empty()))
     }
 }

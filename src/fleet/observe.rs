@@ -11,13 +11,28 @@ use crate::hypervisor::{Drift, State};
 use crate::install::presence::{self, Presence};
 use crate::install::{leftovers, shared};
 use crate::sys::held_locks;
-use crate::sys::rootfs::Rootfs;
+use crate::sys::readable::Readable;
 
 use super::doubts::dropped_gpus;
 use super::passthrough::{Passthrough, divided};
 use super::record::Record;
 use super::rollback::RollbackPoint;
 use super::{Fleet, cards};
+
+/// How often a container is looked into that is written to meanwhile.
+const LOOKS: usize = 3;
+
+/// What was seen in a container's root.
+struct Seen {
+    presence: Presence,
+    leftovers: Vec<String>,
+}
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self { presence: Presence::Absent, leftovers: Vec::new() }
+    }
+}
 
 /// Everything that planning needs to know of one container.
 #[derive(Debug, Clone)]
@@ -68,14 +83,13 @@ impl Fleet<'_> {
         let passthrough = self.passthrough(container)?;
         let desired = self.desired(container)?;
         self.hypervisor.check(&desired)?;
-        let (mut drift, presence) = match state {
-            State::Absent => (Drift::default(), Some(Presence::Absent)),
-            _ => (self.hypervisor.drift(&desired)?, self.presence(container)?),
+        let (mut drift, seen) = match state {
+            State::Absent => (Drift::default(), Some(Seen::default())),
+            _ => (self.hypervisor.drift(&desired)?, self.look(container)?),
         };
         drift.restart |= self.has_former_nodes(container.id, state, &passthrough.devices)?;
-        if state != State::Absent {
-            self.require_shell(container, presence.as_ref())?;
-        }
+        let unseen = seen.is_none();
+        let Seen { presence, leftovers } = seen.unwrap_or_default();
         let (mut cached, mut extracted, mut needed_bytes) = (None, false, None);
         if let Some(driver) = &container.driver {
             cached = Some(self.cache.look(&super::request(driver))?);
@@ -102,9 +116,9 @@ impl Fleet<'_> {
             state,
             passthrough,
             drift,
-            unseen: presence.is_none(),
-            presence: presence.unwrap_or(Presence::Absent),
-            leftovers: if state == State::Absent { Vec::new() } else { self.leftovers(container)? },
+            unseen,
+            presence,
+            leftovers,
             growth: self.hypervisor.growth(container)?,
             snapshots,
             rollback_point: self.rollback_point(container.id, state)?,
@@ -119,14 +133,44 @@ impl Fleet<'_> {
         })
     }
 
-    fn leftovers(&self, container: &Container) -> Result<Vec<String>> {
-        if container.driver.is_none() {
-            return Ok(Vec::new());
+    /// What there is in a container, where that can be looked at without changing anything; and that its driver can be
+    /// installed by what there is.
+    fn look(&self, container: &Container) -> Result<Option<Seen>> {
+        self.look_into(container.id, |root| self.seen(container, root))
+    }
+
+    /// The same, where the container's root has to be mounted for that.
+    pub(super) fn look_by_mounting(&self, container: &Container, observation: &mut Observation) -> Result<()> {
+        let Seen { presence, leftovers } = self.seen(container, &self.hypervisor.rootfs(container.id)?)?;
+        (observation.presence, observation.leftovers, observation.unseen) = (presence, leftovers, false);
+        Ok(())
+    }
+
+    fn seen(&self, container: &Container, root: &dyn Readable) -> Result<Seen> {
+        let presence = presence::observe(&self.site(container.id), root)?;
+        self.require_shell(container, &presence, root)?;
+        let mut left = Vec::new();
+        if container.driver.is_some() {
+            left = leftovers(root)?;
+            left.extend(shared::left(root, self.image_of(container.id)?.as_ref())?);
         }
-        let Some(rootfs) = self.hypervisor.rootfs_at_hand(container.id)? else { return Ok(Vec::new()) };
-        let mut left = leftovers(&rootfs)?;
-        left.extend(shared::left(&rootfs, self.image_of(container.id)?.as_ref())?);
-        Ok(left)
+        Ok(Seen { presence, leftovers: left })
+    }
+
+    /// Reads in a container's root without changing anything; `None` where that cannot be.
+    ///
+    /// # Errors
+    /// What `look` says, of a root that was as it is.
+    pub(super) fn look_into<T>(&self, id: ContainerId, look: impl Fn(&dyn Readable) -> Result<T>) -> Result<Option<T>> {
+        for _ in 0..LOOKS {
+            let Some(root) = self.hypervisor.rootfs_at_hand(id)? else { return Ok(None) };
+            let seen = look(&*root);
+            // Somebody may have started it meanwhile; what was read then, errors too, means nothing.
+            if root.may_be_believed() {
+                return seen.map(Some);
+            }
+        }
+        Ok(None)
     }
 
     /// Whether somebody is at work on a container just now: what lies in it then is no leftover.
@@ -136,7 +180,7 @@ impl Fleet<'_> {
     }
 
     /// What an interrupted run has left in a container, in one phrase; nothing while somebody is at work in it.
-    pub(super) fn left_in(&self, id: ContainerId, rootfs: &Rootfs) -> Result<Option<String>> {
+    pub(super) fn left_in(&self, id: ContainerId, rootfs: &dyn Readable) -> Result<Option<String>> {
         let left = leftovers(rootfs)?;
         let Some(first) = left.first() else { return Ok(None) };
         let phrase = format!("an interrupted run has left `{first}`");
@@ -144,7 +188,6 @@ impl Fleet<'_> {
     }
 
     pub(super) fn presence(&self, container: &Container) -> Result<Option<Presence>> {
-        let rootfs = self.hypervisor.rootfs_at_hand(container.id)?;
-        rootfs.map(|rootfs| presence::observe(&self.site(container.id), &rootfs)).transpose()
+        self.look_into(container.id, |root| presence::observe(&self.site(container.id), root))
     }
 }

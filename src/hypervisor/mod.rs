@@ -15,6 +15,7 @@ use crate::container_id::ContainerId;
 use crate::driver::device::DeviceNode;
 use crate::error::{Error, Kind, Result};
 use crate::sys::command::Output;
+use crate::sys::readable::Readable;
 use crate::sys::rootfs::Rootfs;
 
 use cluster::Cluster;
@@ -254,13 +255,13 @@ pub trait Hypervisor: Sync {
     /// There is no such container.
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs>;
 
-    /// The in-root door, where it can be had without changing anything; `None` for a stopped container whose root lies
-    /// in a volume that would have to be mounted.
+    /// A container's root, to be read, where it can be had without changing anything; `None` for a stopped container
+    /// whose root lies in a volume that would have to be mounted first.
     ///
     /// # Errors
     /// There is no such container.
-    fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Rootfs>> {
-        self.rootfs(id).map(Some)
+    fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Box<dyn Readable>>> {
+        Ok(Some(Box::new(self.rootfs(id)?)))
     }
 
     /// The size in GiB that the container's root has to be grown to; `None` when it is large enough, or when this

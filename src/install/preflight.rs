@@ -5,6 +5,7 @@ use crate::driver::manifest::Manifest;
 use crate::driver::placement::{Profile, Target, placements};
 use crate::error::{Error, Kind, Result};
 use crate::store::Tree;
+use crate::sys::readable::Readable;
 use crate::sys::rootfs::{Found, Rootfs, Space};
 
 use super::{CLibrary, OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, target};
@@ -68,7 +69,7 @@ pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs, profile: Profile) -
 ///
 /// # Errors
 /// There is none.
-pub fn require_shell(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+pub fn require_shell(site: &Site<'_>, rootfs: &dyn Readable) -> Result<()> {
     if has_program(rootfs, "sh")? {
         return Ok(());
     }
@@ -193,7 +194,7 @@ fn require_programs(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<()
 ///
 /// # Errors
 /// It cannot be looked at.
-pub(super) fn has_program(rootfs: &Rootfs, program: &str) -> Result<bool> {
+pub(super) fn has_program(rootfs: &dyn Readable, program: &str) -> Result<bool> {
     for directory in PROGRAM_DIRECTORIES {
         if rootfs.is_executable(&format!("{directory}/{program}"))? {
             return Ok(true);

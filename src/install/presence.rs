@@ -8,7 +8,7 @@ use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, installer};
 use crate::error::Result;
 use crate::hypervisor::State;
-use crate::sys::rootfs::Rootfs;
+use crate::sys::readable::Readable;
 
 use super::receipt::{self, Choice, Receipt};
 use super::{LIBRARY_DIRECTORIES, Site, placed};
@@ -67,7 +67,7 @@ impl Presence {
 ///
 /// # Errors
 /// Its files cannot be looked at.
-pub fn observe(site: &Site<'_>, rootfs: &Rootfs) -> Result<Presence> {
+pub fn observe(site: &Site<'_>, rootfs: &dyn Readable) -> Result<Presence> {
     let versions = library_versions(rootfs)?;
     let incomplete =
         |versions: BTreeSet<DriverVersion>, why: &str| Presence::Incomplete { versions, why: why.to_owned() };
@@ -101,7 +101,7 @@ pub fn observe(site: &Site<'_>, rootfs: &Rootfs) -> Result<Presence> {
 ///
 /// # Errors
 /// The container's files cannot be looked at.
-pub fn backup_log(rootfs: &Rootfs) -> Result<Option<BackupLog>> {
+pub fn backup_log(rootfs: &dyn Readable) -> Result<Option<BackupLog>> {
     let text = rootfs.read(installer::BACKUP_LOG, BACKUP_LOG_LIMIT)?;
     Ok(text.and_then(|text| BackupLog::parse(&String::from_utf8_lossy(&text)).ok()))
 }
@@ -110,7 +110,7 @@ pub fn backup_log(rootfs: &Rootfs) -> Result<Option<BackupLog>> {
 ///
 /// # Errors
 /// The container's files cannot be looked at.
-pub fn library_versions(rootfs: &Rootfs) -> Result<BTreeSet<DriverVersion>> {
+pub fn library_versions(rootfs: &dyn Readable) -> Result<BTreeSet<DriverVersion>> {
     let mut versions = BTreeSet::new();
     for directory in LIBRARY_DIRECTORIES {
         for name in rootfs.names(directory, NAMES_LIMIT)? {
@@ -123,7 +123,7 @@ pub fn library_versions(rootfs: &Rootfs) -> Result<BTreeSet<DriverVersion>> {
 
 fn judge_by_receipt(
     site: &Site<'_>,
-    rootfs: &Rootfs,
+    rootfs: &dyn Readable,
     receipt: &Receipt,
     mut versions: BTreeSet<DriverVersion>,
 ) -> Result<Presence> {

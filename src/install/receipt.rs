@@ -12,6 +12,7 @@ use crate::driver::{DriverVersion, Sha256};
 use crate::error::{Error, Kind, Result};
 use crate::store::{ImageName, NeededImage};
 use crate::sys::atomic;
+use crate::sys::readable::Readable;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::shared::CURRENT;
@@ -143,7 +144,7 @@ impl Receipt {
     ///
     /// # Errors
     /// The container's files cannot be looked at.
-    pub fn missing_in(&self, rootfs: &Rootfs) -> Result<Vec<PathBuf>> {
+    pub fn missing_in(&self, rootfs: &dyn Readable) -> Result<Vec<PathBuf>> {
         let mut missing = Vec::new();
         for file in &self.files {
             let found = rootfs.look(&file.path.to_string_lossy())?;
@@ -167,7 +168,7 @@ impl Receipt {
 ///
 /// # Errors
 /// The host's file is there and cannot be read.
-pub fn load(site: &Site<'_>, rootfs: &Rootfs) -> Result<Option<Receipt>> {
+pub fn load(site: &Site<'_>, rootfs: &dyn Readable) -> Result<Option<Receipt>> {
     if let Some(receipt) = of_host(site.layout, site.id)? {
         return Ok(Some(receipt));
     }

@@ -6,6 +6,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use crate::error::{Error, Kind, Result};
 use crate::sys::mount::{self, DetachedMount};
 use crate::sys::processes;
+use crate::sys::readable::Readable;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::{OWN_DIRECTORY, Site};
@@ -115,7 +116,7 @@ pub fn clear_away(site: &Site<'_>) -> Result<()> {
 ///
 /// # Errors
 /// The container's files cannot be looked at.
-pub fn leftovers(rootfs: &Rootfs) -> Result<Vec<String>> {
+pub fn leftovers(rootfs: &dyn Readable) -> Result<Vec<String>> {
     let mut left = Vec::new();
     for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
         if rootfs.look(directory)? != Some(Found::Directory) {

@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::hypervisor::{DriverMount, State};
 use crate::store::{Contents, Image, ImageName, NeededImage, Store, Tree};
 use crate::sys::mount;
+use crate::sys::readable::Readable;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::loadable::{Libraries, Loadable, Member};
@@ -139,7 +140,7 @@ fn attach(store: &Store<'_>, rootfs: &Rootfs, init: Option<u32>, image: &Image) 
 ///
 /// # Errors
 /// The container's files cannot be looked at.
-pub fn is_there(rootfs: &Rootfs) -> Result<bool> {
+pub fn is_there(rootfs: &dyn Readable) -> Result<bool> {
     Ok(rootfs.look(SHARED_DIRECTORY)? == Some(Found::Directory))
 }
 
@@ -148,7 +149,7 @@ pub fn is_there(rootfs: &Rootfs) -> Result<bool> {
 ///
 /// # Errors
 /// The container's files cannot be looked at.
-pub fn left(rootfs: &Rootfs, kept: Option<&ImageName>) -> Result<Vec<String>> {
+pub fn left(rootfs: &dyn Readable, kept: Option<&ImageName>) -> Result<Vec<String>> {
     if !is_there(rootfs)? {
         return Ok(Vec::new());
     }

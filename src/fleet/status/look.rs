@@ -6,6 +6,7 @@ use crate::cache::Presence as Cached;
 use crate::config::{Container, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
+use crate::driver::device::DeviceNode;
 use crate::error::{Error, Result};
 use crate::fleet::passthrough::Passthrough;
 use crate::fleet::{Fleet, cards, lanes, request};
@@ -13,10 +14,19 @@ use crate::hypervisor::State;
 use crate::hypervisor::cluster::Cluster;
 use crate::install::presence::{self, Presence};
 use crate::install::verify;
-use crate::sys::rootfs::Rootfs;
+use crate::sys::readable::Readable;
 
 use super::judgement::{Judgement, Seen, judge};
 use super::{Asking, ContainerStatus, Nodes, Verdict};
+
+/// What was seen in a container's root.
+struct SeenIn {
+    presence: Presence,
+    /// Nothing where the container does not run, or has no nodes.
+    nodes: Option<Nodes>,
+    /// What an interrupted run has left.
+    left: Result<Option<String>>,
+}
 
 /// The version of the host's kernel module on disk, found out once and only when it matters.
 type OnDisk = OnceLock<Option<DriverVersion>>;
@@ -113,26 +123,23 @@ impl Fleet<'_> {
             row.settle(Judgement { hint: Some(create), ..Judgement::of(Verdict::Absent, None) });
             return Ok(());
         }
-        let Some(rootfs) = self.hypervisor.rootfs_at_hand(container.id)? else {
-            let reason = "the container does not run, and its disk is not mounted".to_owned();
+        let is_running = matches!(state, State::Running { .. });
+        let Passthrough { devices, waiting, .. } = self.passthrough(container)?;
+        let nodes = if is_running { devices } else { Vec::new() };
+        let Some(seen) = self.look_into(container.id, |root| self.seen_in(container, root, &nodes))? else {
+            let reason = "the container does not run, and its disk cannot be read without being mounted".to_owned();
             row.settle(Judgement { reason: Some(reason), ..Judgement::of(Verdict::Unknown, None) });
             return Ok(());
         };
-        let presence = presence::observe(&self.site(container.id), &rootfs)?;
-        row.installed = presence.version().cloned();
-        if let Presence::Complete { way, profile, .. } = &presence {
+        row.installed = seen.presence.version().cloned();
+        if let Presence::Complete { way, profile, .. } = &seen.presence {
             (row.way, row.profile) = (*way, Some(*profile));
         }
-        let is_running = matches!(state, State::Running { .. });
-        let Passthrough { devices, waiting, .. } = self.passthrough(container)?;
-        if is_running && !devices.is_empty() {
-            let missing = self.wrong_nodes(container.id, &rootfs, &devices)?;
-            row.nodes = Some(Nodes { wanted: devices.len(), missing });
-        }
-        let judgement = self.judged(container, wanted, &presence, row.nodes.as_ref(), &waiting, on_disk)?;
+        row.nodes = seen.nodes;
+        let judgement = self.judged(container, wanted, &seen.presence, row.nodes.as_ref(), &waiting, on_disk)?;
         row.settle(judgement);
         if row.reason.is_none() || row.verdict == Verdict::NotVerifiedLive {
-            self.tell_leftovers(container.id, &rootfs, row)?;
+            tell_leftovers(container.id, seen.left?, row);
         }
         if asking == Asking::Drivers && is_running {
             self.ask(container, row)?;
@@ -140,12 +147,15 @@ impl Fleet<'_> {
         Ok(())
     }
 
-    /// The driver may be right all the same: the run was killed before or after its work on it.
-    fn tell_leftovers(&self, id: ContainerId, rootfs: &Rootfs, row: &mut ContainerStatus) -> Result<()> {
-        let Some(left) = self.left_in(id, rootfs)? else { return Ok(()) };
-        let hint = Some(format!("remove it with `phoenix-nvidia apply {id}`"));
-        row.settle(Judgement { reason: Some(left), hint, ..Judgement::of(Verdict::Wrong, Some(false)) });
-        Ok(())
+    fn seen_in(&self, container: &Container, root: &dyn Readable, nodes: &[DeviceNode]) -> Result<SeenIn> {
+        Ok(SeenIn {
+            presence: presence::observe(&self.site(container.id), root)?,
+            nodes: match nodes.len() {
+                0 => None,
+                wanted => Some(Nodes { wanted, missing: self.wrong_nodes(container.id, root, nodes)? }),
+            },
+            left: self.left_in(container.id, root),
+        })
     }
 
     fn judged(
@@ -196,6 +206,13 @@ impl Fleet<'_> {
         }
         Ok(())
     }
+}
+
+/// The driver may be right all the same: the run was killed before or after its work on it.
+fn tell_leftovers(id: ContainerId, left: Option<String>, row: &mut ContainerStatus) {
+    let Some(left) = left else { return };
+    let hint = Some(format!("remove it with `phoenix-nvidia apply {id}`"));
+    row.settle(Judgement { reason: Some(left), hint, ..Judgement::of(Verdict::Wrong, Some(false)) });
 }
 
 impl ContainerStatus {

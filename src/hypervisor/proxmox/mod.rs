@@ -29,6 +29,7 @@ mod starting;
 mod storage;
 mod tasks;
 mod version;
+mod volume;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -44,6 +45,7 @@ use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, Snapshot, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
+use crate::sys::readable::Readable;
 use crate::sys::rootfs::Rootfs;
 
 use mounted::Mounts;
@@ -163,11 +165,8 @@ impl Hypervisor for Proxmox<'_> {
         self.open_rootfs(id)
     }
 
-    fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Rootfs>> {
-        match self.current_state(id)? {
-            State::Running { .. } => self.open_rootfs(id).map(Some),
-            _ => Ok(None),
-        }
+    fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Box<dyn Readable>>> {
+        self.root_at_hand(id)
     }
 
     fn growth(&self, container: &Container) -> Result<Option<u64>> {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 
+use super::property;
+
 /// One storage pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Storage {
@@ -16,7 +18,7 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    fn property(&self, key: &str) -> Option<&str> {
+    pub(super) fn property(&self, key: &str) -> Option<&str> {
         self.properties.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 
@@ -47,6 +49,12 @@ impl Storage {
             (None, "nfs" | "cifs" | "cephfs" | "glusterfs") => Some(Path::new("/mnt/pve").join(&self.name)),
             (None, _) => None,
         }
+    }
+
+    /// The directory of a pool of files in which volumes lie.
+    pub(super) fn images(&self) -> Option<PathBuf> {
+        let moved = self.property("content-dirs").and_then(|places| property::parts(places, "").remove("images"));
+        Some(self.directory()?.join(moved.as_deref().unwrap_or("images")))
     }
 
     /// That a pool of files has room left. A container's volume is a sparse file there with a file system in it: when

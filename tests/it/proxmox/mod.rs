@@ -11,6 +11,7 @@ mod nodes;
 mod ownership;
 mod refusals;
 mod secured;
+mod stopped;
 mod what_is_missing;
 
 use std::cell::RefCell;
