@@ -88,6 +88,8 @@ fn as_text(finding: &Finding) -> String {
         Severity::Warning => "warning",
         Severity::Note => "note",
     };
+    let details: String =
+        finding.details.iter().map(|line| format!("    {}\n", terminal::one_printable_line(line))).collect();
     let (cause, remedy) = (terminal::one_printable_line(&finding.cause), terminal::one_printable_line(&finding.remedy));
-    format!("{whom}: {severity}: {cause} [{}]\n  mend: {remedy}\n", finding.rule.name())
+    format!("{whom}: {severity}: {cause} [{}]\n{details}  mend: {remedy}\n", finding.rule.name())
 }

@@ -8,6 +8,7 @@ pub mod device;
 pub mod device_nodes;
 pub mod elf;
 pub mod foreign_packages;
+pub mod host_driver;
 pub mod installer;
 pub mod kernel_log;
 pub mod kernels;

@@ -7,7 +7,7 @@ use crate::cache::Presence as Cached;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::Result;
-use crate::hypervisor::{Drift, State};
+use crate::hypervisor::{Drift, HostsDriver, State};
 use crate::install::presence::{self, Presence};
 use crate::install::{leftovers, shared};
 use crate::sys::held_locks;
@@ -73,6 +73,14 @@ pub struct Observation {
     pub feature_scripts: Vec<(String, Option<PathBuf>)>,
 }
 
+fn host_driver_bound(bound: &HostsDriver) -> String {
+    let HostsDriver { file, key, value } = bound;
+    let file = file.display();
+    format!(
+        "its settings bring the host's own driver in at every start, over the one that is installed: `{key}: {value}` in `{file}`"
+    )
+}
+
 impl Fleet<'_> {
     /// Observes one container.
     ///
@@ -112,6 +120,9 @@ impl Fleet<'_> {
         let mut left_out = self.hypervisor.left_out(container)?;
         left_out.extend(divided(container, self.host)?);
         left_out.extend(passthrough.without_dri());
+        if state != State::Absent && container.driver.is_some() {
+            left_out.extend(self.hypervisor.hosts_driver(container.id)?.first().map(host_driver_bound));
+        }
         Ok(Observation {
             state,
             passthrough,

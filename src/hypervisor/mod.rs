@@ -85,6 +85,17 @@ impl DriverMount {
     pub const DIRECTORY: &'static str = "/usr/lib/phoenix-nvidia";
 }
 
+/// A setting by which the host's own driver comes into a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostsDriver {
+    /// Where it stands.
+    pub file: PathBuf,
+    /// Its key.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+}
+
 /// What separates a container from how it should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drift {
@@ -178,6 +189,15 @@ pub trait Hypervisor: Sync {
     /// # Errors
     /// Its settings cannot be read.
     fn refused_nodes(&self, _id: ContainerId, _devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    /// The settings of an existing container by which liblxc brings the host's own driver into it at every start, each with
+    /// the file that it stands in.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn hosts_driver(&self, _id: ContainerId) -> Result<Vec<HostsDriver>> {
         Ok(Vec::new())
     }
 

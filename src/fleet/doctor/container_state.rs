@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::devices::{DevicesState, NodeInside};
+use super::devices::{BoundDriver, DevicesState, NodeInside};
 use super::docker::DockerState;
 use super::ids::IdsState;
 use super::root_files::RootState;
@@ -16,9 +16,9 @@ use crate::driver::device::DeviceNode;
 use crate::driver::foreign_packages;
 use crate::driver::nvidia_smi::{self, Answer};
 use crate::error::Result;
-use crate::fleet::passthrough::divided;
+use crate::fleet::passthrough::{Passthrough, divided};
 use crate::fleet::{Fleet, cards, request};
-use crate::hypervisor::{Exec, State};
+use crate::hypervisor::{Drift, Exec, HostsDriver, State};
 use crate::install::preflight::Needs;
 use crate::install::presence::{self, Presence};
 use crate::install::{CLibrary, foreign_library, leftovers, receipt};
@@ -98,21 +98,49 @@ impl Fleet<'_> {
     }
 
     fn devices_state(&self, container: &Container, rootfs: &Rootfs, is_running: bool) -> Result<DevicesState> {
-        let passthrough = self.passthrough(container)?;
+        // A node that this host lacks hides neither the container's settings nor its other GPUs.
+        let (passthrough, drift, undecided) = match self.passthrough(container) {
+            Ok(passthrough) => (passthrough, self.hypervisor.drift(&self.desired(container)?)?, None),
+            Err(error) => (Passthrough::default(), Drift::default(), Some(error)),
+        };
         let without_dri = passthrough.without_dri();
         let wanted = if is_running { passthrough.devices } else { Vec::new() };
-        let drift = self.hypervisor.drift(&self.desired(container)?)?;
         Ok(DevicesState {
             id: container.id,
             refused: self.hypervisor.refused_nodes(container.id, &wanted)?,
             nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
             divided: divided(container, self.host)?,
             without_dri,
+            undecided,
+            hosts_driver: self.bound_driver(container)?,
             waiting: passthrough.waiting,
             drift: drift.changes,
             restart: drift.restart,
             moved: cards::moved_since(self.layout, container, self.host)?,
         })
+    }
+
+    /// Where a container wants no driver, the host's may be the one that its operator has chosen.
+    fn bound_driver(&self, container: &Container) -> Result<Vec<BoundDriver>> {
+        if container.driver.is_none() {
+            return Ok(Vec::new());
+        }
+        let of_options = |bound: &HostsDriver| {
+            container.lxc_options.iter().any(|option| option.key == bound.key && option.value == bound.value)
+        };
+        let of_mounts = |bound: &HostsDriver| {
+            let sources = container.mounts.iter().map(|mount| mount.host_path.display().to_string());
+            sources.into_iter().any(|source| {
+                bound.value.starts_with(&format!("{source} ")) || bound.value.starts_with(&format!("{source},"))
+            })
+        };
+        let place = |bound: &HostsDriver| match (of_options(bound), of_mounts(bound)) {
+            (true, _) => format!("lxc_configs.{}.lxc_options", container.id),
+            (_, true) => format!("lxc_configs.{}.mount_points", container.id),
+            _ => bound.file.display().to_string(),
+        };
+        let bound = self.hypervisor.hosts_driver(container.id)?;
+        Ok(bound.iter().map(|it| BoundDriver { line: format!("{}: {}", it.key, it.value), place: place(it) }).collect())
     }
 
     fn root_state(&self, container: &Container, rootfs: &Rootfs, presence: Option<&Presence>) -> Result<RootState> {

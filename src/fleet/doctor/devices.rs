@@ -1,15 +1,17 @@
 //! Rules about the device nodes in a container, its settings, and whether its GPUs are still the same cards.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::{Finding, Rule, listed};
 use crate::container_id::ContainerId;
 use crate::driver::device::{DeviceNode, is_dri};
+use crate::error::{Error, Kind};
 use crate::install::verify::WAITING_HINT;
 use crate::sys::rootfs::Found;
 
 /// What is known of a container's devices.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct DevicesState {
     pub(super) id: ContainerId,
     /// The nodes that it must have, each with what lies there; nothing while it does not run.
@@ -22,12 +24,25 @@ pub(super) struct DevicesState {
     pub(super) divided: Vec<String>,
     /// What is told of its GPUs that have no node to draw with.
     pub(super) without_dri: Option<String>,
+    /// Why it cannot be said which nodes it must have; the rest is looked at all the same.
+    pub(super) undecided: Option<Error>,
+    /// What brings the host's own driver in beside the one that it wants, and where to take that out.
+    pub(super) hosts_driver: Vec<BoundDriver>,
     /// What separates its settings from those of the configuration, a phrase each.
     pub(super) drift: Vec<String>,
     /// Only a restart brings its settings in.
     pub(super) restart: bool,
     /// Its GPUs that are other cards now, a sentence each.
     pub(super) moved: Vec<String>,
+}
+
+/// A setting by which the host's own driver comes in.
+#[derive(Debug, Clone)]
+pub(super) struct BoundDriver {
+    /// The setting as it stands there.
+    pub(super) line: String,
+    /// A file, or a key of the configuration.
+    pub(super) place: String,
 }
 
 /// A device node in a container.
@@ -48,6 +63,7 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
     let create = format!("phoenix-nvidia create {}, which restarts the container where it must", state.id);
     let unavailable = |sentence: &String| Finding::new(Rule::GpuUnavailable, sentence, WAITING_HINT);
     let mut findings: Vec<Finding> = state.waiting.iter().map(unavailable).collect();
+    findings.extend(state.undecided.iter().map(undecided));
     let of = |choose: &dyn Fn(&NodeInside) -> bool| -> Vec<String> {
         state.nodes.iter().filter(|node| choose(node)).map(|node| shown(&node.wanted.path)).collect()
     };
@@ -71,6 +87,7 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
     if !state.drift.is_empty() || state.restart {
         findings.push(drift(state, create));
     }
+    findings.extend(host_driver_bound(state));
     findings.extend(state.divided.iter().map(|sentence| {
         let remedy = format!(
             "name an instance in `lxc_configs.{id}.gpu_assignment`, then `phoenix-nvidia create {id}`",
@@ -95,12 +112,36 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
     findings
 }
 
+/// What the host lacks is no fault of the looking.
+fn undecided(error: &Error) -> Finding {
+    let finding = Finding::of_error(error, None);
+    let rule = if error.kind() == Kind::Host { Rule::GpuUnavailable } else { finding.rule };
+    Finding::new(rule, finding.cause, finding.remedy)
+}
+
+/// liblxc mounts over the installed files at every start; what is installed then is under it, and nobody sees it.
+fn host_driver_bound(state: &DevicesState) -> Option<Finding> {
+    if state.hosts_driver.is_empty() {
+        return None;
+    }
+    let cause =
+        "the container's settings bring the host's own driver in at every start, over the one that is installed";
+    let places: BTreeSet<String> = state.hosts_driver.iter().map(|bound| format!("`{}`", bound.place)).collect();
+    let remedy = format!(
+        "take these lines out of {}, restart the container, then `phoenix-nvidia install {}`",
+        places.into_iter().collect::<Vec<_>>().join(" and "),
+        state.id
+    );
+    let lines = state.hosts_driver.iter().map(|bound| bound.line.clone()).collect();
+    Some(Finding::new(Rule::HostDriverBound, cause, remedy).with_details(lines))
+}
+
 fn drift(state: &DevicesState, remedy: String) -> Finding {
     let cause = match state.drift.is_empty() {
         true => "the container runs with other settings than its configuration file has".to_owned(),
-        false => format!("the container's settings are not those of the configuration: {}", state.drift.join(", ")),
+        false => "the container's settings are not those of the configuration".to_owned(),
     };
-    Finding::new(Rule::SettingsDrift, cause, remedy)
+    Finding::new(Rule::SettingsDrift, cause, remedy).with_details(state.drift.clone())
 }
 
 /// Nodes that programs which do not run as root cannot open; in an unprivileged container, often root cannot either.
@@ -166,6 +207,8 @@ mod tests {
             restart: false,
             divided: Vec::new(),
             without_dri: None,
+            undecided: None,
+            hosts_driver: Vec::new(),
             moved: Vec::new(),
         }
     }
@@ -206,10 +249,36 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_the_host_lacks_is_its_own_finding_and_hides_no_other() {
+        let mut state = state(Some(RIGHT), 0o666, true);
+        state.moved = vec!["GPU 0 was 0000:07:00.0 and is 0000:81:00.0 now".to_owned()];
+        state.undecided = Some(Error::new(Kind::Host, "the device node `/dev/nvidiactl` is missing on this host"));
+        assert_eq!(found(&state), ["gpu-unavailable", "card-moved"]);
+        state.undecided = Some(Error::new(Kind::Configuration, "this host has no GPU `7`"));
+        assert_eq!(found(&state), ["configuration", "card-moved"]);
+    }
+
+    #[test]
+    fn the_hosts_own_driver_is_told_with_where_to_take_it_out() {
+        let mut state = state(Some(RIGHT), 0o666, true);
+        let bound = |line: &str, place: &str| BoundDriver { line: line.to_owned(), place: place.to_owned() };
+        state.hosts_driver = vec![
+            bound("lxc.hook.mount: /usr/share/lxc/hooks/nvidia", "/var/lib/lxc/901/config"),
+            bound("lxc.mount.entry: /usr/bin/nvidia-smi usr/bin/nvidia-smi none bind", "lxc_configs.901.lxc_options"),
+        ];
+        let findings = examine(&state);
+        assert_eq!(rules_of(&findings), ["host-driver-bound"]);
+        assert_eq!(findings[0].details.len(), 2);
+        let places = "`/var/lib/lxc/901/config` and `lxc_configs.901.lxc_options`, restart the container, then";
+        assert!(findings[0].remedy.contains(places), "{}", findings[0].remedy);
+    }
+
+    #[test]
     fn settings_and_cards_are_told_beside_the_nodes() {
         let mut state = state(Some(RIGHT), 0o666, true);
         state.drift = vec!["memory 512 MiB".to_owned()];
         state.moved = vec!["GPU 0 was 0000:07:00.0 and is 0000:81:00.0 now".to_owned()];
         assert_eq!(found(&state), ["settings-drift", "card-moved"]);
+        assert_eq!(examine(&state)[0].details, state.drift);
     }
 }

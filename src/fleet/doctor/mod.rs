@@ -34,6 +34,9 @@ pub struct Finding {
     pub severity: Severity,
     /// The cause, in one sentence.
     pub cause: String,
+    /// What belongs to the cause, a line each: the settings that differ, say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// What mends it: a command, or a sentence with one.
     pub remedy: String,
 }
@@ -42,7 +45,12 @@ impl Finding {
     /// A finding about the host.
     fn new(rule: Rule, cause: impl Into<String>, remedy: impl Into<String>) -> Self {
         let (cause, remedy) = (cause.into(), remedy.into());
-        Self { container: None, rule, severity: rule.severity(), cause, remedy }
+        Self { container: None, rule, severity: rule.severity(), cause, details: Vec::new(), remedy }
+    }
+
+    /// The same with lines that belong to its cause.
+    fn with_details(self, details: Vec<String>) -> Self {
+        Self { details, ..self }
     }
 
     /// The same about a container.

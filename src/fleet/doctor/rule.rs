@@ -85,6 +85,7 @@ rules! {
     CardMoved "card-moved" Warning "a GPU's name means another card than when the container was configured";
     GpuDivided "gpu-divided" Warning "the host has divided a GPU (MIG), and the container has the whole of it and no instance";
     DriMissing "dri-missing" Warning "a container is to have the nodes of its GPUs below `/dev/dri`, and the host has none";
+    HostDriverBound "host-driver-bound" Warning "the container's settings bring the host's own driver in, over the one that is installed";
     SeveralVersions "several-versions" Error "libraries of more than one driver version are in the container";
     MixedWays "mixed-ways" Warning "a driver was brought in by more than one way";
     ForeignDriver "foreign-driver" Warning "packages of the distribution in the container bring another driver";

@@ -19,6 +19,11 @@ fn entry(line: &str) -> Option<(&str, &str)> {
     (!key.starts_with('#')).then_some((key, value.trim()))
 }
 
+/// The settings of a file, in their order.
+pub(super) fn entries(config: &str) -> impl Iterator<Item = (&str, &str)> {
+    config.lines().filter_map(entry)
+}
+
 /// The `config` of a new container.
 pub(super) fn new_config(
     directory: &Path,

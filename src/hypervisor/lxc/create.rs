@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::config::Container;
 use crate::container_id::ContainerId;
+use crate::driver::host_driver;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{self, prepare_mount_source};
 use crate::hypervisor::majors::Majors;
-use crate::hypervisor::{Desired, Drift, State};
+use crate::hypervisor::{Desired, Drift, HostsDriver, State};
 use crate::sys::atomic;
 use crate::sys::command::Command;
 use crate::sys::idmap::{IdMap, Range};
@@ -149,6 +150,21 @@ impl Lxc<'_> {
         Ok(files.iter().flat_map(|file| config_file::passed_nodes(file)).chain(given).collect())
     }
 
+    pub(super) fn hosts_driver_in_settings(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
+        let mut files = with_includes(self.config(id), read_if_there(&self.config(id))?);
+        files.push((self.settings(id), read_if_there(&self.settings(id))?));
+        let entries: Vec<(&Path, (&str, &str))> =
+            files.iter().flat_map(|(file, text)| config_file::entries(text).map(|it| (file.as_path(), it))).collect();
+        let settings: Vec<(&str, &str)> = entries.iter().map(|(_, entry)| *entry).collect();
+        let found = host_driver::brought_in(&settings);
+        let of_entry = |(file, (key, value)): (&Path, (&str, &str))| HostsDriver {
+            file: file.to_owned(),
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        Ok(entries.into_iter().filter(|(_, entry)| found.contains(entry)).map(of_entry).collect())
+    }
+
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {
         let id = desired.container.id;
         self.require(id)?;
@@ -214,19 +230,28 @@ impl Lxc<'_> {
 
 /// What a `config` says by itself, with what it includes, as liblxc reads it.
 fn own(config: &str) -> Own {
-    // liblxc has no limit; one that includes itself is not one that starts.
-    const DEPTH: usize = 8;
-    let (mut all, mut level) = (config.to_owned(), vec![config.to_owned()]);
-    for _ in 0..DEPTH {
-        let paths: Vec<PathBuf> =
-            level.iter().flat_map(|text| config_file::includes(text).map(included_files)).flatten().collect();
-        level = paths.iter().filter_map(|path| fs_err::read_to_string(path).ok()).collect();
-        level.iter().for_each(|text| all.push_str(&format!("\n{text}")));
-    }
+    let files = with_includes(PathBuf::new(), config.to_owned());
+    let all = files.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join("\n");
     // What is included is read where it is included, and the container's own lines come after the host's.
     let own = Own::of(config);
     let profile = own.profile.or_else(|| Own::of(&all).profile);
     Own { profile, ..Own::of(&all) }
+}
+
+/// A `config`, and the files that it includes but for our own.
+fn with_includes(path: PathBuf, config: String) -> Vec<(PathBuf, String)> {
+    // liblxc has no limit; one that includes itself is not one that starts.
+    const DEPTH: usize = 8;
+    let mut files = vec![(path, config)];
+    let mut read = 0;
+    for _ in 0..DEPTH {
+        let level = files.len();
+        let included = files[read..].iter().flat_map(|(_, text)| config_file::includes(text).map(included_files));
+        let paths: Vec<PathBuf> = included.flatten().collect();
+        files.extend(paths.into_iter().filter_map(|path| Some((path.clone(), fs_err::read_to_string(&path).ok()?))));
+        read = level;
+    }
+    files
 }
 
 /// Of a directory, liblxc reads the files whose names end like this.

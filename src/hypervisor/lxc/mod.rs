@@ -21,7 +21,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{self, Liblxc};
 use crate::hypervisor::monitors::Monitors;
-use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, State};
+use crate::hypervisor::{Desired, Drift, Exec, HostsDriver, Hypervisor, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
 use crate::sys::rootfs::Rootfs;
@@ -180,6 +180,10 @@ impl Hypervisor for Lxc<'_> {
 
     fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
         self.nodes_in_settings(id)
+    }
+
+    fn hosts_driver(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
+        self.hosts_driver_in_settings(id)
     }
 
     fn configure(&self, desired: &Desired<'_>) -> Result<()> {

@@ -42,7 +42,7 @@ use crate::error::Result;
 use crate::event::Listener;
 use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
-use crate::hypervisor::{Desired, Drift, Exec, Hypervisor, Snapshot, State};
+use crate::hypervisor::{Desired, Drift, Exec, HostsDriver, Hypervisor, Snapshot, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::readable::Readable;
@@ -135,6 +135,13 @@ impl Hypervisor for Proxmox<'_> {
     fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
         let Some(config) = self.config_if_there(id)? else { return Ok(Vec::new()) };
         Ok(devices::passed(&config, &self.record(id)?.devices))
+    }
+
+    fn hosts_driver(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
+        Ok(self
+            .config_if_there(id)?
+            .map(|config| notes::hosts_driver(&config, &self.config_path(id)))
+            .unwrap_or_default())
     }
 
     fn configure(&self, desired: &Desired<'_>) -> Result<()> {

@@ -1,14 +1,17 @@
 //! What an operator may not expect of a container on this node, a phrase each.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use crate::config::Container;
 use crate::container_id::ContainerId;
+use crate::driver::host_driver;
 use crate::error::Result;
+use crate::hypervisor::HostsDriver;
 use crate::hypervisor::liblxc::{no_access_of_its_own, passes_nvidia};
 
 use super::Proxmox;
-use super::config_file::ConfigFile;
+use super::config_file::{ConfigFile, RawLine};
 use super::property;
 use super::settings::index_of;
 
@@ -27,6 +30,20 @@ impl Proxmox<'_> {
         }
         Ok(told)
     }
+}
+
+/// The settings that bring the host's own driver in: raw lines, and mount points of the same directories.
+pub(super) fn hosts_driver(config: &ConfigFile, file: &Path) -> Vec<HostsDriver> {
+    let raw: Vec<RawLine> = config.raw().collect();
+    let found = host_driver::brought_in(&raw.iter().map(|line| (&*line.key, &*line.value)).collect::<Vec<_>>());
+    let lines = found.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let points = config.after_restart().into_iter().filter(|(key, value)| {
+        let parts = property::parts(value, "volume");
+        let is_one = |name: &str| parts.get(name).is_some_and(|path| host_driver::is_of_driver(path));
+        let is_of_host = parts.get("volume").is_some_and(|source| source.starts_with('/'));
+        index_of(key, "mp").is_some() && is_of_host && ["volume", "mp"].into_iter().any(is_one)
+    });
+    lines.chain(points).map(|(key, value)| HostsDriver { file: file.to_owned(), key, value }).collect()
 }
 
 fn without_snapshots(container: &Container) -> Option<String> {
@@ -79,6 +96,17 @@ fn lines_of_snapshots(config: &ConfigFile, id: ContainerId) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_hosts_driver_comes_in_by_raw_lines_and_by_mount_points() {
+        let text = "mp0: /usr/lib/nvidia,mp=/usr/lib/nvidia\nmp1: tank:subvol-901-disk-1,mp=/usr/lib/nvidia\n\
+                    mp2: /models,mp=/models\nlxc.hook.mount: /usr/share/lxc/hooks/nvidia\n\
+                    lxc.environment: NVIDIA_VISIBLE_DEVICES=all\n\
+                    lxc.mount.entry: /usr/bin/nvidia-smi usr/bin/nvidia-smi none bind\n";
+        let found = hosts_driver(&ConfigFile::new(text), Path::new("/etc/pve/lxc/901.conf"));
+        let keys: Vec<&str> = found.iter().map(|it| it.key.as_str()).collect();
+        assert_eq!(keys, ["lxc.hook.mount", "lxc.mount.entry", "mp0"]);
+    }
 
     #[test]
     fn a_copy_keeps_a_static_address_and_no_other() {

@@ -69,6 +69,51 @@ fn a_node_that_is_closed_missing_or_no_device_is_told() {
 }
 
 #[test]
+fn a_node_that_the_host_has_never_had_hides_nothing_else() {
+    let world = world();
+    // Without a module nobody gives it a node.
+    world.run(&["create", "901"]).ok();
+    let library = "for it in $(find / -xdev -name 'libcuda.so.580*'); do cp $it ${it%580*}570.133.20; done";
+    world.inside(901, library).ok();
+    let host = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).without_node("nvidia-uvm").start();
+    let rules = found(&world, &host, 4, &["901"]);
+    let all = ["901 gpu-unavailable", "901 several-versions"];
+    assert!(all.iter().all(|rule| rules.iter().any(|it| it == rule)), "{rules:?}");
+    assert!(!rules.contains(&"901 not-examined".to_owned()), "{rules:?}");
+    let said = world.run_on(&host, &["doctor", "901"]).stdout;
+    assert!(said.contains("the device node `/dev/nvidia-uvm` is missing on this host [gpu-unavailable]"), "{said}");
+}
+
+#[test]
+fn settings_that_differ_and_settings_that_bring_the_hosts_driver_in_are_told_one_a_line() {
+    let (world, host) = (world(), PretendedGpuHost::with_one_gpu(VERSION));
+    world.run_on(&host, &["create", "901"]);
+    let directory = world.lxcpath().join("901");
+    let edit = |file: &str, change: &dyn Fn(&str) -> String| {
+        let file = directory.join(file);
+        fs_err::write(&file, change(&fs_err::read_to_string(&file).unwrap())).unwrap();
+    };
+    // As Incus and the toolkit's manual write it; with `void` the hook does nothing.
+    let hook = "lxc.hook.mount = /usr/share/lxc/hooks/nvidia\nlxc.environment = NVIDIA_VISIBLE_DEVICES=";
+    edit("config", &|text| format!("{text}{hook}void\n"));
+    assert!(!world.run_on(&host, &["plan", "901"]).stdout.contains("host's own driver"));
+    edit("config", &|text| text.replace("=void", "=all"));
+    edit("phoenix-nvidia.conf", &|text| text.replace("/dev/nvidiactl", "/dev/elsewhere"));
+    let said = world.run_on(&host, &["doctor", "901"]).exits(4).stdout;
+    let lines: Vec<&str> = said.lines().skip_while(|line| !line.contains("[settings-drift]")).skip(1).collect();
+    assert_eq!(lines[0], "    - lxc.mount.entry = /dev/elsewhere dev/nvidiactl none bind,create=file 0 0", "{said}");
+    assert!(lines[1].starts_with("    + lxc.mount.entry = /dev/nvidiactl dev/nvidiactl"), "{said}");
+    let expected = format!(
+        "over the one that is installed [host-driver-bound]\n    lxc.hook.mount: /usr/share/lxc/hooks/nvidia\n  mend: take these \
+         lines out of `{}`",
+        directory.join("config").display()
+    );
+    assert!(said.contains(&expected), "{said}");
+    let plan = world.run_on(&host, &["plan", "901"]).stdout;
+    assert!(plan.contains("its settings bring the host's own driver in at every start"), "{plan}");
+}
+
+#[test]
 fn a_receipt_that_cannot_be_read_is_kept_aside_and_the_driver_is_looked_at() {
     let world = world();
     world.run(&["create", "901"]).ok();

@@ -99,6 +99,44 @@ const CASES: &[Case] = &[
         it.on_host("rm -r /sys/bus/pci/devices/0000:01:00.0/drm");
         it.host.install_program("modprobe", &format!("[ \"$*\" = nvidia-drm ] || exec /sbin/modprobe \"$@\"\n{made}"));
     }),
+    ("host-driver-bound", |it| {
+        let library = it.world.base().join("libcuda.so.1");
+        fs_err::write(&library, "the host's").unwrap();
+        let target = TestDriver::new(VERSION).library_path("libcuda");
+        let line = format!(
+            "lxc.mount.entry = {} {} none bind,create=file 0 0\n",
+            library.display(),
+            target.trim_start_matches('/')
+        );
+        let config = it.world.lxcpath().join("901/config");
+        fs_err::write(&config, fs_err::read_to_string(&config).unwrap() + &line).unwrap();
+        it.restart();
+    }),
+    ("ids-not-given", |it| {
+        it.on_host("sed /^root:/d /etc/subuid > /run/phoenix-nvidia-subuid; mount --bind /run/phoenix-nvidia-subuid /etc/subuid");
+    }),
+    ("mixed-ways", |it| {
+        it.world.inside(901, &format!("sed -i s/{VERSION}/{OTHER}/ /var/lib/nvidia/log")).ok();
+    }),
+    ("denied", |it| {
+        it.made_anew("unprivileged", json!(false));
+        let file = it.world.lxcpath().join("901/phoenix-nvidia.conf");
+        let text = fs_err::read_to_string(&file).unwrap();
+        let kept = text.lines().filter(|line| !line.contains("devices.allow = c 195:255 "));
+        fs_err::write(&file, kept.map(|line| line.to_owned() + "\n").collect::<String>()).unwrap();
+        it.restart();
+    }),
+    ("installed-not-host", |it| {
+        it.want(OTHER);
+        it.run(&["install", "901"]);
+        it.containers["lxc_configs"]["901"]["features"] = json!([]);
+        it.want(VERSION);
+    }),
+    ("foreign-library", |it| {
+        let script = "mkdir -p /opt/compat; cp $(find / -xdev -name 'libcuda.so.580*' | head -n 1) /opt/compat/libcuda.so.1; \
+                      echo /opt/compat > /etc/ld.so.conf.d/000_cuda.conf; ldconfig";
+        it.world.inside(901, script).ok();
+    }),
     ("docker-runtime", |it| it.with_toolkit("", "{}")),
     ("docker-cgroups", |it| it.with_toolkit("", "{}")),
     ("not-running", |it| drop(it.world.lxc("lxc-stop", 901, &["-k"]).ok())),
@@ -126,20 +164,15 @@ const BY_A_PERSON: &[(&str, &str)] = &[
     ("follow-not-enabled", "systemctl; tests/it/doctor/booted_units.rs"),
     ("configuration", "the operators' file"),
     ("not-examined", "what the cause says"),
-    ("installed-not-host", "the operators' file: a container that asks for no driver"),
     ("reported-not-installed", "which program comes first in the container"),
     ("driver-silent", "the host's driver"),
-    ("denied", "`create` restarts it; tests/it/job/verification.rs"),
     ("gpu-missing", "the hardware"),
     ("gpu-unavailable", "the host's GPUs"),
     ("gpu-divided", "which instance is meant"),
-    ("ids-not-given", "`/etc/subuid` of the host"),
     ("gpu-warning", "the hardware"),
     ("container-node-access", "`/etc/modprobe.d`"),
     ("card-moved", "which card is meant"),
-    ("mixed-ways", "tests/it/job/native"),
     ("foreign-driver", "the container's package manager"),
-    ("foreign-library", "who put that library first in the container"),
     ("no-glibc", "another template"),
     ("no-space", "room"),
     ("docker-toolkit", "the container's package manager"),
@@ -169,6 +202,16 @@ impl Scene {
         scene.world.pretend_kernel_module(901, VERSION);
         scene.run(&["verify", "901"]).ok();
         scene
+    }
+
+    /// The container as it is made with another value of a key.
+    fn made_anew(&mut self, key: &str, value: Value) {
+        self.run(&["destroy", "901", "--yes"]).ok();
+        self.containers["lxc_configs"]["901"][key] = value;
+        self.world.write_containers(&self.containers);
+        self.run(&["create", "901"]).exits(7);
+        self.world.pretend_kernel_module(901, VERSION);
+        self.run(&["verify", "901"]).ok();
     }
 
     fn run(&self, words: &[&str]) -> Ran {
@@ -229,10 +272,23 @@ impl Scene {
                 let ran = self.run(&words.split(' ').collect::<Vec<_>>());
                 said.push(format!("{command}: {}{}", ran.stdout, ran.stderr));
             } else if let Some(command) = command.strip_suffix(" in the container") {
-                self.in_container(command);
+                self.in_container(command.strip_prefix("then run ").unwrap_or(command).trim_matches('`'));
                 said.push(command.to_owned());
-            } else if command.starts_with("rm ") || command.starts_with("modprobe ") {
+            } else if ["rm ", "modprobe ", "echo root:"].iter().any(|it| command.starts_with(it)) {
                 self.on_host(command);
+                said.push(command.to_owned());
+            } else if let Some(file) = step.strip_prefix("take these lines out of `") {
+                self.take_out(file.split('`').next().unwrap());
+                self.restart();
+                said.push(step.to_owned());
+            } else if let Some((_, file)) =
+                step.split_once("or `").filter(|(_, file)| file.ends_with("`, which puts it first"))
+            {
+                self.in_container(&format!("rm {}", file.split('`').next().unwrap()));
+                said.push(step.to_owned());
+            } else if let Some(list) = command.strip_prefix("add \"nvidia\" to `lxc_configs.901.") {
+                self.containers["lxc_configs"]["901"][list] = json!(["nvidia"]);
+                self.world.write_containers(&self.containers);
                 said.push(command.to_owned());
             } else if let Some(version) = command.strip_prefix("set `nvidia_driver_version` to \"") {
                 self.want(version.trim_end_matches('"'));
@@ -240,6 +296,19 @@ impl Scene {
             }
         }
         said.join("; ")
+    }
+
+    /// Takes out of a container's file what brings the host's driver in.
+    fn take_out(&self, file: &str) {
+        let text = fs_err::read_to_string(file).unwrap();
+        let kept = text.lines().filter(|line| !line.contains("libcuda.so.1"));
+        fs_err::write(file, kept.map(|line| line.to_owned() + "\n").collect::<String>()).unwrap();
+    }
+
+    fn restart(&self) {
+        self.world.lxc_on(&self.host, "lxc-stop", 901, &["--kill"]).ok();
+        self.world.lxc_on(&self.host, "lxc-start", 901, &["--daemon"]).ok();
+        self.world.inside(901, "true").ok();
     }
 
     fn in_container(&self, command: &str) {
