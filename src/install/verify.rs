@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::driver::DriverVersion;
-use crate::driver::device::DeviceNode;
+use crate::driver::device::{DeviceNode, is_optional};
 use crate::driver::nvidia_smi::{self, Answer, Failure};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::Exec;
@@ -267,6 +267,10 @@ fn wrong_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Resul
     for node in devices {
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
+        // What CUDA does not need comes in with the next start, and the driver works until then.
+        if found.is_none() && is_optional(&node.path) {
+            continue;
+        }
         if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {
             let reason = format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor);
             return Ok(Some(unavailable(reason, create)));
@@ -300,9 +304,11 @@ fn judge_live(
     let hint = match failure {
         Failure::VersionMismatch => host_decides,
         Failure::NoDriver if host != wanted => host_decides,
-        Failure::Denied => {
-            format!("bring its devices in order with `phoenix-nvidia create {}`, which restarts the container", site.id)
-        }
+        Failure::Denied => format!(
+            "bring its devices in order with `phoenix-nvidia create {}`, which restarts the container; where that finds nothing \
+             to do, a `devices.deny` of its own settings is in the way",
+            site.id
+        ),
         Failure::NoPermission => {
             "see with `phoenix-nvidia doctor` which device node is closed; `NVreg_DeviceFileMode` of the host's module decides their mode".to_owned()
         }

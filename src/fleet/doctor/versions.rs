@@ -118,7 +118,11 @@ fn failed(state: &VersionsState, code: i32, failure: Failure) -> Finding {
     let id = state.id;
     let (rule, remedy) = match failure {
         Failure::Denied => {
-            (Rule::Denied, format!("phoenix-nvidia create {id}, which restarts the container where it must"))
+            let remedy = format!(
+                "phoenix-nvidia create {id}, which restarts the container where it must; where that finds nothing to do, \
+                 take the `devices.deny` that is in the way out of the container's own settings, and restart it"
+            );
+            (Rule::Denied, remedy)
         }
         Failure::VersionMismatch => (Rule::InstalledNotHost, format!("phoenix-nvidia apply {id} --target host")),
         Failure::NoLibrary | Failure::NotThere => (Rule::DriverSilent, format!("phoenix-nvidia install {id}")),

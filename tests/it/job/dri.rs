@@ -100,6 +100,20 @@ fn an_operators_own_nodes_stay_whatever_becomes_of_ours() {
 }
 
 #[test]
+fn a_running_container_without_them_is_verified_and_gets_them_at_its_next_start() {
+    let (job, host) = (Job::new(), drawing());
+    job.set("nvidia_install_method", "native");
+    job.created_on(&host, VERSION).ok();
+    job.set("nvidia_dri", true);
+    let ran = job.run_on(&host, "apply").ok();
+    assert!(ran.stdout.contains("verified"), "{}", ran.stdout);
+    assert!((ran.stdout + &ran.stderr).contains("restart"), "{}", ran.stderr);
+    assert_eq!(job.draws_with(), "");
+    job.run_on(&host, "create").ok();
+    assert_eq!(job.draws_with(), "card1 renderD129");
+}
+
+#[test]
 fn the_profile_for_programs_that_draw_brings_them_unless_they_are_not_wanted() {
     let (job, host) = (Job::new(), drawing());
     job.set("nvidia_install_method", "native");
