@@ -7,7 +7,7 @@ use super::ensure::{name_of, partial_of};
 use super::partial::Partial;
 use super::record::{Record, Stamp, Stamped};
 use super::verified::VerifiedRunFile;
-use super::{Cache, Presence, Request, beside};
+use super::{Cache, Entry, Presence, Request, Sort, beside};
 use crate::driver::{DriverVersion, Sha256, Variant, run_file};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Deaf, Listener};
@@ -183,25 +183,37 @@ impl Cache<'_> {
         file
     }
 
-    /// What to say where a version is here in variants alone that do not do.
+    /// What to say where a version is here in files alone that do not do: of another variant, or for other machines.
     pub(super) fn unfit_alone(&self, request: &Request) -> Option<Error> {
-        let is_unfit = |variant: &Variant| {
-            !request.takes(*variant) && self.path_of(request, *variant).try_exists().unwrap_or_default()
+        let Request { version, architecture: wanted, .. } = request;
+        let is_ours = |entry: &Entry| entry.architecture.as_ref() == Some(wanted);
+        let is_unfit = |entry: &Entry| {
+            let is_file = matches!(entry.sort, Sort::Trusted { .. } | Sort::Unchecked);
+            let does = is_ours(entry) && entry.variant.is_some_and(|variant| request.takes(variant));
+            entry.version.as_ref() == Some(version) && is_file && !does
         };
-        let found = Variant::ALL.into_iter().find(is_unfit)?;
-        let (version, what, name) = (&request.version, found.description(), name_of(&self.path_of(request, found)));
-        let (why, hint) = match found {
+        // What cannot be listed is told by whoever needs it.
+        let found = self.list().unwrap_or_default().into_iter().filter(is_unfit);
+        let entry = found.min_by_key(|entry| (!is_ours(entry), entry.variant))?;
+        let is_ours = is_ours(&entry);
+        let (architecture, variant, name) = (entry.architecture?, entry.variant?, name_of(&entry.path));
+        let what = if is_ours { variant.description().to_owned() } else { format!("a file for {architecture}") };
+        let (why, hint) = match variant {
+            _ if !is_ours => (
+                format!("and {wanted} is wanted"),
+                "import the file for this machine: `phoenix-nvidia cache import FILE`",
+            ),
             Variant::VgpuKvm => (
-                "which has no `libcuda`: no container can use it",
+                "which has no `libcuda`: no container can use it".to_owned(),
                 "run the container in a guest that has a virtual GPU, and import the guest's driver there: \
                  `phoenix-nvidia cache import FILE` with the `-grid` file of the same vGPU release",
             ),
             Variant::NoCompat32 => (
-                "and libraries of 32 bits are wanted",
+                "and libraries of 32 bits are wanted".to_owned(),
                 "import the full file, `phoenix-nvidia cache import FILE`, or choose a profile without `+compat32`",
             ),
             Variant::Full | Variant::Grid => (
-                "and the URL of the configuration names another one",
+                "and the URL of the configuration names another one".to_owned(),
                 "import that one, `phoenix-nvidia cache import FILE`, or let the URL's file name end as this one's does",
             ),
         };

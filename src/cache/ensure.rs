@@ -223,10 +223,14 @@ impl Cache<'_> {
     }
 
     fn no_download(&self, request: &Request, kind: Kind, failures: &[String], known: Option<&Expected>) -> Error {
-        let message = match failures.len() {
-            0 => format!("driver {} is not in the cache, and there is no URL to download it from", request.version),
-            1 => format!("driver {} could not be downloaded", request.version),
-            count => format!("driver {} could not be downloaded from any of {count} URLs", request.version),
+        let unfit = self.unfit_alone(request);
+        let message = match (failures.len(), &unfit) {
+            (_, Some(unfit)) => format!("{}; it could not be downloaded", unfit.message()),
+            (0, _) => {
+                format!("driver {} is not in the cache, and there is no URL to download it from", request.version)
+            }
+            (1, _) => format!("driver {} could not be downloaded", request.version),
+            (count, _) => format!("driver {} could not be downloaded from any of {count} URLs", request.version),
         };
         let hint = match known {
             Some(Expected { origin: Origin::Record, .. }) if kind == Kind::Verification => {
@@ -234,10 +238,7 @@ impl Cache<'_> {
                  `phoenix-nvidia cache replace FILE`"
                     .to_owned()
             }
-            _ => self.unfit_alone(request).map_or_else(
-                || self.import_hint(),
-                |unfit| format!("{}: {}", unfit.message(), unfit.hint_text().unwrap_or_default()),
-            ),
+            _ => unfit.and_then(|unfit| unfit.hint_text().map(str::to_owned)).unwrap_or_else(|| self.import_hint()),
         };
         Error::new(kind, message).output(failures.join("\n")).hint(hint)
     }

@@ -93,6 +93,7 @@ fn files_that_are_not_json_or_not_there() {
     refuses("malformed_json", &world, &["create", "901"]);
     fs_err::remove_file(world.base().join("etc/phoenix_lxc_configs.json")).unwrap();
     refuses("no_configuration", &world, &["create", "901"]);
+    refuses("no_configuration_to_lint", &world, &["lint"]);
 }
 
 #[test]

@@ -212,6 +212,21 @@ fn pruning_leaves_the_wanted_variant_and_one_that_does_only_where_that_is_not_th
 }
 
 #[test]
+fn a_file_for_other_machines_is_told_as_that_where_the_right_one_cannot_be_had() {
+    let world = World::new();
+    world.offline().import(&world.brought("brought.run", &driver(VERSION).architecture("aarch64")), None).unwrap();
+    let here = format!("driver {VERSION} is here as a file for aarch64 alone, `NVIDIA-Linux-aarch64-{VERSION}.run`");
+    let error = world.refused(&wanted(Variant::Full, false));
+    assert_eq!(error.kind(), Kind::Configuration);
+    assert!(error.message().contains(&here), "{error:?}");
+    let server = HttpServer::start(|_| Answer::new(404, ""));
+    let error = world.cache().ensure(&request(&[&server.url(PATH)])).unwrap_err();
+    assert_eq!(error.kind(), Kind::Network);
+    assert!(error.message().contains(&here) && error.message().ends_with("; it could not be downloaded"), "{error:?}");
+    assert!(error.hint_text().unwrap().contains("import the file for this machine"), "{error:?}");
+}
+
+#[test]
 fn the_test_driver_of_the_other_tests_is_the_full_one() {
     let world = World::new();
     let file = world.offline().import(&world.brought("driver.run", &driver(VERSION)), None).unwrap();
