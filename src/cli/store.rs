@@ -30,8 +30,15 @@ fn list(context: &Context<'_>, store: &Store<'_>) -> Result<Ended> {
 fn extract(context: &Context<'_>, store: &Store<'_>, versions: &[DriverVersion], dry_run: bool) -> Result<Ended> {
     if dry_run {
         let mut lines = String::new();
+        let cache: Cache<'_> = context.cache();
         for version in versions {
-            if store.open(version)?.is_none() {
+            let Some(tree) = store.open(version)? else {
+                lines.push_str(&format!("would extract {version}\n"));
+                continue;
+            };
+            // A file that was replaced since is extracted anew.
+            let recorded = cache.recorded_sum(version, tree.architecture(), tree.variant())?;
+            if recorded.is_some_and(|sum| sum != tree.run_file_sha256()) {
                 lines.push_str(&format!("would extract {version}\n"));
             }
         }

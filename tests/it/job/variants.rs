@@ -57,6 +57,8 @@ fn a_file_that_was_replaced_changes_no_container_under_its_feet() {
     let says = |words: &str| assert!(done.stdout.contains(words), "{words}: {}", done.stdout);
     says(&format!("container {} goes on seeing the image of that one", job.ctid));
     says(&format!("lib/nvidia/{VERSION}` was extracted from that one and is not used any more"));
+    let extracted = job.world.run(&["store", "extract", "--dry-run", VERSION]).ok();
+    assert_eq!(extracted.stdout, format!("would extract {VERSION}\n"));
     let size = format!("stat -L -c %s {OWN}/current/lib/libcuda.so.1");
     let before = job.inside(&size);
     let other = job.add(job.entry("other"));
