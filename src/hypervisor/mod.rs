@@ -208,6 +208,14 @@ pub trait Hypervisor: Sync {
     /// What the hypervisor knows of it cannot be read.
     fn left_out(&self, container: &Container) -> Result<Vec<String>>;
 
+    /// That a killed run has begun to make the container, and what it has left, in one phrase; changes nothing.
+    ///
+    /// # Errors
+    /// What is remembered of it cannot be read.
+    fn left_by_making(&self, _id: ContainerId) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// Makes the container from its template; it is there as a whole or not at all, and stopped.
     ///
     /// # Errors

@@ -35,11 +35,20 @@ impl Fleet<'_> {
         let observed = self.configuration.container(id).and_then(|container| self.container_state(container));
         // What was interrupted is half an answer.
         self.cancel.check()?;
-        Ok(match observed {
+        let mut findings = match observed {
             Err(error) => vec![Finding::of_error(&error, Some(id))],
             Ok(None) => vec![absent(id).about(id)],
             Ok(Some(state)) => examine_container(&state).into_iter().map(|finding| finding.about(id)).collect(),
-        })
+        };
+        findings.extend(self.half_made(id)?);
+        Ok(findings)
+    }
+
+    /// What a run that was killed while it made the container has left, unless one is at that just now.
+    fn half_made(&self, id: ContainerId) -> Result<Option<Finding>> {
+        let left = if self.is_worked_on(id)? { None } else { self.hypervisor.left_by_making(id).ok().flatten() };
+        let remedy = format!("phoenix-nvidia create {id}, which clears it away and makes the container");
+        Ok(left.map(|left| Finding::new(Rule::LeftOver, left, remedy).about(id)))
     }
 }
 

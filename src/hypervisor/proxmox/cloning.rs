@@ -97,6 +97,27 @@ impl Proxmox<'_> {
         self.remove_temporary_snapshot(source)
     }
 
+    pub(super) fn left_of_making(&self, id: ContainerId) -> Result<Option<String>> {
+        let record = self.record(id)?;
+        if record.making.is_none() {
+            return Ok(None);
+        }
+        let mut left = Vec::new();
+        if self.config_if_there(id)?.is_some_and(|config| config.lock() == Some("create")) {
+            left.push("its file with what volumes it has".to_owned());
+        }
+        if let Some(source) = record.source()
+            && let Some(config) = self.config_if_there(source)?
+        {
+            let lock = config.lock().filter(|_| is_locked_by_copy(&config));
+            left.extend(lock.map(|lock| format!("the lock `{lock}` on container {source}, its source")));
+            let snapshot = config.snapshot(TEMPORARY_SNAPSHOT);
+            left.extend(snapshot.map(|_| format!("the snapshot `{TEMPORARY_SNAPSHOT}` of container {source}")));
+        }
+        let begun = "a killed run has begun to make it".to_owned();
+        Ok(Some(if left.is_empty() { begun } else { format!("{begun}, and has left {}", left.join(", ")) }))
+    }
+
     fn wait_for_tasks(&self, id: ContainerId) -> Result<()> {
         let deadline = Instant::now() + self.node.patience;
         let node = self.members()?.nodename;

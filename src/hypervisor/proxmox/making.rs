@@ -110,7 +110,12 @@ impl Proxmox<'_> {
         self.make(id, Record { making: Some(Making::Created), ..given }, || {
             let path = self.record_path(id);
             let call = Call::new("create", id, &words);
-            self.pct().run(&Call { deadline: CREATE_DEADLINE, marker: Some(&path), ..call }).map(|_| ())
+            let made = self.pct().run(&Call { deadline: CREATE_DEADLINE, marker: Some(&path), ..call }).map(|_| ());
+            // Of a pool without any room, `pct` tells that a command has failed.
+            made.or_else(|error| match error.kind() {
+                Kind::Interrupted => Err(error),
+                _ => self.require_room_in(id, container.storage_pool.as_deref()).and(Err(error)),
+            })
         })?;
         self.settle(desired)
     }
@@ -144,6 +149,11 @@ impl Proxmox<'_> {
         Pct { cancel: &never, ..self.pct() }.run(&Call::new("destroy", id, &[]))?;
         Record::default().save(&self.record_path(id))?;
         Err(error)
+    }
+
+    fn require_room_in(&self, id: ContainerId, pool: Option<&str>) -> Result<()> {
+        let (name, pools) = (pool.unwrap_or(DEFAULT_POOL), self.pools()?);
+        pools.iter().find(|pool| pool.name == name).map_or(Ok(()), |pool| pool.require_room(id))
     }
 
     /// That the pools of a new container's volumes have taken what was written into them.

@@ -120,6 +120,10 @@ impl Hypervisor for Proxmox<'_> {
         self.told_of(container)
     }
 
+    fn left_by_making(&self, id: ContainerId) -> Result<Option<String>> {
+        self.left_of_making(id)
+    }
+
     fn create(&self, desired: &Desired<'_>) -> Result<()> {
         self.create_from_template(desired)
     }

@@ -101,7 +101,12 @@ fn a_source_is_free_again_whatever_there_is_of_its_killed_copy() {
     if job.node.pve("lxc/942.conf").exists() {
         fs_err::remove_file(job.node.pve("lxc/942.conf")).unwrap();
     }
+    let told = "a killed run has begun to make it, and has left the lock `disk` on container 941, its source, the \
+                snapshot `phoenix-nvidia-clone` of container 941 [left-over]";
+    let found = job.run(&["doctor", "942"]).stdout;
+    assert!(found.contains(told) && found.contains("mend: phoenix-nvidia create 942"), "{found}");
     job.run(&["destroy", "--yes", "942"]).ok();
+    assert!(!job.run(&["doctor", "942"]).stdout.contains("left-over"));
     let source = job.node.conf(941);
     assert!(!source.contains("lock") && !source.contains('['), "{source}");
     job.run(&["create", "942"]).ok();

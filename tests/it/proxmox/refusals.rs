@@ -10,6 +10,7 @@ use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
 
 use super::{Job, id, two_gpus};
+use crate::ran::Ran;
 
 #[test]
 fn what_cannot_be_had_is_told_before_anything_is_called() {
@@ -278,6 +279,11 @@ fn a_pool_that_has_run_full_is_named_and_the_container_goes_that_lost_its_data()
     assert!(refusal.contains(&format!("make room in `{}`", pool.display())), "{refusal}");
     job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Absent));
     assert_eq!(fs_err::read_dir(pool.join("images")).unwrap().count(), 0);
+    // Without any room `pct` does not even come to the template.
+    let fill = format!("of={}", pool.join("fill").display());
+    Ran::of("dd", &["if=/dev/zero", &fill, "bs=64k"], &[]).exits(1);
+    let refusal = job.refusal(10);
+    assert!(refusal.contains("its storage pool `small` (dir) is full"), "{refusal}");
 }
 
 /// A file system with room for 20 MB, until this is dropped.
