@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{self, Configuration, Doubts, Layout, OnHost};
+use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
@@ -177,6 +178,16 @@ pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Canc
     on_host(host, cancel, None, |host| Configuration::load_on(layout, host))
 }
 
+/// The same for one container, whose start must not wait for what `nvidia-smi` says of another's instances.
+pub(crate) fn configuration_for(
+    id: ContainerId,
+    layout: &Layout,
+    host: &NvidiaHost,
+    cancel: &Cancel,
+) -> Result<Configuration> {
+    on_host(host, cancel, None, |host| Configuration::load_on(layout, OnHost { only: Some(id), ..host }))
+}
+
 /// Lets `read` read them so.
 pub(crate) fn on_host<T>(
     host: &NvidiaHost,
@@ -191,7 +202,7 @@ pub(crate) fn on_host<T>(
         let known = instances.get_or_init(|| host.named_instances(cancel));
         known.iter().find(|named| named.uuid.eq_ignore_ascii_case(uuid)).cloned()
     };
-    read(OnHost { driver: &driver, gpus: &gpus, doubts, instance: &instance })
+    read(OnHost { driver: &driver, gpus: &gpus, doubts, only: None, instance: &instance })
 }
 
 /// Where this node of Proxmox VE has its files, as the command line says.

@@ -64,7 +64,7 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     }
     let cancel = Cancel::new()?;
     let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
-    let configuration = NvidiaHost::read().and_then(|host| context::configuration_on(&layout, &host, &cancel));
+    let configuration = NvidiaHost::read().and_then(|host| context::configuration_for(id, &layout, &host, &cancel));
     match configuration {
         Ok(configuration) => {
             let bring_in_step = |id, host: &DriverVersion| bring_in_step(global, id, host, moment);

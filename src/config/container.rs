@@ -130,9 +130,10 @@ impl Container {
             mac_address: reader.scalar("mac_address").and_then(|node| MacAddress::read(&node, reader.findings)),
             unprivileged: reader.boolean("unprivileged"),
             features: Vec::new(),
-            gpus: reader
-                .scalar("gpu_assignment")
-                .map_or(GpuAssignment::None, |node| GpuAssignment::read(&node, surroundings.host, reader.findings)),
+            gpus: reader.scalar("gpu_assignment").map_or(GpuAssignment::None, |node| {
+                let host = surroundings.host.map(|host| host.for_container(id));
+                GpuAssignment::read(&node, host, reader.findings)
+            }),
             gpu_access: reader.gpu_access(),
             dri: reader.boolean("nvidia_dri"),
             pct_options: reader.pct_options("pct_options"),

@@ -304,7 +304,7 @@ mod tests {
             let pci_address = "00000000:C1:00.0".to_owned();
             Some(NamedInstance { uuid: uuid.to_owned(), pci_address, instance })
         };
-        let host = OnHost { driver: &|| None, gpus: &BTreeSet::new(), doubts: None, instance: &answer };
+        let host = OnHost { driver: &|| None, gpus: &BTreeSet::new(), doubts: None, only: None, instance: &answer };
         let known = named().on(Some(host));
         assert_eq!((known.gpu().to_string().as_str(), known.instance()), ("0000:c1:00.0", Some(instance)));
         assert_eq!(known.to_string(), named().to_string());

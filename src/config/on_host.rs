@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::container::Container;
+use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::driver::mig::NamedInstance;
 
@@ -16,8 +17,20 @@ pub struct OnHost<'a> {
     pub gpus: &'a BTreeSet<u32>,
     /// What this host has against a container's GPUs, a sentence each; asked where the file is looked at for itself.
     pub doubts: Option<&'a Doubts<'a>>,
+    /// The only container whose instances are asked for, where the others are of no interest.
+    pub only: Option<ContainerId>,
     /// The instance of a divided GPU (MIG) that has this UUID; asked only where somebody writes one.
     pub instance: &'a dyn Fn(&str) -> Option<NamedInstance>,
+}
+
+impl<'a> OnHost<'a> {
+    /// The same for the entry of this container.
+    pub(super) fn for_container(self, id: ContainerId) -> Self {
+        match self.only {
+            Some(only) if only != id => Self { instance: &|_| None, ..self },
+            _ => self,
+        }
+    }
 }
 
 /// What a host has against a container's GPUs, a sentence each.

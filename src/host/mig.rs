@@ -41,15 +41,12 @@ impl NvidiaHost {
             let output = asked.run(cancel).ok().filter(Output::success)?;
             Some(output.stdout_text())
         };
-        if self.loaded.is_none() {
-            return Vec::new();
-        }
-        let (Some(list), Some(details)) = (ask(&mig::LIST), ask(&mig::DETAILS)) else { return Vec::new() };
-        // Somebody who divides a GPU in between would give the names of before the numbers of after.
-        if ask(&mig::LIST).as_ref() != Some(&list) {
-            return Vec::new();
-        }
-        mig::named_instances(&list, &details)
+        let asked = || {
+            let (list, details) = (ask(&mig::LIST)?, ask(&mig::DETAILS)?);
+            // Somebody who divides a GPU in between would give the names of before the numbers of after.
+            (ask(&mig::LIST)? == list).then(|| mig::named_instances(&list, &details))
+        };
+        self.loaded.as_ref().and_then(|_| asked()).unwrap_or_default()
     }
 
     /// Where the node of a capability lies, there or not: its minor stays the same while its instance comes and goes.

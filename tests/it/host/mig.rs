@@ -91,6 +91,21 @@ fn an_instance_called_by_its_uuid_is_given_by_its_nodes_and_stays_while_nobody_k
 }
 
 #[test]
+fn the_start_of_a_container_asks_nothing_of_the_instances_of_others() {
+    let (world, host) = (World::new(), naming(host().mig(0, 1, 0)));
+    let entry = |gpus: &str| json!({ "name": "gpu", "template": world.template(), "unprivileged": true, "gpu_assignment": gpus });
+    world.write_containers(&json!({ "lxc_configs": { "901": entry("1"), "902": entry(&instance_uuid(0, 1, 0)) } }));
+    world.run_on(&host, &["host", "prepare"]).ok();
+    world.run_on(&host, &["create", "901", "902"]).ok();
+    let asked = world.base().join("asked");
+    host.install_program("nvidia-smi", &format!("touch {}; exit 9", asked.display()));
+    for (ctid, asks) in [("901", false), ("902", true)] {
+        world.run_on(&host, &["hook", ctid, "pre-start"]).ok();
+        assert_eq!(asked.exists(), asks, "{ctid}");
+    }
+}
+
+#[test]
 fn an_instance_that_was_never_there_is_refused_with_those_that_are() {
     let (world, host) = (World::new(), host().mig(0, 1, 0).start());
     configure(&world, "0:3");
