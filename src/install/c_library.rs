@@ -2,13 +2,16 @@
 
 use crate::driver::elf::SharedObject;
 use crate::error::Result;
-use crate::sys::rootfs::{Found, Rootfs};
+use crate::sys::readable::Readable;
+use crate::sys::rootfs::Found;
 
 /// Where the loader of glibc lies on every distribution but NixOS: the place is part of the machine's ABI.
 pub(super) const LOADER: &str =
     if cfg!(target_arch = "aarch64") { "/lib/ld-linux-aarch64.so.1" } else { "/lib64/ld-linux-x86-64.so.2" };
 
 const NAMES_LIMIT: usize = 10_000;
+// That of glibc 2.41 has 240 KiB.
+const LOADER_LIMIT: u64 = 64 << 20;
 
 /// The C library of a container's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +33,7 @@ impl CLibrary {
     ///
     /// # Errors
     /// The container's files cannot be looked at.
-    pub fn of(rootfs: &Rootfs) -> Result<Self> {
+    pub fn of(rootfs: &dyn Readable) -> Result<Self> {
         let is_there = rootfs.is_executable(LOADER)?;
         if is_there && is_glibcs(rootfs)? {
             return Ok(Self::Glibc);
@@ -77,8 +80,8 @@ impl CLibrary {
 }
 
 /// Whether the loader calls itself what glibc's does; a layer for compatibility has a program or musl's loader there.
-fn is_glibcs(rootfs: &Rootfs) -> Result<bool> {
-    let Some(mut file) = rootfs.open_file(LOADER)? else { return Ok(false) };
-    let soname = SharedObject::read(&mut file).ok().and_then(|loader| loader.soname);
+fn is_glibcs(rootfs: &dyn Readable) -> Result<bool> {
+    let Some(loader) = rootfs.read(LOADER, LOADER_LIMIT)? else { return Ok(false) };
+    let soname = SharedObject::read(&mut std::io::Cursor::new(loader)).ok().and_then(|loader| loader.soname);
     Ok(soname.is_some_and(|soname| LOADER.ends_with(&format!("/{soname}"))))
 }

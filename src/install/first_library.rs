@@ -1,12 +1,10 @@
 //! Which `libcuda.so.1` programs in a container get, by its loader's cache: the driver's, or another that comes before it.
 
-use std::os::unix::fs::MetadataExt;
-
 use crate::driver::DriverVersion;
 use crate::driver::cuda::LIBRARY;
 use crate::driver::loader_cache::{LibraryFlags, LoaderCache};
 use crate::error::Result;
-use crate::sys::rootfs::Rootfs;
+use crate::sys::readable::Readable;
 
 use super::LIBRARY_DIRECTORIES;
 use super::placed::is_of_image;
@@ -50,7 +48,7 @@ impl ForeignLibrary {
 ///
 /// # Errors
 /// The container's files cannot be looked at.
-pub fn foreign_library(rootfs: &Rootfs, installed: &DriverVersion) -> Result<Option<ForeignLibrary>> {
+pub fn foreign_library(rootfs: &dyn Readable, installed: &DriverVersion) -> Result<Option<ForeignLibrary>> {
     let cache = rootfs.read(CACHE, LoaderCache::LIMIT as u64).ok().flatten();
     let Some(cache) = cache.and_then(|bytes| LoaderCache::parse(&bytes).ok()) else { return Ok(None) };
     let listed = cache.libraries().filter(|it| it.soname() == LIBRARY && it.flags() == FLAGS);
@@ -61,9 +59,9 @@ pub fn foreign_library(rootfs: &Rootfs, installed: &DriverVersion) -> Result<Opt
             return Ok(None);
         }
         // The loader goes on where there is no file.
-        let Some(taken) = identity(rootfs, &path)? else { continue };
+        let Some(taken) = rootfs.identity(&path)? else { continue };
         for directory in LIBRARY_DIRECTORIES {
-            if identity(rootfs, &format!("{directory}/libcuda.so.{installed}"))? == Some(taken) {
+            if rootfs.identity(&format!("{directory}/libcuda.so.{installed}"))?.as_ref() == Some(&taken) {
                 return Ok(None);
             }
         }
@@ -72,14 +70,7 @@ pub fn foreign_library(rootfs: &Rootfs, installed: &DriverVersion) -> Result<Opt
     Ok(None)
 }
 
-/// Which file it is, however it is reached.
-fn identity(rootfs: &Rootfs, path: &str) -> Result<Option<(u64, u64)>> {
-    let Some(file) = rootfs.open_file(path).ok().flatten() else { return Ok(None) };
-    let metadata = file.metadata()?;
-    Ok(Some((metadata.dev(), metadata.ino())))
-}
-
-fn named_by(rootfs: &Rootfs, path: &str) -> Result<Option<String>> {
+fn named_by(rootfs: &dyn Readable, path: &str) -> Result<Option<String>> {
     let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
     let mut names = rootfs.names(CONFIGURATIONS, CONFIGURATIONS_LIMIT)?;
     names.sort();

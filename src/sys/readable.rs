@@ -1,7 +1,10 @@
 //! What can be read of a container's root, wherever that lies: behind the in-root door, or on a volume that nobody has
 //! mounted.
 
+use std::os::unix::fs::MetadataExt;
+
 use crate::error::Result;
+use crate::sys::idmap::IdMap;
 use crate::sys::rootfs::{Found, Rootfs};
 
 /// A container's root, to be read. Paths are the container's, absolute or relative to its root, and lead nowhere else.
@@ -36,6 +39,28 @@ pub trait Readable {
     /// The path cannot be looked up.
     fn is_executable(&self, path: &str) -> Result<bool>;
 
+    /// As [`Rootfs::access`].
+    ///
+    /// # Errors
+    /// The path cannot be looked up.
+    fn access(&self, path: &str) -> Result<Option<(u32, u32, u32)>>;
+
+    /// A name of the regular file that a path leads to, by which it is known however it is reached; `None` where there is
+    /// none.
+    ///
+    /// # Errors
+    /// The path cannot be looked up.
+    fn identity(&self, path: &str) -> Result<Option<String>>;
+
+    /// The bytes that an ordinary process could still write below a directory.
+    ///
+    /// # Errors
+    /// There is no such directory.
+    fn available(&self, directory: &str) -> Result<u64>;
+
+    /// The container's idmap.
+    fn idmap(&self) -> &IdMap;
+
     /// Whether what was read until now, errors included, is how the container is: nobody has written below it meanwhile,
     /// and everything could be read.
     fn may_be_believed(&self) -> bool;
@@ -60,6 +85,24 @@ impl Readable for Rootfs {
 
     fn is_executable(&self, path: &str) -> Result<bool> {
         Self::is_executable(self, path)
+    }
+
+    fn access(&self, path: &str) -> Result<Option<(u32, u32, u32)>> {
+        Self::access(self, path)
+    }
+
+    fn identity(&self, path: &str) -> Result<Option<String>> {
+        let Some(file) = self.open_file(path).ok().flatten() else { return Ok(None) };
+        let metadata = file.metadata()?;
+        Ok(Some(format!("{}:{}", metadata.dev(), metadata.ino())))
+    }
+
+    fn available(&self, directory: &str) -> Result<u64> {
+        Ok(self.space(directory)?.available)
+    }
+
+    fn idmap(&self) -> &IdMap {
+        Self::idmap(self)
     }
 
     fn may_be_believed(&self) -> bool {

@@ -23,7 +23,7 @@ use crate::install::preflight::Needs;
 use crate::install::presence::{self, Presence};
 use crate::install::{CLibrary, foreign_library, leftovers, receipt};
 use crate::sys::idmap::{IdMap, Range};
-use crate::sys::rootfs::Rootfs;
+use crate::sys::readable::Readable;
 
 /// liblxc lets it write an idmap, also as root, where it is there.
 const NEWUIDMAP: [&str; 2] = ["/usr/bin/newuidmap", "/bin/newuidmap"];
@@ -58,20 +58,28 @@ impl Fleet<'_> {
         if state == State::Absent {
             return Ok(None);
         }
+        let state_in = |root: &dyn Readable| self.container_state_in(container, state, root);
+        match self.look_into(container.id, |root| Ok(state_in(root)))? {
+            Some(state) => Ok(Some(state)),
+            // It has to be mounted for that.
+            None => Ok(Some(state_in(&self.hypervisor.rootfs(container.id)?))),
+        }
+    }
+
+    fn container_state_in(&self, container: &Container, state: State, rootfs: &dyn Readable) -> ContainerState {
         let is_running = matches!(state, State::Running { .. });
-        let rootfs = self.hypervisor.rootfs(container.id)?;
-        let presence = presence::observe(&self.site(container.id), &rootfs);
+        let presence = presence::observe(&self.site(container.id), rootfs);
         let is_docker = ["docker", "nvidia"].iter().all(|it| container.features.iter().any(|feature| feature == it));
-        Ok(Some(ContainerState {
+        ContainerState {
             id: container.id,
             is_running,
             gpus: container.gpus.cards(),
-            devices: self.devices_state(container, &rootfs, is_running),
-            root: self.root_state(container, &rootfs, presence.as_ref().ok()),
+            devices: self.devices_state(container, rootfs, is_running),
+            root: self.root_state(container, rootfs, presence.as_ref().ok()),
             ids: ids_state(rootfs.idmap()),
             versions: presence.and_then(|presence| self.versions_state(container, presence, is_running)),
-            docker: is_docker.then(|| docker_state(container, &rootfs)),
-        }))
+            docker: is_docker.then(|| docker_state(container, rootfs)),
+        }
     }
 
     fn versions_state(&self, container: &Container, presence: Presence, is_running: bool) -> Result<VersionsState> {
@@ -97,7 +105,7 @@ impl Fleet<'_> {
         Ok((output.code, nvidia_smi::answer(output.code, &output.stdout_text())))
     }
 
-    fn devices_state(&self, container: &Container, rootfs: &Rootfs, is_running: bool) -> Result<DevicesState> {
+    fn devices_state(&self, container: &Container, rootfs: &dyn Readable, is_running: bool) -> Result<DevicesState> {
         // A node that this host lacks hides neither the container's settings nor its other GPUs.
         let (passthrough, drift, undecided) = match self.passthrough(container) {
             Ok(passthrough) => (passthrough, self.hypervisor.drift(&self.desired(container)?)?, None),
@@ -143,7 +151,12 @@ impl Fleet<'_> {
         Ok(bound.iter().map(|it| BoundDriver { line: format!("{}: {}", it.key, it.value), place: place(it) }).collect())
     }
 
-    fn root_state(&self, container: &Container, rootfs: &Rootfs, presence: Option<&Presence>) -> Result<RootState> {
+    fn root_state(
+        &self,
+        container: &Container,
+        rootfs: &dyn Readable,
+        presence: Option<&Presence>,
+    ) -> Result<RootState> {
         let site = self.site(container.id);
         let dpkg = rootfs.read(DPKG_STATUS, DPKG_STATUS_LIMIT).ok().flatten().unwrap_or_default();
         let is_worked_on = self.is_worked_on(container.id)?;
@@ -167,7 +180,7 @@ impl Fleet<'_> {
     }
 
     /// Free and needed bytes below `/usr`, where a driver is to come whose run file is here and says how large it is.
-    fn room(&self, container: &Container, rootfs: &Rootfs, presence: &Presence) -> Result<Option<(u64, u64)>> {
+    fn room(&self, container: &Container, rootfs: &dyn Readable, presence: &Presence) -> Result<Option<(u64, u64)>> {
         // The way `shared` puts links there and no files.
         let puts_files = |driver: &&WantedDriver| driver.way() != Way::Shared && !presence.satisfies(driver);
         let Some(driver) = container.driver.as_ref().filter(puts_files) else {
@@ -175,14 +188,14 @@ impl Fleet<'_> {
         };
         Ok(match self.cache.look(&request(driver))? {
             Cached::Trusted { bytes, .. } | Cached::Unchecked { bytes, .. } => {
-                Some((rootfs.space("/usr")?.available, Needs::of_run_file(bytes, None).installed))
+                Some((rootfs.available("/usr")?, Needs::of_run_file(bytes, None).installed))
             }
             Cached::Partial { .. } | Cached::Absent => None,
         })
     }
 }
 
-fn inside(wanted: DeviceNode, rootfs: &Rootfs) -> Result<NodeInside> {
+fn inside(wanted: DeviceNode, rootfs: &dyn Readable) -> Result<NodeInside> {
     let path = wanted.path.to_string_lossy().into_owned();
     let (mode, user, _) = rootfs.access(&path)?.unwrap_or_default();
     let users = rootfs.idmap().users();
@@ -200,7 +213,7 @@ fn ids_state(idmap: &IdMap) -> IdsState {
     IdsState { maps: [map(idmap.users(), "/etc/subuid"), map(idmap.groups(), "/etc/subgid")] }
 }
 
-fn docker_state(container: &Container, rootfs: &Rootfs) -> Result<DockerState> {
+fn docker_state(container: &Container, rootfs: &dyn Readable) -> Result<DockerState> {
     let read = |path: &str| match rootfs.read(path, CONFIG_LIMIT) {
         Ok(bytes) => Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) => Err(error.message().to_owned()),
@@ -213,7 +226,7 @@ fn docker_state(container: &Container, rootfs: &Rootfs) -> Result<DockerState> {
     Ok(DockerState { id: container.id, toolkit, config: read(RUNTIME_CONFIG), daemon: read(DAEMON_CONFIG) })
 }
 
-fn is_any_there(rootfs: &Rootfs, paths: &[&str]) -> Result<bool> {
+fn is_any_there(rootfs: &dyn Readable, paths: &[&str]) -> Result<bool> {
     for path in paths {
         if rootfs.look(path)?.is_some() {
             return Ok(true);

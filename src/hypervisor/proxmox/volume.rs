@@ -65,9 +65,9 @@ impl Proxmox<'_> {
         let Some(volume) = whole_root(&config) else { return Ok(None) };
         let pools = self.pools()?;
         let Some(place) = place(&volume, &pools) else { return Ok(None) };
-        let name = format!("container {id}");
+        let (name, idmap) = (format!("container {id}"), idmap(&config, id)?);
         let directory = match place {
-            Place::Image(path) => return Ok(Volume::open(&path, name).map(|volume| Box::new(volume) as _)),
+            Place::Image(path) => return Ok(Volume::open(&path, idmap, name).map(|volume| Box::new(volume) as _)),
             Place::Directory(directory) => directory,
             Place::DataSet { name, directory } => match mount::at(&directory)? {
                 Some(mounted) if mounted.file_system == "zfs" && mounted.source == name => directory,
@@ -77,7 +77,7 @@ impl Proxmox<'_> {
         if !has_entries(&directory) {
             return Ok(None);
         }
-        Ok(Some(Box::new(Rootfs::open(&directory, idmap(&config, id)?, name)?)))
+        Ok(Some(Box::new(Rootfs::open(&directory, idmap, name)?)))
     }
 }
 

@@ -17,6 +17,7 @@ use ext4_view::{Ext4, Ext4Error, Ext4Read, FileType, Metadata};
 use rustix::fs::OFlags;
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::idmap::IdMap;
 use crate::sys::readable::Readable;
 use crate::sys::rootfs::Found;
 
@@ -27,6 +28,7 @@ pub struct Volume {
     file: File,
     system: Ext4,
     stamp: Stamp,
+    idmap: IdMap,
     name: String,
     has_failed: Cell<bool>,
 }
@@ -40,13 +42,13 @@ struct Stamp {
 }
 
 impl Volume {
-    /// Opens a block device or a file with a file system in it; `name` is how errors call it.
+    /// Opens a block device or a file with a container's file system in it; `name` is how errors call the container.
     ///
     /// `None` where it cannot be read as it lies there: it is not there, not ext4, mounted by somebody, or was not
     /// unmounted before its host went down. Whoever has it mounted properly learns more.
-    pub fn open(path: &Path, name: impl Into<String>) -> Option<Self> {
+    pub fn open(path: &Path, idmap: IdMap, name: impl Into<String>) -> Option<Self> {
         let name = name.into();
-        match Self::open_clean(path, &name) {
+        match Self::open_clean(path, idmap, &name) {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::debug!("{name}: its volume `{}` is not read: {error}", path.display());
@@ -55,14 +57,14 @@ impl Volume {
         }
     }
 
-    fn open_clean(path: &Path, name: &str) -> Result<Option<Self>, Box<dyn std::error::Error>> {
+    fn open_clean(path: &Path, idmap: IdMap, name: &str) -> Result<Option<Self>, Box<dyn std::error::Error>> {
         // Whatever lies there, opening it neither waits nor makes it this process's terminal.
         let flags = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits().cast_signed();
         let file = File::options().read(true).custom_flags(flags).open(path)?;
         let Some(stamp) = Stamp::of(&file)?.filter(|stamp| stamp.superblock.is_clean()) else { return Ok(None) };
         let reader = Reader { file: file.try_clone()?, superblock: stamp.superblock.clone() };
         let system = Ext4::load(Box::new(reader))?;
-        Ok(Some(Self { file, system, stamp, name: name.to_owned(), has_failed: Cell::new(false) }))
+        Ok(Some(Self { file, system, stamp, idmap, name: name.to_owned(), has_failed: Cell::new(false) }))
     }
 
     /// What lies at a path; `None` where nothing does.
@@ -156,6 +158,33 @@ impl Readable for Volume {
     fn is_executable(&self, path: &str) -> Result<bool> {
         let found = self.metadata(path)?;
         Ok(found.is_some_and(|it| it.file_type().is_regular_file() && it.mode() & 0o111 != 0))
+    }
+
+    fn access(&self, path: &str) -> Result<Option<(u32, u32, u32)>> {
+        let path = absolute(path);
+        let found = self.found(&path, "reached", self.system.symlink_metadata(path.as_str()))?;
+        Ok(found.map(|it| (u32::from(it.mode()) & 0o7777, it.uid(), it.gid())))
+    }
+
+    fn identity(&self, path: &str) -> Result<Option<String>> {
+        match self.metadata(path)? {
+            Some(found) if found.file_type().is_regular_file() => {
+                let real = self.found(path, "reached", self.system.canonicalize(absolute(path).as_str()))?;
+                Ok(real.map(|real| real.display().to_string()))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn available(&self, directory: &str) -> Result<u64> {
+        match self.look(directory)? {
+            Some(Found::Directory) => Ok(self.stamp.superblock.available()),
+            _ => Err(refused(&self.name, directory, "is not a directory")),
+        }
+    }
+
+    fn idmap(&self) -> &IdMap {
+        &self.idmap
     }
 
     fn may_be_believed(&self) -> bool {

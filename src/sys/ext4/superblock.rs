@@ -7,6 +7,10 @@ use crc::{Crc, Table};
 pub(super) const PLACE: u64 = 1024;
 pub(super) const LENGTH: usize = 1024;
 
+// Blocks that root alone may use, and free ones; the higher halves are those of file systems of 64 bits.
+const RESERVED: [usize; 2] = [0x08, 0x154];
+const FREE: [usize; 2] = [0x0C, 0x158];
+const BLOCK_SIZE: usize = 0x18;
 const MAGIC: (usize, u16) = (0x38, 0xEF53);
 const STATE: usize = 0x3A;
 const STATE_CLEAN: u16 = 0x1;
@@ -14,6 +18,7 @@ const STATE_ERRORS: u16 = 0x2;
 const INCOMPATIBLE: usize = 0x60;
 // Set while it is mounted for writing, and after a crash.
 const NEEDS_RECOVERY: u32 = 0x4;
+const BITS_64: u32 = 0x80;
 const MULTIPLE_MOUNT_PROTECTION: u32 = 0x100;
 const READ_ONLY_COMPATIBLE: usize = 0x64;
 const METADATA_CHECKSUMS: u32 = 0x400;
@@ -37,6 +42,15 @@ impl Superblock {
             && state & STATE_ERRORS == 0
             && self.word(INCOMPATIBLE) & NEEDS_RECOVERY == 0
             && self.word(READ_ONLY_COMPATIBLE) & ORPHANS_PRESENT == 0
+    }
+
+    /// The bytes that an ordinary process could still write.
+    pub(super) fn available(&self) -> u64 {
+        let is_long = self.word(INCOMPATIBLE) & BITS_64 != 0;
+        let high = |place: usize| if is_long { u64::from(self.word(place)) << 32 } else { 0 };
+        let count = |[low, higher]: [usize; 2]| u64::from(self.word(low)) | high(higher);
+        let block = 1024_u64.checked_shl(self.word(BLOCK_SIZE)).unwrap_or(0);
+        count(FREE).saturating_sub(count(RESERVED)).saturating_mul(block)
     }
 
     /// The same without the mark of the multiple mount protection, which Proxmox VE gives every volume
@@ -86,6 +100,21 @@ mod tests {
         for (place, byte) in [(0x38, 0), (0x3A, 0), (0x3A, 3), (0x60, 0xC6), (0x66, 1)] {
             assert!(!with(place, byte).is_clean(), "{byte:#x} at {place:#x}");
         }
+    }
+
+    #[test]
+    fn what_is_free_is_so_without_what_root_keeps() {
+        let mut full = new();
+        full.0[0x08] = 5;
+        full.0[0x0C] = 7;
+        full.0[0x18] = 2;
+        assert_eq!(full.available(), 2 * 4096);
+        full.0[0x158] = 1;
+        assert_eq!(full.available(), (2 + (1 << 32)) * 4096);
+        full.0[0x60] = 0x42;
+        assert_eq!(full.available(), 2 * 4096);
+        full.0[0x08] = 9;
+        assert_eq!(full.available(), 0);
     }
 
     #[test]

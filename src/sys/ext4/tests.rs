@@ -26,6 +26,10 @@ fn volume(options: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     (directory, image)
 }
 
+fn opened(image: &Path) -> Option<Volume> {
+    Volume::open(image, IdMap::identity(), "container 901")
+}
+
 /// What `debugfs` writes.
 fn write(image: &Path, request: &str) {
     Command::new("debugfs").args(["-w", "-R", request]).arg(image).run_ok(&Cancel::new().unwrap()).unwrap();
@@ -36,7 +40,7 @@ fn what_lies_in_a_volume_is_what_a_door_would_show() {
     // As Proxmox VE makes them, and as older releases of mkfs did.
     for options in ["mmp", "^metadata_csum,^64bit", "^has_journal,mmp"] {
         let (_kept, image) = volume(options);
-        let volume = Volume::open(&image, "container 901").unwrap();
+        let volume = opened(&image).unwrap();
         assert_eq!(volume.look("/lib").unwrap(), Some(Found::Link("usr/lib".into())), "{options}");
         assert_eq!(volume.look("/lib/text").unwrap(), Some(Found::File { size: 9, mode: 0o750 }));
         assert_eq!(volume.look("usr/lib").unwrap(), Some(Found::Directory));
@@ -48,6 +52,11 @@ fn what_lies_in_a_volume_is_what_a_door_would_show() {
         assert_eq!(volume.names("/lib", 10_000).unwrap().len(), 502);
         assert_eq!((volume.names("/lib", 7).unwrap().len(), volume.names("/none", 7).unwrap().len()), (7, 0));
         assert!(volume.look("/usr/lib/name-499").unwrap().is_some());
+        assert_eq!(volume.identity("/lib/large").unwrap(), volume.identity("/usr/up").unwrap());
+        assert_ne!(volume.identity("/lib/large").unwrap(), volume.identity("/lib/text").unwrap());
+        assert_eq!((volume.identity("/none").unwrap(), volume.identity("/lib").unwrap()), (None, None));
+        assert_eq!(volume.access("/lib/text").unwrap().unwrap().0, 0o750);
+        assert!((1..64 << 20).contains(&volume.available("/usr").unwrap()) && volume.available("/none").is_err());
         assert!(volume.may_be_believed());
     }
 }
@@ -55,7 +64,7 @@ fn what_lies_in_a_volume_is_what_a_door_would_show() {
 #[test]
 fn what_no_door_would_read_is_refused_and_believed() {
     let (_kept, image) = volume("mmp");
-    let volume = Volume::open(&image, "container 901").unwrap();
+    let volume = opened(&image).unwrap();
     let larger = volume.read("/lib/large", 1000).unwrap_err();
     assert_eq!(larger.message(), "container 901: `/lib/large` is larger than 1000 bytes");
     let directory = volume.read("/usr", 1000).unwrap_err();
@@ -68,10 +77,10 @@ fn what_no_door_would_read_is_refused_and_believed() {
 #[test]
 fn a_volume_that_was_written_to_meanwhile_is_not_believed() {
     let (_kept, image) = volume("mmp");
-    let opened = Volume::open(&image, "container 901").unwrap();
+    let before = opened(&image).unwrap();
     write(&image, "rm /usr/lib/text");
-    assert!(!opened.may_be_believed());
-    let again = Volume::open(&image, "container 901").unwrap();
+    assert!(!before.may_be_believed());
+    let again = opened(&image).unwrap();
     assert_eq!(again.look("/usr/lib/text").unwrap(), None);
     assert!(again.may_be_believed());
 }
@@ -80,14 +89,14 @@ fn a_volume_that_was_written_to_meanwhile_is_not_believed() {
 fn what_is_mounted_or_no_file_system_is_not_read() {
     let (kept, image) = volume("mmp");
     write(&image, "feature needs_recovery");
-    assert!(Volume::open(&image, "container 901").is_none());
+    assert!(opened(&image).is_none());
     let other = kept.path().join("other");
-    assert!(Volume::open(&other, "container 901").is_none(), "it is not there");
+    assert!(opened(&other).is_none(), "it is not there");
     for bytes in [0, 1024, 1 << 20] {
         fs_err::write(&other, vec![0; bytes]).unwrap();
-        assert!(Volume::open(&other, "container 901").is_none(), "{bytes} bytes of nothing");
+        assert!(opened(&other).is_none(), "{bytes} bytes of nothing");
     }
     for path in [kept.path(), Path::new("/dev/zero")] {
-        assert!(Volume::open(path, "container 901").is_none(), "{}", path.display());
+        assert!(opened(path).is_none(), "{}", path.display());
     }
 }

@@ -168,6 +168,22 @@ fn a_volume_that_somebody_has_mounted_or_locked_is_not_looked_into() {
     unknown(&job);
 }
 
+#[test]
+#[ignore = "needs loop devices"]
+fn doctor_finds_in_a_volume_what_it_finds_in_a_mounted_root() {
+    let job = stopped_on_file("native");
+    let (library, foreign) = (format!("usr/lib/x86_64-linux-gnu/libcuda.so.{OLDER}"), "usr/lib/libcuda.so.550.54.14");
+    job.node.change_volume(901, |root| fs_err::rename(root.join(&library), root.join(foreign)).unwrap());
+    let read = job.run(&["doctor", "901"]);
+    assert!(read.stdout.contains("libraries of 550.54.14 and 570.133.20 are in the container"), "{}", read.stdout);
+    assert_eq!(job.node.calls(), NOTHING);
+    let file = job.node.volume_file(901).display().to_string();
+    Ran::of("debugfs", &["-w", "-R", "feature needs_recovery", &file], &[]).ok();
+    let mounted = job.run(&["doctor", "901"]).exits(read.code);
+    assert_eq!(job.node.calls(), ["pct mount 901", "pct unmount 901"]);
+    assert_eq!(read.stdout, mounted.stdout);
+}
+
 /// The volume of 901 as a device of a volume group, for as long as this is there.
 struct VolumeGroup {
     device: String,
