@@ -91,8 +91,10 @@ pub(crate) fn with_root<T>(
 /// Mounts a volume as `run_with_loopdev` does: on the loop device that the file has, whoever has made it, or on a new one.
 pub(crate) fn mount_file(file: &Path, place: &Path) -> Result<(), Failure> {
     let (file, place) = (file.to_string_lossy(), place.to_string_lossy());
-    if let Some((device, _)) = run("losetup", &["--associated", &file], None)?.split_once(':') {
-        return run("mount", &[device, &place], None).map(drop);
+    let found = run("losetup", &["--associated", &file], None)?;
+    // One that the last unmount has left for a moment may be gone by now.
+    if found.split_once(':').is_some_and(|(device, _)| run("mount", &[device, &place], None).is_ok()) {
+        return Ok(());
     }
     let device = run("losetup", &["--show", "-f", &file], None)?;
     let mounted = run("mount", &[device.trim(), &place], None);
