@@ -8,7 +8,7 @@ use crate::hypervisor::Desired;
 use crate::install::presence::Presence;
 use crate::install::receipt::{self, Choice, Receipt};
 use crate::install::{Attempt, Site, clear_away, installer, native, placed, preflight, presence, runfile, shared};
-use crate::store::{ImageName, NeededImage, Tree, manifest_of};
+use crate::store::{Contents, ImageName, NeededImage, Tree, manifest_of};
 use crate::sys::readable::Readable;
 
 use super::passthrough::Passthrough;
@@ -39,6 +39,28 @@ impl Fleet<'_> {
             bytes_of(&placed, |source| tree.file(source).map(|facts| facts.size))
         };
         Ok(self.stored(driver)?.and_then(size_in))
+    }
+
+    /// That the image which the way of a container's driver needs is there or can be made, so that nothing is begun
+    /// that cannot come to its end.
+    ///
+    /// # Errors
+    /// This host has no program that makes images.
+    pub(super) fn require_image(&self, container: &Container, presence: &Presence) -> Result<()> {
+        let Some(driver) = container.driver.as_ref().filter(|driver| !presence.satisfies(driver)) else {
+            return Ok(());
+        };
+        let contents = match driver.way() {
+            Way::Installer => Contents::Package,
+            Way::Shared => Contents::Placed(driver.profile()),
+            Way::Runfile | Way::Native => return Ok(()),
+        };
+        let name = ImageName { version: driver.version.clone(), contents, edition: None };
+        if driver.allow_fallback || self.store.open_image(&name)?.is_some() {
+            return Ok(());
+        }
+        let required = self.store.require_image_maker();
+        required.map_err(|error| error.about(format_args!("container {}", container.id)))
     }
 
     /// Installs the driver; false when the right one was there already.

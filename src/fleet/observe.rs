@@ -98,6 +98,10 @@ impl Fleet<'_> {
         drift.restart |= self.has_former_nodes(container.id, state, &passthrough.devices)?;
         let unseen = seen.is_none();
         let Seen { presence, leftovers } = seen.unwrap_or_default();
+        // A copy brings its source's driver along.
+        if !unseen && (state != State::Absent || container.clone_from.is_none()) {
+            self.require_image(container, &presence)?;
+        }
         let (mut cached, mut extracted, mut needed_bytes) = (None, false, None);
         if let Some(driver) = &container.driver {
             cached = Some(self.cache.look(&super::request(driver))?);

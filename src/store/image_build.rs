@@ -139,13 +139,9 @@ impl Store<'_> {
     }
 
     fn format(&self, file_system: FileSystem, directory: &Path, file: &Path) -> Result<()> {
-        let (program, package) = match file_system {
-            FileSystem::Erofs => ("mkfs.erofs", "erofs-utils"),
-            FileSystem::Squashfs => ("mksquashfs", "squashfs-tools"),
-        };
+        let (program, _) = program_for(file_system);
         if !is_installed(program) {
-            return Err(Error::new(Kind::Host, format!("`{program}`, which makes images, is not on this host"))
-                .hint(format!("install it: `apt-get install {package}`")));
+            return Err(no_program_for(file_system));
         }
         let command = match file_system {
             FileSystem::Erofs => Command::new(program).args(EROFS).arg(file).arg(directory),
@@ -153,6 +149,15 @@ impl Store<'_> {
         };
         let made = command.deadline(DEADLINE).run_ok(self.cancel);
         made.map(|_| ()).map_err(|error| error.within("an image could not be made"))
+    }
+
+    /// That this host has a program that makes images; changes nothing.
+    ///
+    /// # Errors
+    /// It has none.
+    pub fn require_image_maker(&self) -> Result<()> {
+        let has_one = [FileSystem::Erofs, FileSystem::Squashfs].iter().any(|it| is_installed(program_for(*it).0));
+        if has_one { Ok(()) } else { Err(no_program_for(FileSystem::Erofs)) }
     }
 
     /// The sum of a whole file.
@@ -168,6 +173,20 @@ impl Store<'_> {
             }
         }
     }
+}
+
+/// The program that makes this file system, and the Debian package that it is in.
+fn program_for(file_system: FileSystem) -> (&'static str, &'static str) {
+    match file_system {
+        FileSystem::Erofs => ("mkfs.erofs", "erofs-utils"),
+        FileSystem::Squashfs => ("mksquashfs", "squashfs-tools"),
+    }
+}
+
+fn no_program_for(file_system: FileSystem) -> Error {
+    let (program, package) = program_for(file_system);
+    Error::new(Kind::Host, format!("`{program}`, which makes images, is not on this host"))
+        .hint(format!("install it: `apt-get install {package}`"))
 }
 
 fn is_installed(program: &str) -> bool {

@@ -9,8 +9,9 @@ use phoenix_nvidia::hypervisor::{Hypervisor, State};
 use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
 
-use super::{Job, id, two_gpus};
+use super::{Job, VERSION, id, two_gpus};
 use crate::ran::Ran;
+use crate::test_driver::TestDriver;
 
 #[test]
 fn what_cannot_be_had_is_told_before_anything_is_called() {
@@ -155,13 +156,20 @@ fn a_source_that_cannot_be_cloned_is_told_before_its_copy_is_begun() {
 #[test]
 fn what_somebody_else_has_made_in_the_same_moment_is_theirs() {
     let job = Job::new();
-    // In the list of the cluster, and not in a file yet.
+    let (list, theirs) = (job.node.pve(".vmlist"), job.world.scratch("theirs"));
     job.node.set_name("vm");
     job.node.set_guests(&json!({ "901": { "node": "vm", "type": "lxc" } }));
+    fs_err::copy(&list, &theirs).unwrap();
+    job.node.set_guests(&json!({}));
+    // Between our look and our call.
+    let (conf, pct) = (job.node.pve("lxc/901.conf"), fs_err::read_to_string(job.node.pct()).unwrap());
+    let made = format!("cp {} {}; echo lock: create > {}", theirs.display(), list.display(), conf.display());
+    fs_err::write(job.node.pct(), pct.replacen('\n', &format!("\n{made}\n"), 1)).unwrap();
     assert!(job.refusal(3).contains("container 901: it exists already on node `vm`"));
     let calls = job.node.calls();
     assert!(calls.len() == 1 && calls[0].starts_with("pct create 901 "), "{calls:?}");
-    assert_eq!(job.node.left(), Vec::<String>::new());
+    assert_eq!(job.node.conf(901), "lock: create\n");
+    assert_eq!(job.node.left(), [conf.display().to_string()]);
 }
 
 #[test]
@@ -300,5 +308,27 @@ impl SmallFileSystem {
 impl Drop for SmallFileSystem {
     fn drop(&mut self) {
         rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[test]
+fn a_way_that_needs_an_image_is_refused_before_a_container_is_made_where_none_can_be_made() {
+    let job = Job::new();
+    TestDriver::new(VERSION).write_into(&job.world.cache());
+    job.set("features", json!(["nvidia"]));
+    // Of the host's programs, those alone that the test and the stand-ins need.
+    let programs = job.world.scratch("programs");
+    fs_err::create_dir(&programs).unwrap();
+    for program in ["cat", "timeout"] {
+        fs_err::os::unix::fs::symlink(format!("/usr/bin/{program}"), programs.join(program)).unwrap();
+    }
+    let path = std::env::join_paths([job.node.pct().parent().unwrap(), &programs]).unwrap();
+    let [pve, _] = job.node.environment();
+    for method in ["installer", "shared"] {
+        job.set("nvidia_install_method", method);
+        let words = ["create", "901", "--backend", "proxmox"];
+        let said = job.world.run_with(None, &words, &[pve.clone(), ("PATH", path.clone())]).exits(10).stderr;
+        assert!(said.contains("error: container 901: `mkfs.erofs`, which makes images, is not on this host"), "{said}");
+        assert_eq!(job.node.calls(), Vec::<String>::new());
     }
 }
