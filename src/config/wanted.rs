@@ -78,6 +78,9 @@ impl WantedDriver {
         let url = lookup.scalar("nvidia_runfile_url").or_else(|| hypervisor.runfile_url.clone());
         let target = Target { version: &version, architecture, variant: Variant::Full };
         let variant = url.as_ref().and_then(|url| url.as_text()).map_or(Variant::Full, |url| target.variant_of(url));
+        findings.extend(
+            url.as_ref().filter(|_| variant == Variant::NoCompat32).and_then(|url| without_compat32(url, profile)),
+        );
         let mut candidates = Candidates::new(Target { variant, ..target }, &version_node, &hypervisor.settings);
         candidates.collect(url, findings);
         let Candidates { urls, notes, .. } = candidates;
@@ -143,6 +146,15 @@ fn hosts_driver(
         findings.push(version.finding(Severity::Error, message).hint(hint));
     }
     driver
+}
+
+/// A run file without what the profile asks for.
+fn without_compat32(url: &Node<'_>, profile: Option<Profile>) -> Option<Finding> {
+    let profile = profile.filter(|profile| profile.has_compat32())?;
+    let word = profile.word();
+    let message = format!("the URL's file has no libraries of 32 bits, which the profile `{word}` asks for");
+    let hint = "let its name end in the version and `.run`, or choose a profile without `+compat32`";
+    Some(url.finding(Severity::Error, message).hint(hint))
 }
 
 fn without_version(lookup: &Lookup<'_>, features: &Node<'_>) -> Finding {

@@ -233,7 +233,14 @@ impl Fleet<'_> {
     /// The extracted driver: the one that is there, or a new one from its run file.
     pub(super) fn extracted(&self, driver: &WantedDriver) -> Result<Tree> {
         match self.stored(driver)? {
-            Some(tree) => Ok(tree),
+            Some(tree) => {
+                if tree.variant() != driver.variant {
+                    let (is, wanted) = (tree.variant().description(), driver.variant.description());
+                    let version = &driver.version;
+                    self.listener.note(None, format!("driver {version} is extracted from {is}; it does for {wanted}"));
+                }
+                Ok(tree)
+            }
             None => self.store.extract(&self.cache.ensure(&request(driver))?),
         }
     }
@@ -243,7 +250,11 @@ impl Fleet<'_> {
     fn stored(&self, driver: &WantedDriver) -> Result<Option<Tree>> {
         let tree = self.store.open(&driver.version)?;
         let vouched = |tree: &Tree| driver.sha256.as_ref().is_none_or(|it| it.sum == tree.run_file_sha256());
-        let ours = |tree: &Tree| tree.architecture() == std::env::consts::ARCH && request(driver).takes(tree.variant());
+        let ours = |tree: &Tree| {
+            tree.architecture() == std::env::consts::ARCH
+                && request(driver).takes(tree.variant())
+                && (tree.has_compat32() || !driver.profile().has_compat32())
+        };
         let Some(tree) = tree.filter(vouched).filter(ours) else { return Ok(None) };
         let recorded = self.cache.recorded_sum(tree.version(), tree.architecture(), tree.variant())?;
         Ok(recorded.is_none_or(|sum| sum == tree.run_file_sha256()).then_some(tree))

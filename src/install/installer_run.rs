@@ -140,7 +140,8 @@ impl InstallerRun<'_> {
         let message = format!("container {id}: installing driver {version} failed with exit code {code}: {meaning}");
         if installer::says_damaged(&shown) {
             return Err(Error::new(Kind::Verification, message).output(shown).hint(
-                "what the run file holds is damaged, not the container: get it again from NVIDIA, and import it",
+                "what the run file holds is damaged, not the container: get it again from NVIDIA, and \
+                 `phoenix-nvidia cache replace FILE`",
             ));
         }
         Err(Error::new(Kind::Command, message)

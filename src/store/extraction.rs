@@ -115,7 +115,9 @@ impl Extraction<'_> {
             return Ok(manifest);
         }
         let fault = format!("its header says driver {header}, but the manifest inside says {inside}");
-        Err(self.refused(fault).hint("get the file again from NVIDIA; somebody has put another driver into this one"))
+        Err(self.refused(fault).hint(
+            "somebody has put another driver into this one: get it again from NVIDIA, and `phoenix-nvidia cache replace FILE`",
+        ))
     }
 
     fn tell(&self, done: u64, finished: bool) {

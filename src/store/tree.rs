@@ -97,6 +97,11 @@ impl Tree {
         Variant::of_files(self.architecture(), self.record.files.keys().map(String::as_str))
     }
 
+    /// Whether it has libraries of 32 bits.
+    pub fn has_compat32(&self) -> bool {
+        self.record.files.keys().any(|path| path.starts_with("32/"))
+    }
+
     /// The run file that it came from.
     pub fn run_file_sha256(&self) -> Sha256 {
         self.record.run_file_sha256

@@ -86,6 +86,27 @@ fn of_a_url_without_encryption() {
     insta::assert_snapshot!(told_of_901(&one(members, ""), None));
 }
 
+/// Container 901 with the driver of this URL.
+fn of_url(url: &str, profile: &str) -> String {
+    let members = format!(
+        ",\n      \"features\": [\"nvidia\"],\n      \"nvidia_driver_version\": \"570.133.20\",\n      \
+         \"nvidia_driver_profile\": \"{profile}\",\n      \"nvidia_runfile_url\": \"{url}\""
+    );
+    told_of_901(&one(&members, ""), None)
+}
+
+#[test]
+fn of_the_hosts_part_of_a_virtual_gpu() {
+    let url = "https://mirror.lan/NVIDIA-Linux-{arch}-{version}-vgpu-kvm.run";
+    insta::assert_snapshot!(of_url(url, "full"));
+}
+
+#[test]
+fn of_32_bits_from_a_file_without_them() {
+    let url = "https://mirror.lan/NVIDIA-Linux-{arch}-{version}-no-compat32.run";
+    insta::assert_snapshot!(of_url(url, "compute+compat32"));
+}
+
 #[test]
 fn of_a_password_in_a_url_without_showing_it() {
     let url = "https://user:secret@mirror.lan/{version}.run";
