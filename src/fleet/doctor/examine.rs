@@ -36,7 +36,7 @@ impl Fleet<'_> {
         // What was interrupted is half an answer.
         self.cancel.check()?;
         let mut findings = match observed {
-            Err(error) => vec![Finding::of_error(&error, Some(id))],
+            Err(error) => return Ok(vec![Finding::of_error(&error, Some(id))]),
             Ok(None) => vec![absent(id).about(id)],
             Ok(Some(state)) => examine_container(&state).into_iter().map(|finding| finding.about(id)).collect(),
         };
@@ -46,7 +46,11 @@ impl Fleet<'_> {
 
     /// What a run that was killed while it made the container has left, unless one is at that just now.
     fn half_made(&self, id: ContainerId) -> Result<Option<Finding>> {
-        let left = if self.is_worked_on(id)? { None } else { self.hypervisor.left_by_making(id).ok().flatten() };
+        let left = match self.hypervisor.left_by_making(id) {
+            Ok(left) if !self.is_worked_on(id)? => left,
+            Ok(_) => None,
+            Err(error) => return Ok(Some(Finding::of_error(&error, Some(id)))),
+        };
         let remedy = format!("phoenix-nvidia create {id}, which clears it away and makes the container");
         Ok(left.map(|left| Finding::new(Rule::LeftOver, left, remedy).about(id)))
     }
