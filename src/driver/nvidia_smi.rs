@@ -41,6 +41,12 @@ pub enum Failure {
     NoGpu,
     /// 15, or "Unable to determine the device handle": a GPU has fallen off the bus.
     Lost,
+    /// 8: a GPU's power cables are not attached.
+    NoPower,
+    /// 10: the kernel module does not get a GPU's interrupts.
+    NoInterrupts,
+    /// 124, as timeout(1) says it: it did not come to its end.
+    Hangs,
     /// 126 and 127: there is no such program in the container, or it cannot run there.
     NotThere,
     /// Any other exit code.
@@ -60,6 +66,9 @@ impl Failure {
             Self::NoPermission => "the mode or the owner of a device node keeps it out",
             Self::NoGpu => "it sees no GPU",
             Self::Lost => "a GPU does not answer any more",
+            Self::NoPower => "a GPU's power cables are not attached",
+            Self::NoInterrupts => "the kernel does not get a GPU's interrupts",
+            Self::Hangs => "it does not come to its end, as where a GPU or its driver hangs",
             Self::NotThere => "there is no nvidia-smi that runs in the container",
             Self::Other => "it failed",
             Self::Unreadable => "its answer is not a list of versions",
@@ -70,6 +79,7 @@ impl Failure {
     pub fn is_of_gpu(self) -> bool {
         match self {
             Self::NoDriver | Self::Denied | Self::NoPermission | Self::NoGpu | Self::Lost => true,
+            Self::NoPower | Self::NoInterrupts | Self::Hangs => true,
             Self::NoLibrary | Self::VersionMismatch | Self::NotThere | Self::Other | Self::Unreadable => false,
         }
     }
@@ -77,6 +87,10 @@ impl Failure {
 
 const MOST_GPUS: usize = 64;
 const MOST_WARNINGS: usize = 8;
+/// Exit codes that say something of a GPU, and nothing against the driver that answers for the others.
+const OF_ONE_GPU: [i32; 4] = [8, 10, 14, 15];
+/// The exit code of timeout(1), and of a question that is given up.
+pub const GIVEN_UP: i32 = 124;
 
 /// Reads an answer. At most 64 lines are believed: the text comes from a container.
 pub fn answer(code: i32, stdout: &str) -> Answer {
@@ -91,7 +105,7 @@ pub fn answer(code: i32, stdout: &str) -> Answer {
     }
     warnings.truncate(MOST_WARNINGS);
     // With a GPU that is lost or unhealthy beside one that works, the exit code is that of the former.
-    if !versions.is_empty() && !has_other && (code == 0 || !warnings.is_empty() || [14, 15].contains(&code)) {
+    if !versions.is_empty() && !has_other && (code == 0 || !warnings.is_empty() || OF_ONE_GPU.contains(&code)) {
         return Answer::Versions { versions, warnings };
     }
     Answer::Failed(failure(code, stdout))
@@ -99,21 +113,29 @@ pub fn answer(code: i32, stdout: &str) -> Answer {
 
 /// A line about one GPU that says nothing against the driver.
 fn is_warning(line: &str) -> bool {
-    line.starts_with("WARNING:") || is_of_lost_gpu(line)
+    let at_its_end = line.starts_with("Failed to properly shut down NVML") && !line.contains("version mismatch");
+    line.starts_with("WARNING:") || at_its_end || is_of_lost_gpu(line)
 }
 
+/// Also in the place of its version, in brackets: `[GPU requires reset]`, `[Unknown Error]`.
 fn is_of_lost_gpu(line: &str) -> bool {
-    line.starts_with("Unable to determine the device handle for") || line.contains("GPU is lost")
+    let in_place = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_fault = |text: &str| ["Error", "lost", "reset"].iter().any(|word| text.contains(word));
+    let is_lost = ["GPU is lost", "GPU requires reset"].iter().any(|text| line.contains(text));
+    line.starts_with("Unable to determine the device handle for") || is_lost || in_place.is_some_and(is_fault)
 }
 
 fn failure(code: i32, stdout: &str) -> Failure {
     match code {
         4 => Failure::NoPermission,
         6 => Failure::NoGpu,
+        8 => Failure::NoPower,
+        10 => Failure::NoInterrupts,
         9 => Failure::NoDriver,
         12 => Failure::NoLibrary,
         15 => Failure::Lost,
         18 => Failure::VersionMismatch,
+        GIVEN_UP => Failure::Hangs,
         126 | 127 => Failure::NotThere,
         _ if stdout.contains("version mismatch") => Failure::VersionMismatch,
         _ if stdout.contains("Insufficient Permissions") => Failure::NoPermission,
@@ -170,6 +192,24 @@ mod tests {
         let lost = "580.95.05\nUnable to determine the device handle for GPU0000:02:00.0: Unknown Error\n";
         assert_eq!(read(255, lost), (1, 1));
         assert_eq!(read(15, "580.95.05\n"), (1, 0));
+    }
+
+    #[test]
+    fn one_gpu_that_needs_a_reset_says_nothing_against_the_driver_of_the_others() {
+        for line in ["[GPU requires reset]", "[Unknown Error]", "[GPU is lost]"] {
+            assert_eq!(read(0, &format!("580.95.05\n{line}\n")), (1, 1), "{line}");
+            assert_eq!(answer(0, &format!("{line}\n")), Answer::Failed(Failure::Lost), "{line}");
+        }
+        let at_its_end = "580.95.05\nFailed to properly shut down NVML: Unknown Error\n";
+        assert_eq!(read(255, at_its_end), (1, 1));
+        let mismatch = "580.95.05\nFailed to properly shut down NVML: Driver/library version mismatch\n";
+        assert_eq!(answer(18, mismatch), Answer::Failed(Failure::VersionMismatch));
+        assert_eq!((read(10, "580.95.05\n"), read(8, "580.95.05\n")), ((1, 0), (1, 0)));
+        for (code, failure) in [(8, Failure::NoPower), (10, Failure::NoInterrupts), (124, Failure::Hangs)] {
+            assert_eq!(answer(code, ""), Answer::Failed(failure));
+            assert!(failure.is_of_gpu());
+        }
+        assert_eq!(answer(0, "580.95.05\n[N/A]\n"), Answer::Failed(Failure::Unreadable));
     }
 
     #[test]

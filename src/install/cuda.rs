@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use crate::driver::cuda::{self, Answer, Asked, LIBRARY, PROBE};
+use crate::driver::nvidia_smi::GIVEN_UP;
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::Exec;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::scratch::Scratch;
@@ -60,6 +60,10 @@ pub(super) fn ask(site: &Site<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Outco
     let output = run(site, rootfs, scratch.path(), &users);
     scratch.remove()?;
     let output = output?;
+    if output.code == GIVEN_UP {
+        let reason = format!("CUDA does not come to its end of starting within {} s", DEADLINE.as_secs());
+        return Ok(Outcome::Fails(Fault { reason, hint: cuda::remedy(999).to_owned() }));
+    }
     if NOT_STARTED.contains(&output.code) && output.stdout.is_empty() {
         return Ok(not_asked("no program for glibc starts in the container"));
     }
@@ -76,9 +80,8 @@ fn run(site: &Site<'_>, rootfs: &Rootfs, directory: &str, users: &[u32]) -> Resu
         Error::new(Kind::Host, format!("container {}: `{path}` could not be written", site.id)).caused_by(error)
     })?;
     let words = std::iter::once(path).chain(users.iter().map(u32::to_string));
-    let mut exec = Exec::new(words).env("LC_ALL", "C");
-    exec.deadline = DEADLINE;
-    site.exec(&exec)
+    let words: Vec<String> = words.collect();
+    site.ask(&words.iter().map(String::as_str).collect::<Vec<_>>(), DEADLINE)
 }
 
 /// A directory in which a program can be put and run.

@@ -24,8 +24,11 @@ pub use first_library::{ForeignLibrary, foreign_library};
 pub use remembered::Remembered;
 pub use scratch::{clear_away, leftovers};
 
+use std::time::{Duration, Instant};
+
 use crate::config::Layout;
 use crate::container_id::ContainerId;
+use crate::driver::nvidia_smi::GIVEN_UP;
 use crate::error::{Error, Kind, Result};
 use crate::event::Listener;
 use crate::hypervisor::{Exec, Hypervisor, State};
@@ -69,6 +72,22 @@ impl Site<'_> {
 
     fn exec(&self, exec: &Exec) -> Result<Output> {
         self.hypervisor.exec(self.id, exec, &mut |_| {})
+    }
+
+    /// Asks a program about the driver. One that does not come to its end is an answer: a GPU may hang, and then it does.
+    ///
+    /// # Errors
+    /// The container does not run, or the program printed too much.
+    pub fn ask(&self, words: &[&str], deadline: Duration) -> Result<Output> {
+        let exec = Exec { deadline, ..Exec::new(words.iter().copied()).env("LC_ALL", "C") };
+        let asked = Instant::now();
+        match self.exec(&exec) {
+            Err(error) if error.kind() == Kind::Command && asked.elapsed() >= deadline => {
+                self.require_running()?;
+                Ok(Output { code: GIVEN_UP, stdout: Vec::new(), stderr: Vec::new() })
+            }
+            answered => answered,
+        }
     }
 }
 

@@ -6,7 +6,6 @@ use crate::driver::DriverVersion;
 use crate::driver::device::{DeviceNode, is_optional};
 use crate::driver::nvidia_smi::{self, Answer, Failure};
 use crate::error::{Error, Kind, Result};
-use crate::hypervisor::Exec;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::Site;
@@ -181,14 +180,8 @@ pub const WAITING_HINT: &str = "see what keeps the host from its GPUs with `phoe
                                 `phoenix-nvidia host prepare`; the container's settings keep what is assigned";
 
 fn installed_by_help(site: &Site<'_>) -> Result<Option<DriverVersion>> {
-    let output = ask(site, &nvidia_smi::HELP)?;
+    let output = site.ask(&nvidia_smi::HELP, DEADLINE)?;
     Ok(if output.success() { nvidia_smi::help_version(&output.stdout_text()) } else { None })
-}
-
-fn ask(site: &Site<'_>, words: &[&str]) -> Result<crate::sys::command::Output> {
-    let mut exec = Exec::new(words.iter().copied()).env("LC_ALL", "C");
-    exec.deadline = DEADLINE;
-    site.exec(&exec)
 }
 
 fn not_live(reason: &str) -> Verdict {
@@ -290,29 +283,31 @@ fn judge_live(
     host: &DriverVersion,
     verification: &mut Verification,
 ) -> Result<Verdict> {
-    let output = ask(site, &nvidia_smi::QUERY)?;
+    let output = site.ask(&nvidia_smi::QUERY, DEADLINE)?;
     let wanted = expected.wanted;
     let host_decides = host_decides(wanted, host, expected.on_disk.as_ref());
     let failure = match nvidia_smi::answer(output.code, &output.stdout_text()) {
         Answer::Failed(failure) => failure,
         Answer::Versions { versions, warnings } => {
             (verification.reported, verification.warnings) = (versions, warnings);
-            return Ok(judge_reported(expected, &verification.reported, host_decides));
+            return Ok(judge_reported(site, expected, &verification.reported, host_decides));
         }
     };
-    let is_of_gpu = failure.is_of_gpu() && host == wanted;
+    // The driver's files are right, so those that disagree with the module are others.
+    let is_of_gpu = (failure.is_of_gpu() || failure == Failure::VersionMismatch) && host == wanted;
     let hint = match failure {
+        Failure::VersionMismatch if host == wanted => others_come_first(site),
         Failure::VersionMismatch => host_decides,
         Failure::NoDriver if host != wanted => host_decides,
         Failure::Denied => format!(
             "bring its devices in order with `phoenix-nvidia create {}`, which restarts the container; where that finds nothing \
-             to do, a `devices.deny` of its own settings is in the way",
+             to do, a `devices.deny` of its own settings is in the way, or a reload of systemd has taken them away: restart it",
             site.id
         ),
         Failure::NoPermission => {
             "see with `phoenix-nvidia doctor` which device node is closed; `NVreg_DeviceFileMode` of the host's module decides their mode".to_owned()
         }
-        Failure::Lost => LOST_HINT.to_owned(),
+        Failure::Lost | Failure::Hangs => LOST_HINT.to_owned(),
         Failure::NoLibrary | Failure::NotThere => {
             format!("install the driver again with `phoenix-nvidia install {}`", site.id)
         }
@@ -333,14 +328,29 @@ fn judge_live(
     })
 }
 
+/// What to do where the driver is the host's, and programs get another.
+fn others_come_first(site: &Site<'_>) -> String {
+    format!(
+        "libraries of another driver come before the right ones: see `ldconfig -p | grep libnvidia-ml` in the container, and \
+         `LD_LIBRARY_PATH` among `lxc.environment` of its settings; then run `phoenix-nvidia verify {}`",
+        site.id
+    )
+}
+
 const LOST_HINT: &str = "look at `nvidia-smi -L` and `dmesg | grep -i -e nvrm -e xid` on the host: a GPU may have fallen \
                          off the bus, which only a reset or a reboot of the host brings back";
 
-fn judge_reported(expected: &Expectation<'_>, reported: &[DriverVersion], host_decides: String) -> Verdict {
+fn judge_reported(
+    site: &Site<'_>,
+    expected: &Expectation<'_>,
+    reported: &[DriverVersion],
+    host_decides: String,
+) -> Verdict {
     let wanted = expected.wanted;
     if let Some(other) = reported.iter().find(|version| *version != wanted) {
         let reason = format!("driver {wanted} was asked for but nvidia-smi reports {other}");
-        return Verdict::Wrong { reason, hint: host_decides, output: String::new() };
+        let hint = if expected.host == Some(wanted) { others_come_first(site) } else { host_decides };
+        return Verdict::Wrong { reason, hint, output: String::new() };
     }
     if reported.len() < expected.gpus {
         let reason = format!("{} GPUs are assigned and nvidia-smi reports {}", expected.gpus, reported.len());

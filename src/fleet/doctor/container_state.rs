@@ -18,7 +18,7 @@ use crate::driver::nvidia_smi::{self, Answer};
 use crate::error::Result;
 use crate::fleet::passthrough::{Passthrough, divided};
 use crate::fleet::{Fleet, cards, request};
-use crate::hypervisor::{Drift, Exec, HostsDriver, State};
+use crate::hypervisor::{Drift, HostsDriver, State};
 use crate::install::preflight::Needs;
 use crate::install::presence::{self, Presence};
 use crate::install::{CLibrary, foreign_library, leftovers, receipt};
@@ -99,9 +99,7 @@ impl Fleet<'_> {
     }
 
     fn ask_nvidia_smi(&self, container: &Container) -> Result<(i32, Answer)> {
-        let mut exec = Exec::new(nvidia_smi::QUERY).env("LC_ALL", "C");
-        exec.deadline = ANSWER_DEADLINE;
-        let output = self.hypervisor.exec(container.id, &exec, &mut |_| {})?;
+        let output = self.site(container.id).ask(&nvidia_smi::QUERY, ANSWER_DEADLINE)?;
         Ok((output.code, nvidia_smi::answer(output.code, &output.stdout_text())))
     }
 

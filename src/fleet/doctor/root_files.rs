@@ -27,7 +27,7 @@ pub(super) struct RootState {
     pub(super) rpm: bool,
     /// What its programs are made for.
     pub(super) c_library: CLibrary,
-    /// What programs get in place of the driver's `libcuda.so.1`.
+    /// What programs get in place of a library of the driver.
     pub(super) foreign_library: Option<ForeignLibrary>,
     /// Directories that an installation made for itself, while nobody works on the container.
     pub(super) left: Vec<String>,
@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn a_library_that_comes_before_the_drivers_is_named_with_what_puts_it_there() {
         let named_by = Some("/etc/ld.so.conf.d/000_cuda.conf".to_owned());
-        let foreign = ForeignLibrary { path: "/usr/local/cuda/compat/libcuda.so.1".to_owned(), named_by };
+        let path = "/usr/local/cuda/compat/libcuda.so.1".to_owned();
+        let foreign = ForeignLibrary { name: "libcuda.so.1", path, named_by };
         let findings = examine(&RootState { foreign_library: Some(foreign), ..sound() });
         assert_eq!(rules_of(&findings), ["foreign-library"]);
         assert!(findings[0].cause.contains("/usr/local/cuda/compat/libcuda.so.1"));

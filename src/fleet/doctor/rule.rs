@@ -90,7 +90,7 @@ rules! {
     MixedWays "mixed-ways" Warning "a driver was brought in by more than one way";
     ForeignDriver "foreign-driver" Warning "packages of the distribution in the container bring another driver";
     NoGlibc "no-glibc" Error "the programs of the container are not for glibc where the driver is put (Alpine, NixOS): it cannot run in it";
-    ForeignLibrary "foreign-library" Error "programs in the container get another `libcuda.so.1` than the driver's";
+    ForeignLibrary "foreign-library" Error "programs in the container get another `libcuda.so.1` or `libnvidia-ml.so.1` than the driver's";
     IdsNotGiven "ids-not-given" Error "the host does not give root the ids of a container's idmap: it does not start any more";
     NoSpace "no-space" Error "the container has no room for the driver that is to be installed";
     DockerCgroups "docker-cgroups" Error "NVIDIA's container toolkit in the container would program cgroups, which it may not";

@@ -120,11 +120,25 @@ fn failed(state: &VersionsState, code: i32, failure: Failure) -> Finding {
         Failure::Denied => {
             let remedy = format!(
                 "phoenix-nvidia create {id}, which restarts the container where it must; where that finds nothing to do, \
-                 take the `devices.deny` that is in the way out of the container's own settings, and restart it"
+                 take the `devices.deny` that is in the way out of the container's own settings, and restart it in any case: \
+                 a reload of systemd may have taken its devices away"
             );
             (Rule::Denied, remedy)
         }
-        Failure::VersionMismatch => (Rule::InstalledNotHost, format!("phoenix-nvidia apply {id} --target host")),
+        // Where the versions themselves disagree, that is told already.
+        Failure::VersionMismatch => (
+            Rule::ReportedNotInstalled,
+            format!(
+                "see which libraries come before the driver's in it: `ldconfig -p | grep libnvidia-ml`, `LD_LIBRARY_PATH` among \
+                 `lxc.environment` of its settings; remove those, then `phoenix-nvidia verify {id}`"
+            ),
+        ),
+        Failure::Hangs => (
+            Rule::DriverSilent,
+            "`nvidia-smi` and `dmesg | grep -i -e nvrm -e xid` on the host: where a GPU hangs, only a reset or a reboot of \
+             the host brings it back"
+                .to_owned(),
+        ),
         Failure::NoLibrary | Failure::NotThere => (Rule::DriverSilent, format!("phoenix-nvidia install {id}")),
         Failure::NoGpu => (Rule::GpuMissing, "nvidia-smi -L on the host: a GPU may have fallen off the bus".to_owned()),
         Failure::Lost => (
@@ -136,6 +150,12 @@ fn failed(state: &VersionsState, code: i32, failure: Failure) -> Finding {
             Rule::ContainerNodeAccess,
             "set `options nvidia NVreg_DeviceFileMode=0666` in /etc/modprobe.d, load the module again, then \
              `phoenix-nvidia host prepare`"
+                .to_owned(),
+        ),
+        Failure::NoPower | Failure::NoInterrupts => (
+            Rule::DriverSilent,
+            "a person has to look at the GPU that `nvidia-smi` on the host complains of: its power cables, its slot, and the \
+             settings of the firmware"
                 .to_owned(),
         ),
         Failure::NoDriver | Failure::Other | Failure::Unreadable => (
@@ -207,7 +227,9 @@ mod tests {
             (255, denied, "denied"),
             (9, no_driver, "driver-silent"),
             (12, "NVIDIA-SMI couldn't find libnvidia-ml.so library in your system.", "driver-silent"),
-            (18, mismatch, "installed-not-host"),
+            (18, mismatch, "reported-not-installed"),
+            (124, "", "driver-silent"),
+            (10, "", "driver-silent"),
             (6, "", "gpu-missing"),
             (127, "", "driver-silent"),
             (0, "570.133.20\n", "reported-not-installed"),

@@ -2,6 +2,7 @@
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
 use crate::gpu_host::PretendedGpuHost;
+use crate::shared_object::shared_object;
 use crate::test_driver::libcuda;
 
 /// What the stand-in's `cuInit` returns, to root and to others.
@@ -51,6 +52,35 @@ fn cuda_compat_that_comes_first_is_found_with_and_without_a_gpu_until_it_is_gone
     job.inside("rm /etc/ld.so.conf.d/000_cuda.conf && ldconfig");
     job.run_on(&host, "verify").ok();
     assert!(!doctor(&job).contains("foreign-library"), "{}", doctor(&job));
+}
+
+#[test]
+fn what_a_former_installation_has_left_in_usr_local_lib_is_named_and_debians_own_file_is_not_blamed() {
+    let (job, host) = (Job::new(), PretendedGpuHost::with_one_gpu(VERSION));
+    job.created_on(&host, VERSION).ok();
+    // As Debian's libc6 has it, and first in the order of the names.
+    fs_err::write(job.rootfs("etc/ld.so.conf.d/libc.conf"), "/usr/local/lib\n").unwrap();
+    for name in ["libnvidia-ml", "libcuda"] {
+        let left = job.rootfs(&format!("usr/local/lib/{name}.so.{OTHER_VERSION}"));
+        fs_err::write(&left, shared_object(&format!("{name}.so.1"), 0)).unwrap();
+        job.inside("ldconfig");
+
+        let said = job.is_not_verified_on(&host);
+        let reason = format!(
+            "error: container {}: programs get `/usr/local/lib/{name}.so.1` for `{name}.so.1`, which is not the driver's\n",
+            job.ctid
+        );
+        assert!(said.starts_with(&reason) && !said.contains("libc.conf"), "{said}");
+        let remedy = format!("remove `/usr/local/lib/{name}.so.1` and the file that it leads to, then run `ldconfig`");
+        assert!(said.contains(&remedy), "{said}");
+        let doctor = job.run_on(&host, "doctor").stdout;
+        assert!(doctor.contains("[foreign-library]") && doctor.contains(&remedy), "{doctor}");
+
+        fs_err::remove_file(job.rootfs(&format!("usr/local/lib/{name}.so.1"))).unwrap();
+        fs_err::remove_file(left).unwrap();
+        job.inside("ldconfig");
+        job.run_on(&host, "verify").ok();
+    }
 }
 
 #[test]

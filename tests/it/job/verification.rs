@@ -167,6 +167,43 @@ fn an_nvidia_smi_that_lies_is_never_believed() {
     assert!(said.starts_with(&job.error(&reason)), "{said}");
 }
 
+/// `LD_LIBRARY_PATH` of an image, or of the container's settings, leads NVML to another driver's library.
+#[test]
+fn a_version_mismatch_where_all_versions_agree_does_not_ask_for_the_version_that_is_there() {
+    let (job, host) = (Job::new(), PretendedGpuHost::with_one_gpu(VERSION));
+    job.created_on(&host, VERSION).ok();
+    job.shadow_nvidia_smi("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18");
+    let said = job.verify_fails_on(&host, 7);
+    assert!(said.contains("hint: libraries of another driver come before the right ones"), "{said}");
+    assert!(
+        said.contains("`LD_LIBRARY_PATH` among `lxc.environment`") && !said.contains("set `nvidia_driver"),
+        "{said}"
+    );
+    let doctor = job.run_on(&host, "doctor").stdout;
+    assert!(doctor.contains("[reported-not-installed]") && !doctor.contains("--target host"), "{doctor}");
+
+    job.shadow_nvidia_smi(&format!("echo {OTHER_VERSION}"));
+    let said = job.verify_fails_on(&host, 7);
+    assert!(said.contains("hint: libraries of another driver come before the right ones"), "{said}");
+}
+
+#[test]
+fn of_two_gpus_one_needs_a_reset_and_the_driver_is_not_called_wrong() {
+    let host = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).start();
+    let job = Job::new();
+    job.set("gpu_assignment", "0,1");
+    job.created_on(&host, VERSION).ok();
+    for script in [
+        format!("echo {VERSION}; echo '[GPU requires reset]'"),
+        format!("echo {VERSION}; echo 'Failed to properly shut down NVML: Unknown Error'; exit 255"),
+        format!("echo {VERSION}; exit 10"),
+    ] {
+        job.shadow_nvidia_smi(&script);
+        let said = job.verify_fails_on(&host, 7);
+        assert!(said.contains(&job.error("2 GPUs are assigned and nvidia-smi reports 1")), "{script}: {said}");
+    }
+}
+
 #[test]
 fn an_nvidia_smi_that_hangs_is_ended_by_an_interruption_and_by_the_end_of_its_container() {
     let (job, host) = (Job::new(), PretendedGpuHost::with_one_gpu(VERSION));
