@@ -40,6 +40,14 @@ fn after_first(text: &str) -> &str {
     characters.as_str()
 }
 
+/// The module that is meant by `nvidia`, from what `modprobe --show-depends nvidia` prints where an `install` line of
+/// `/etc/modprobe.d` brings another in: Debian's says `install modprobe -i nvidia-current $CMDLINE_OPTS`.
+pub fn meant_by_install_line(said: &str) -> Option<&str> {
+    let command = said.lines().find_map(|line| line.trim().strip_prefix("install "))?;
+    let is_name = |word: &&str| word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    command.split_whitespace().filter(is_name).find(|word| word.starts_with("nvidia"))
+}
+
 /// What `dkms status` says of NVIDIA's module for a kernel: the word behind the last colon, such as `installed`.
 ///
 /// Forms: `nvidia, 535.183.01, 6.1.0-21-amd64, x86_64: installed` (dkms 2) and
@@ -80,6 +88,17 @@ mod tests {
         let all = kernels(&["6.8.12-9-pve", "6.8.12-10-pve"]);
         assert_eq!(next(&all, &kernels(&["6.8.12-9-pve\n"])), Some("6.8.12-9-pve"));
         assert_eq!(next(&all, &kernels(&["6.2.16-3-pve\n"])), Some("6.8.12-10-pve"));
+    }
+
+    #[test]
+    fn debians_name_of_the_module_is_the_one_behind_its_install_line() {
+        let debian = "install modprobe -i nvidia-current $CMDLINE_OPTS \n";
+        assert_eq!(meant_by_install_line(debian), Some("nvidia-current"));
+        let by_path = "install /sbin/modprobe --ignore-install nvidia-tesla-470 $CMDLINE_OPTS\n";
+        assert_eq!(meant_by_install_line(by_path), Some("nvidia-tesla-470"));
+        for other in ["insmod /lib/modules/6.1.0/updates/dkms/nvidia.ko \n", "install /bin/false\n", ""] {
+            assert_eq!(meant_by_install_line(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Command;
 
-use super::read_if_there;
+use super::{module, read_if_there};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const SECURE_BOOT_VARIABLE: &str = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c";
@@ -66,13 +66,16 @@ impl Boot {
         let next = kernels::next(&bootable, &pins).map(str::to_owned);
         let dkms = ask(Command::new("dkms").arg("status"), cancel)?.unwrap_or_default();
         let asked = next.as_deref().unwrap_or(&running);
-        let field = |name: &str| ask(Command::new("modinfo").args(["-k", asked, "-F", name, "nvidia"]), cancel);
+        let field = |name: &str| module::field(Some(asked), name, cancel);
         let first_line = |text: String| text.lines().next().map(|line| line.trim().to_owned());
         let log = ask(Command::new("dmesg").output_limit(32 << 20), cancel)?.unwrap_or_default();
         let modules = read_if_there(Path::new("/proc/modules"))?.unwrap_or_default();
+        let next_driver = field("version").and_then(|text| text.trim().parse().ok());
+        let next_signer = field("signer").and_then(first_line).filter(|signer| !signer.is_empty());
+        cancel.check()?;
         Ok(Self {
-            next_driver: field("version")?.and_then(|text| text.trim().parse().ok()),
-            next_signer: field("signer")?.and_then(first_line).filter(|signer| !signer.is_empty()),
+            next_driver,
+            next_signer,
             next_dkms: kernels::dkms_state(&dkms, asked).map(str::to_owned),
             dkms: kernels::dkms_has_nvidia(&dkms),
             secure_boot: secure_boot(cancel)?,

@@ -3,18 +3,17 @@
 mod boot;
 mod dri;
 mod mig;
+mod module;
 mod prepare;
 mod survey;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::driver::DriverVersion;
 use crate::driver::device::{Companion, DeviceNode, MAJOR};
 use crate::driver::proc_files::{self, Gpu};
 use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;
-use crate::sys::command::Command;
 use crate::sys::device_node::{self, Found};
 
 pub use boot::{Boot, Card, device_id};
@@ -64,11 +63,9 @@ impl NvidiaHost {
         Self { loaded: Some(loaded), gpus, unread: None, devices: String::new() }
     }
 
-    /// The version of the kernel module on disk (`modinfo -F version nvidia`), which the next boot would load.
+    /// The version of the kernel module on disk, which the next boot would load.
     pub fn on_disk(&self, cancel: &Cancel) -> Option<DriverVersion> {
-        let modinfo = Command::new("modinfo").args(["-F", "version", "nvidia"]).deadline(Duration::from_secs(10));
-        let output = modinfo.run(cancel).ok().filter(|output| output.success())?;
-        output.stdout_text().trim().parse().ok()
+        module::field(None, "version", cancel)?.trim().parse().ok()
     }
 
     /// The node of a GPU (N of `/dev/nvidiaN`); `None` where it is missing.

@@ -66,6 +66,24 @@ fn the_next_kernel_is_examined_before_it_is_booted() {
     assert!(rules.contains(&"host secure-boot-unsigned".to_owned()), "{rules:?}");
 }
 
+/// Debian's packages call the module otherwise: `modprobe` knows that, and `modinfo` does not (kmod 30).
+#[test]
+fn a_debian_host_whose_module_is_called_nvidia_current_has_one_on_disk() {
+    let (world, host) = (world(), host());
+    let on_disk = |version: &str| {
+        let not_found = "echo 'modinfo: ERROR: Module nvidia not found.' >&2; exit 1";
+        let modinfo = format!("[ \"$*\" = '-F version nvidia-current' ] && echo {version} && exit\n{not_found}");
+        host.install_program("modinfo", &modinfo);
+    };
+    on_disk(OTHER);
+    assert_eq!(found(&world, &host, 0, &[]), ["host run-file-unchecked"], "nobody says what is meant");
+    let modprobe = "[ \"$*\" = '--show-depends nvidia' ] && echo 'install modprobe -i nvidia-current $CMDLINE_OPTS'";
+    host.install_program("modprobe", modprobe);
+    assert!(found(&world, &host, 4, &[]).contains(&"host reboot-pending".to_owned()));
+    on_disk(VERSION);
+    assert_eq!(found(&world, &host, 0, &[]), ["host run-file-unchecked"]);
+}
+
 #[test]
 fn without_a_configuration_the_host_is_examined_all_the_same() {
     let (world, host) = (World::new(), host());
