@@ -14,6 +14,8 @@ pub enum Why {
     NotSupported,
     /// It was driven and has fallen off the bus.
     FellOffTheBus,
+    /// The kernel did not find the firmware that the module loads into it.
+    NoFirmware,
     /// The module could not bring it up.
     NotInitialised,
     /// Another driver had it when the module was loaded.
@@ -58,7 +60,23 @@ pub fn not_driven(log: &str) -> Vec<NotDriven> {
             None => found.push(new),
         }
     }
+    for gpu in found.iter_mut().filter(|gpu| gpu.why == Why::NotInitialised && !gpu.pci_address.is_empty()) {
+        if let Some(line) = missing_firmware(log, &gpu.pci_address) {
+            (gpu.why, gpu.text) = (Why::NoFirmware, line);
+        }
+    }
     found
+}
+
+/// The kernel's own line about firmware of a GPU that is not there. Alone it says little: it is looked for again after the
+/// initramfs, and a driver may do without.
+fn missing_firmware(log: &str, pci_address: &str) -> Option<String> {
+    let of_gpu = format!("nvidia {pci_address}: ");
+    let text = |line: &str| line.find(&of_gpu).map(|at| line[at..].trim().to_owned());
+    log.lines().filter_map(text).rfind(|text| {
+        let loads = ["Direct firmware load for nvidia/", "loading /lib/firmware/nvidia/"];
+        loads.iter().any(|words| text.contains(words)) && text.contains("failed with error")
+    })
 }
 
 /// The messages of the module, each as one line: it breaks sentences over lines that all begin with `NVRM:`.
@@ -147,6 +165,20 @@ mod tests {
         assert_eq!(one(lost), ("0000:01:00.0".to_owned(), Why::FellOffTheBus));
         let failed = "[  903.6] NVRM: GPU 0000:98:00.0: RmInitAdapter failed! (0x62:0x65:1792)\n";
         assert_eq!(one(failed), ("0000:98:00.0".to_owned(), Why::NotInitialised));
+    }
+
+    #[test]
+    fn firmware_that_is_not_there_is_no_fault_of_the_hardware() {
+        let firmware = "[ 1637.8] nvidia 0000:01:00.0: Direct firmware load for nvidia/580.76.05/gsp_ga10x.bin failed with error -2\n";
+        let failed = "[ 1637.9] NVRM: RmInitAdapter: Cannot initialize GSP firmware RM\n\
+            [ 1637.9] NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x62:0x65:1792)\n\
+            [ 1637.9] NVRM: GPU 0000:01:00.0: rm_init_adapter failed, device minor number 0\n";
+        let found = not_driven(&format!("{firmware}{failed}"));
+        assert_eq!((found.len(), found[0].why), (1, Why::NoFirmware));
+        assert!(found[0].text.starts_with("nvidia 0000:01:00.0: Direct firmware load"), "{}", found[0].text);
+        assert_eq!(not_driven(firmware), Vec::new(), "it may have been found later");
+        let of_another = firmware.replace("01:00", "02:00");
+        assert_eq!(one(&format!("{of_another}{failed}")).1, Why::NotInitialised);
     }
 
     #[test]

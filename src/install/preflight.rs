@@ -204,8 +204,8 @@ pub(super) fn has_program(rootfs: &dyn Readable, program: &str) -> Result<bool> 
 }
 
 fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'static str> {
-    rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
     let target = require_writable(site, rootfs)?;
+    rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
     let mut refusals: Vec<(String, Vec<&str>)> = Vec::new();
     for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
         // A link here could lead anywhere in the container; the other candidates will do.

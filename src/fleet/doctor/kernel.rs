@@ -58,6 +58,12 @@ fn not_driven(state: &KernelState, gpu: &NotDriven) -> Option<Finding> {
     if state.boot.cards.iter().any(|card| is_of_another(&card)) {
         return None;
     }
+    // The log keeps it after the other driver has let go, and names no GPU.
+    let cards = &state.boot.cards;
+    let is_past = !cards.is_empty() && cards.iter().all(|card| card.driver.as_deref() == Some("nvidia"));
+    if gpu.why == Why::OwnedByAnother && is_past {
+        return None;
+    }
     let remedy = match gpu.why {
         Why::NeedsOpenModule => {
             "install the host's driver with its open kernel modules (`--kernel-module-type=open`, or the distribution's \
@@ -72,6 +78,10 @@ fn not_driven(state: &KernelState, gpu: &NotDriven) -> Option<Finding> {
         }
         Why::NotSupported => {
             "install a driver on the host that names this GPU among its supported products, then reboot"
+        }
+        Why::NoFirmware => {
+            "install the host's driver again with its firmware (Debian: the package `firmware-nvidia-gsp` of the same \
+             version), run `update-initramfs -u`, and reboot"
         }
         Why::FellOffTheBus | Why::NotInitialised => {
             "a person has to look: reset or power-cycle the host, then its power supply, its slot and its firmware's settings"
@@ -311,6 +321,7 @@ mod tests {
             (Why::NeedsOpenModule, "--kernel-module-type=open"),
             (Why::NeedsProprietaryModule, "--kernel-module-type=proprietary"),
             (Why::Dropped, "nvidia_driver_version"),
+            (Why::NoFirmware, "firmware-nvidia-gsp"),
             (Why::FellOffTheBus, "a person has to look"),
         ] {
             state.boot.not_driven = vec![gpu(why)];
@@ -320,6 +331,16 @@ mod tests {
         }
         state.boot.cards = card(Some("vfio-pci"));
         assert_eq!(found(&state), ["gpu-of-vfio"]);
+    }
+
+    #[test]
+    fn a_gpu_that_another_driver_has_let_go_of_is_driven_by_now() {
+        let mut state = sound();
+        let text = "The NVIDIA probe routine was not called for 1 device(s).".to_owned();
+        state.boot.not_driven = vec![NotDriven { pci_address: String::new(), why: Why::OwnedByAnother, text }];
+        assert_eq!(found(&state), Vec::<&str>::new());
+        state.boot.cards = card(None);
+        assert_eq!(found(&state), ["gpu-not-driven"]);
     }
 
     #[test]
