@@ -19,7 +19,8 @@ use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
 
 use super::cards;
-use super::passthrough::minors_of;
+use super::passthrough::minors_there;
+use super::record::Record;
 
 /// What the check needs.
 #[derive(Clone, Copy)]
@@ -112,10 +113,15 @@ impl BeforeStart<'_> {
             return Err(Error::new(Kind::Host, host.no_module())
                 .hint("load it and make its nodes with `phoenix-nvidia host prepare`"));
         }
-        for change in host.make_nodes_for(&minors_of(container, host)?)? {
+        let cards = Record::load(self.layout, container.id)?.cards;
+        let (minors, lacking) = minors_there(container, host, &cards)?;
+        let made = host.make_nodes_for(&minors);
+        for change in made.as_deref().unwrap_or_default() {
             self.listener.note(Some(container.id), change.phrase());
         }
-        (self.allow_nodes)(container.id)
+        // One GPU that is away keeps a container from none of the others.
+        let allowed = (self.allow_nodes)(container.id);
+        made.map(drop).and(allowed).and(lacking.map_or(Ok(()), Err))
     }
 
     /// The version in the host's receipt; a container without one is not ours to judge.

@@ -142,14 +142,9 @@ impl Passthrough {
             return Err(host.no_gpu_node(minor));
         }
         let is_known = there.is_some_and(|minor| host.gpus.iter().any(|gpu| gpu.minor == minor));
-        self.waiting.push(match selector {
-            _ if is_known => {
-                format!("GPU {selector} waits for its device node, `{}`, which this host lacks", path.display())
-            }
-            GpuSelector::Named(_, None) => {
-                format!("GPU {selector} waits for `nvidia-smi -L` of this host to list that instance again")
-            }
-            _ => format!("GPU {selector} waits for this host to have it again"),
+        self.waiting.push(match is_known {
+            true => format!("GPU {selector} waits for its device node, `{}`, which this host lacks", path.display()),
+            false => waits(selector),
         });
         // Another card may have the number by now, and that one is nobody's to give.
         let remembered = held.cards.get(&selector.to_string());
@@ -291,6 +286,54 @@ pub(super) fn minors_of(container: &Container, host: &NvidiaHost) -> Result<BTre
         named => find_gpu(named, host).map(|gpu| gpu.minor).ok_or_else(|| no_such_gpu(named)),
     };
     container.gpus.iter().map(minor).collect()
+}
+
+/// The same for a container whose GPUs the host remembers: those that are there, and what is told of those which the host
+/// lacks for the moment.
+///
+/// # Errors
+/// It asks by address or UUID for a GPU that this host does not have, and that the container never had.
+pub(super) fn minors_there(
+    container: &Container,
+    host: &NvidiaHost,
+    cards: &Cards,
+) -> Result<(BTreeSet<u32>, Option<Error>)> {
+    let (mut minors, mut lacking) = (BTreeSet::new(), None);
+    for selector in container.gpus.iter() {
+        let remembered = cards.get(&selector.to_string());
+        match (selector.gpu(), find_gpu(selector, host), remembered) {
+            (GpuSelector::Minor(minor), None, None) => drop(minors.insert(*minor)),
+            (_, Some(gpu), _) => drop(minors.insert(gpu.minor)),
+            (_, None, None) => return Err(no_such_gpu(selector)),
+            (_, None, Some(card)) => {
+                // Of a part of a GPU nobody may know the name, and its card is there all the same.
+                let card = host.gpus.iter().find(|gpu| selector.is_part() && card.is_gpu(gpu));
+                minors.extend(card.map(|gpu| gpu.minor));
+                lacking.get_or_insert_with(|| lost(selector));
+            }
+        }
+    }
+    Ok((minors, lacking))
+}
+
+/// What is told of a GPU that a container has and that the host does not tell of for the moment.
+fn waits(selector: &GpuSelector) -> String {
+    match selector {
+        GpuSelector::Named(_, None) => {
+            format!("GPU {selector} waits for `nvidia-smi -L` of this host to list that instance again")
+        }
+        _ => format!("GPU {selector} waits for this host to have it again"),
+    }
+}
+
+fn lost(selector: &GpuSelector) -> Error {
+    Error::new(Kind::Host, waits(selector)).hint(match selector {
+        GpuSelector::Named(_, None) => {
+            "divide the GPU again with `nvidia-smi mig`, or name the instance by its numbers, `GPU:GI:CI`, which needs no \
+             `nvidia-smi`"
+        }
+        _ => "`phoenix-nvidia host show` lists those that are there, and `dmesg | grep -i nvrm` says what became of it",
+    })
 }
 
 fn no_such_gpu(selector: &GpuSelector) -> Error {

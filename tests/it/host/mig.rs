@@ -106,6 +106,33 @@ fn the_start_of_a_container_asks_nothing_of_the_instances_of_others() {
 }
 
 #[test]
+fn an_instance_that_nobody_tells_of_for_the_moment_waits_and_its_container_starts_unless_that_is_refused() {
+    let (world, host) = (World::new(), naming(host().mig(0, 1, 0)));
+    let (known, unknown) = (instance_uuid(0, 1, 0), instance_uuid(1, 7, 1));
+    let write = |on_mismatch: &str, gpus: &str| {
+        world.write_containers(&json!({ "nvidia_on_mismatch": on_mismatch, "lxc_configs": {
+            "901": { "name": "gpu", "template": world.template(), "unprivileged": true, "gpu_assignment": gpus },
+        } }));
+    };
+    world.run_on(&host, &["host", "prepare"]).ok();
+    write("warn", &known);
+    world.run_on(&host, &["create", "901"]).ok();
+    host.tell_instances(&["no devices".to_owned(), String::new()]);
+    host.sh("rm /dev/nvidia0").ok();
+    let waits = format!("GPU {known} waits for `nvidia-smi -L` of this host to list that instance again");
+    let told = world.run_on(&host, &["hook", "901", "pre-start"]).ok().stderr;
+    assert!(told.contains(&format!("901: warning: {waits}; divide the GPU again")), "{told}");
+    assert!(told.contains("901: note: make /dev/nvidia0 "), "{told}");
+    write("refuse", &known);
+    let refused = world.run_on(&host, &["hook", "901", "pre-start"]).exits(10).stderr;
+    assert!(refused.starts_with(&format!("error: container 901: {waits}\n")), "{refused}");
+    // One that it never had is a mistake in the file.
+    write("refuse", &unknown);
+    let refused = world.run_on(&host, &["hook", "901", "pre-start"]).exits(3).stderr;
+    assert!(refused.contains(&format!("tells of no instance `{unknown}`")), "{refused}");
+}
+
+#[test]
 fn an_instance_that_was_never_there_is_refused_with_those_that_are() {
     let (world, host) = (World::new(), host().mig(0, 1, 0).start());
     configure(&world, "0:3");
