@@ -261,7 +261,8 @@ fn wrong_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Resul
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
         // What CUDA does not need comes in with the next start, and the driver works until then.
-        if found.is_none() && is_optional(&node.path) {
+        // In its place is then nothing, or the empty file that a mount leaves which is `optional` (liblxc 5.0.2).
+        if is_optional(&node.path) && matches!(found, None | Some(Found::File { size: 0, .. })) {
             continue;
         }
         if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {

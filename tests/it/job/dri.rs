@@ -111,6 +111,16 @@ fn a_running_container_without_them_is_verified_and_gets_them_at_its_next_start(
     assert_eq!(job.draws_with(), "");
     job.run_on(&host, "create").ok();
     assert_eq!(job.draws_with(), "card1 renderD129");
+    // Started before `nvidia-drm` was loaded, it has empty files in their place.
+    job.world.lxc("lxc-stop", job.ctid, &["-k"]).ok();
+    host.draw_with_none();
+    job.run_on(&host, "create").ok();
+    assert_eq!(job.inside("test -s /dev/dri/card1 -o -c /dev/dri/card1; echo $?").trim(), "1");
+    [FOREIGN, FIRST, SECOND].iter().zip(0..).for_each(|(pci, number)| host.draw_with(pci, number));
+    let ran = job.run_on(&host, "apply").ok();
+    assert!(ran.stdout.contains("verified"), "{}", ran.stdout);
+    job.run_on(&host, "create").ok();
+    assert_eq!(job.inside("test -c /dev/dri/card1; echo $?").trim(), "0");
 }
 
 #[test]
