@@ -3,6 +3,7 @@
 use phoenix_nvidia::driver::device_nodes::Verdict;
 use phoenix_nvidia::error::{Error, Result};
 use phoenix_nvidia::host::{self, NvidiaHost, Prepared};
+use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 use phoenix_nvidia::install::shared;
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -22,7 +23,14 @@ pub(crate) fn run(global: &Global, verb: &HostVerb) -> Result<Ended> {
 fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
     log_file::open((!dry_run).then_some(&*global.log_file), global.verbose)?;
     let cancel = interruptible()?;
-    let Prepared { changes, mut refused } = if dry_run { host::rehearse()? } else { host::prepare(&cancel)? };
+    let Prepared { mut changes, mut refused } = if dry_run { host::rehearse()? } else { host::prepare(&cancel)? };
+    match nodes_to_draw_with(global, &cancel, dry_run) {
+        Ok(prepared) => {
+            changes.extend(prepared.changes);
+            refused.extend(prepared.refused);
+        }
+        Err(error) => refused.push(error),
+    }
     if !dry_run {
         refused.extend(mount_images(global, &cancel).err());
     }
@@ -50,6 +58,13 @@ fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
 fn mount_images(global: &Global, cancel: &Cancel) -> Result<()> {
     let (layout, listener) = (context::layout(global), progress::listener(global));
     shared::ensure_mounted(&Store::new(&layout, &*listener, cancel), &layout)
+}
+
+/// Unprivileged containers of Proxmox VE see second nodes of those below `/dev/dri`, which a boot takes away.
+fn nodes_to_draw_with(global: &Global, cancel: &Cancel, dry_run: bool) -> Result<Prepared> {
+    let (layout, listener) = (context::layout(global), progress::listener(global));
+    let prepared = Proxmox::new(context::node(global), &layout, &*listener, cancel).all_nodes_to_draw_with()?;
+    Ok(if dry_run { prepared } else { prepared.carried_out() })
 }
 
 fn show(global: &Global) -> Result<Ended> {

@@ -50,6 +50,21 @@ pub fn is_dri(path: &Path) -> bool {
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
+/// The major of the nodes below it, and which minor each has by its name, is fixed (`devices.txt` of the kernel).
+pub const DRI_MAJOR: u32 = 226;
+/// The first minor of those that only draw.
+const FIRST_RENDERING: u32 = 128;
+
+/// The minor of a node to draw with: 1 of `/dev/dri/card1`, 128 of `/dev/dri/renderD128`.
+pub fn dri_minor(path: &Path) -> Option<u32> {
+    let name = path.strip_prefix(DRI).ok()?.to_str().filter(|_| is_dri(path))?;
+    let (first, number) = match name.strip_prefix("renderD") {
+        Some(number) => (FIRST_RENDERING, number),
+        None => (0, name.strip_prefix("card")?),
+    };
+    number.parse().ok().filter(|minor| *minor >= first)
+}
+
 /// Whether CUDA works without this node.
 pub fn is_optional(path: &Path) -> bool {
     if is_dri(path) {
@@ -93,6 +108,9 @@ mod tests {
         for other in ["card", "renderD", "card0-HDMI-A-1", "by-path/card0", "../card0", "controlD64"] {
             assert!(!is_dri(&Path::new(DRI).join(other)), "{other}");
         }
+        let minor = |name: &str| dri_minor(&Path::new(DRI).join(name));
+        assert_eq!((minor("card1"), minor("renderD129")), (Some(1), Some(129)));
+        assert_eq!((minor("renderD1"), minor("card99999999999"), minor("card")), (None, None, None));
     }
 
     #[test]

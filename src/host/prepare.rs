@@ -110,7 +110,7 @@ pub struct Prepared {
 
 impl Prepared {
     /// Does the changes, up to the first that fails; what was done is known even then.
-    fn carried_out(mut self) -> Self {
+    pub fn carried_out(mut self) -> Self {
         let failed = self.changes.iter().enumerate().find_map(|(index, change)| Some((index, change.apply().err()?)));
         if let Some((index, error)) = failed {
             self.changes.truncate(index);

@@ -116,11 +116,14 @@ fn beside(path: &Path) -> Result<PathBuf> {
     Ok(directory.join(format!(".{}.{:016x}", name.to_string_lossy(), fastrand::u64(..))))
 }
 
-/// A directory that all may enter, whatever the umask; one that is there is left as it is.
+/// A directory that all may enter, whatever the umask, with those above it; one that is there is left as it is.
 fn make_directory(directory: &Path) -> Result<()> {
     match rustix::fs::mkdir(directory, Mode::from_raw_mode(0o755)) {
         Ok(()) => chmod(directory, Mode::from_raw_mode(0o755)).map_err(|error| could_not("made", directory, error)),
         Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(rustix::io::Errno::NOENT) if directory.parent().is_some() => {
+            directory.parent().map_or(Ok(()), make_directory).and_then(|()| make_directory(directory))
+        }
         Err(error) => Err(could_not("made", directory, error)),
     }
 }
@@ -166,7 +169,7 @@ mod tests {
             return;
         }
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("caps/node");
+        let path = directory.path().join("nvidia/caps/node");
         make(&path, &NULL).unwrap();
         assert_eq!(look(&path).unwrap(), Some(Found::Device(NULL)));
         let zero = CharacterDevice { minor: 5, mode: 0o666, ..NULL };

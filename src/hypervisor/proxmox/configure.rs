@@ -1,8 +1,5 @@
 //! Bringing an existing container's settings to where they should be: one `pct set`, and one edit of raw lines.
 
-use std::path::Path;
-
-use crate::driver::device::is_dri;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{passed_node, prepare_mount_source};
 use crate::hypervisor::majors::Majors;
@@ -33,7 +30,7 @@ impl Proxmox<'_> {
     }
 
     pub(super) fn surroundings(&self) -> Result<Surroundings> {
-        Ok(Surroundings { version: self.version()?, majors: Majors::read()? })
+        Ok(Surroundings { version: self.version()?, majors: Majors::read()?, allow: devices::allow_here() })
     }
 
     pub(super) fn drift_of(&self, desired: &Desired<'_>) -> Result<Drift> {
@@ -44,7 +41,7 @@ impl Proxmox<'_> {
             State::Running { .. } => {
                 changes.need_restart(&config, surroundings.version)
                     || config.pending().keys().any(|key| settings::is_ours(key, desired.container))
-                    || self.runs_with_other_lines(desired, surroundings.version)?
+                    || self.runs_with_other_lines(&config, desired, &record, &surroundings)?
                     || !self.refused_nodes_of(id, &desired.devices)?.is_empty()
             }
             _ => false,
@@ -54,10 +51,16 @@ impl Proxmox<'_> {
 
     /// Whether a running container was started with other raw lines of ours or of NVIDIA's than it should have now:
     /// Proxmox VE writes liblxc's own file anew at every start.
-    fn runs_with_other_lines(&self, desired: &Desired<'_>, version: Version) -> Result<bool> {
+    fn runs_with_other_lines(
+        &self,
+        config: &ConfigFile,
+        desired: &Desired<'_>,
+        record: &Record,
+        surroundings: &Surroundings,
+    ) -> Result<bool> {
         let started_with = fs_err::read_to_string(self.liblxc().config(desired.container.id))?;
         let started_with: Vec<RawLine> = started_with.lines().filter_map(RawLine::parse).collect();
-        let wanted = settings::raw(desired, version);
+        let wanted = settings::raw(config, desired, record, surroundings);
         let stale = |line: &RawLine| {
             let node = passed_node(&line.key, &line.value);
             node.is_some_and(|node| !desired.kept.contains(&node) && !wanted.contains(line))
@@ -77,12 +80,10 @@ impl Proxmox<'_> {
             let idmap = mounted::idmap(&config, id)?;
             desired.container.mounts.iter().try_for_each(|mount| prepare_mount_source(mount, &idmap))?;
         }
-        let mut given = settings::given(desired, surroundings.version);
-        // A node to draw with that the operator has given it already stays the operator's.
-        let is_operators = |path: &String| {
-            is_dri(Path::new(path)) && !record.devices.contains(path) && devices::has(&config, Path::new(path))
-        };
-        given.devices.retain(|path| !is_operators(path));
+        let mut given = settings::given(&config, desired, &record, &surroundings);
+        // What stays because the host lacks something for the moment is ours as before.
+        let stays = |line: &RawLine| record.raw.contains(line) && !changes.raw_gone.contains(line);
+        given.raw.extend(config.raw().filter(stays));
         if !changes.is_empty() {
             // Before anything is given: what a killed run has given must be known as ours, too.
             record.raw.extend(given.raw.iter().cloned());

@@ -15,6 +15,7 @@ use crate::sys::atomic;
 
 use super::Proxmox;
 use super::config_file::{ConfigFile, RawLine};
+use super::devices::ALLOW;
 use super::property;
 use super::settings::index_of;
 
@@ -109,7 +110,7 @@ impl Rules {
 }
 
 fn is_rule(line: &RawLine) -> bool {
-    ["lxc.cgroup2.devices.allow", "lxc.cgroup.devices.allow"].contains(&line.key.as_str())
+    ALLOW.contains(&line.key.as_str())
 }
 
 /// The numbers of a rule for one character device: `c 511:0 rw`.

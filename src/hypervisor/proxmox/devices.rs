@@ -9,10 +9,21 @@ use crate::hypervisor::liblxc::{passed_device, passed_node, passes_nvidia};
 use crate::hypervisor::majors::Majors;
 
 use super::config_file::{ConfigFile, RawLine};
+use super::drawing;
 use super::property;
 use super::settings::{free_keys, index_of};
 
+/// The key by which a container may open a device, where cgroups of version 2 are mounted alone, and where they are not.
+pub(super) const ALLOW: [&str; 2] = ["lxc.cgroup2.devices.allow", "lxc.cgroup.devices.allow"];
+
+/// The one that counts on this host: `pct` chooses by the same mount (`PVE::CGroup::cgroup_mode` of pve-common 9.2.1).
+pub(super) fn allow_here() -> &'static str {
+    ALLOW[usize::from(!Path::new("/sys/fs/cgroup/cgroup.controllers").exists())]
+}
+
 /// The `devN` keys to set and to delete, so that exactly these devices of NVIDIA's and of ours are there.
+///
+/// Nodes to draw with never come so, and those of former versions go: see [`super::drawing`].
 ///
 /// A device that stays keeps its number, and one that is to `stay` its whole entry; of one that is there, only what the
 /// configuration says is changed. An operator's own devices are neither changed nor counted.
@@ -30,7 +41,7 @@ pub(super) fn entries(
         .collect();
     let mut free = free_keys("dev", current);
     let (mut set, mut kept) = (Vec::new(), BTreeSet::new());
-    for node in wanted {
+    for node in wanted.iter().filter(|node| !is_dri(&node.path)) {
         let path = node.path.display().to_string();
         match there.iter().find(|(_, there)| **there == path) {
             Some((key, _)) => {
@@ -42,7 +53,9 @@ pub(super) fn entries(
         }
     }
     let is_ours = |path: &str| path.strip_prefix("/dev/").is_some_and(is_nvidia_node) || given.contains(path);
-    let stays = |key: &str, path: &str| kept.contains(key) || stay.iter().any(|stay| stay == Path::new(path));
+    // One to draw with that the host lacks would keep the container from starting: raw lines stand for it.
+    let stays =
+        |key: &str, path: &str| kept.contains(key) || stay.iter().any(|stay| stay == Path::new(path) && !is_dri(stay));
     let gone = there.iter().filter(|(key, path)| !stays(key, path) && is_ours(path));
     let mut gone: Vec<String> = gone.map(|(key, _)| (*key).to_owned()).collect();
     gone.sort_by_key(|key| index_of(key, "dev"));
@@ -62,7 +75,9 @@ pub(super) fn has(config: &ConfigFile, path: &Path) -> bool {
     let entries = config.after_restart().into_iter().filter(|(key, _)| index_of(key, "dev").is_some());
     let mut paths = entries.filter_map(|(_, value)| property::parts(&value, "path").remove("path"));
     paths.any(|there| Path::new(&there) == path)
-        || config.raw().any(|line| passed_device(&line.key, &line.value).is_some_and(|there| there == path))
+        || config
+            .raw()
+            .any(|line| passed_device(&line.key, &line.value).is_some_and(|there| drawing::of_host(there) == path))
 }
 
 fn passed_of_nvidia(config: &ConfigFile) -> Vec<PathBuf> {
@@ -75,13 +90,10 @@ fn passed_of_nvidia(config: &ConfigFile) -> Vec<PathBuf> {
     entries.filter_map(of_entry).chain(raw).collect()
 }
 
-/// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU. What others of the host may not
-/// draw with, others in the container may not either.
+/// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU.
 fn new_entry(node: &DeviceNode, access: GpuAccess) -> String {
-    let is_as_on_host = is_capability(node) || is_dri(&node.path);
-    let mode = if is_as_on_host { node.mode & 0o777 } else { 0o666 };
-    let group = (is_dri(&node.path) && node.group != 0).then(|| ("gid", node.group.to_string()));
-    let default: BTreeMap<_, _> = [("mode", format!("0{mode:03o}"))].into_iter().chain(group).collect();
+    let mode = if is_capability(node) { node.mode & 0o777 } else { 0o666 };
+    let default = [("mode", format!("0{mode:03o}"))];
     let parts: BTreeMap<_, _> = default.into_iter().chain(said(node, access)).collect();
     let parts = parts.into_iter().map(|(key, value)| format!(",{key}={value}"));
     format!("{}{}", node.path.display(), parts.collect::<String>())
@@ -120,17 +132,15 @@ fn is_capability(node: &DeviceNode) -> bool {
 /// The raw lines that pass these devices, for pve-container before 5.0.7.
 ///
 /// What CUDA needs is not `optional`: a container without its GPU should not start as if nothing were wrong.
-pub(super) fn raw_lines(nodes: &[DeviceNode]) -> Vec<RawLine> {
+pub(super) fn raw_lines(nodes: &[DeviceNode], allow: &str) -> Vec<RawLine> {
+    let nodes = nodes.iter().filter(|node| !is_dri(&node.path));
     let lines = |node: &DeviceNode| {
         let path = node.path.display().to_string();
         let options = if is_optional(&node.path) { "bind,optional,create=file" } else { "bind,create=file" };
         let mount = format!("{path} {} none {options}", path.trim_start_matches('/'));
-        [
-            RawLine::new("lxc.mount.entry", &mount),
-            RawLine::new("lxc.cgroup2.devices.allow", &format!("c {}:{} rwm", node.major, node.minor)),
-        ]
+        [RawLine::new("lxc.mount.entry", &mount), RawLine::new(allow, &format!("c {}:{} rwm", node.major, node.minor))]
     };
-    nodes.iter().flat_map(lines).collect()
+    nodes.flat_map(lines).collect()
 }
 
 /// Those of a container's raw lines that pass NVIDIA devices.
@@ -197,17 +207,15 @@ mod tests {
     }
 
     #[test]
-    fn a_node_to_draw_with_is_given_as_it_is_on_the_host_and_an_operators_stays() {
-        let card = DeviceNode { group: 44, ..node("dri/card1", 0o660) };
+    fn a_node_to_draw_with_is_no_entry_and_an_operators_stays() {
+        let card = node("dri/card1", 0o660);
         let current = keys(&[("dev0", "/dev/dri/card0,gid=44,mode=0660"), ("dev1", "/dev/dri/renderD128,mode=0666")]);
         let given = BTreeSet::from(["/dev/dri/renderD128".to_owned()]);
-        let of = |access| entries(&current, std::slice::from_ref(&card), &[], &given, access);
-        assert_eq!(
-            of(GpuAccess::default()),
-            (vec![("dev2".to_owned(), "/dev/dri/card1,gid=44,mode=0660".to_owned())], vec!["dev1".to_owned()])
-        );
-        let access = GpuAccess { mode: Some(0o666), uid: None, gid: Some(104) };
-        assert_eq!(of(access).0, [("dev2".to_owned(), "/dev/dri/card1,gid=104,mode=0666".to_owned())]);
+        // Whether the host has it or lacks it for the moment, ours would keep the container from starting.
+        for stay in [&[][..], &["/dev/dri/renderD128".into()]] {
+            let changed = entries(&current, std::slice::from_ref(&card), stay, &given, GpuAccess::default());
+            assert_eq!(changed, (Vec::new(), vec!["dev1".to_owned()]));
+        }
         let config = ConfigFile::new("dev0: /dev/dri/card0\ndev1: /dev/dri/renderD128\ndev2: /dev/nvidia0\n");
         assert_eq!(passed(&config, &given), [Path::new("/dev/nvidia0"), Path::new("/dev/dri/renderD128")]);
     }

@@ -106,7 +106,7 @@ impl Proxmox<'_> {
         words.extend(changes.words());
         let idmap = mounted::idmap(&ConfigFile::new(format!("unprivileged: {}\n", u8::from(is_unprivileged))), id)?;
         container.mounts.iter().try_for_each(|mount| prepare_mount_source(mount, &idmap))?;
-        let given = settings::given(desired, surroundings.version);
+        let given = settings::given(&ConfigFile::default(), desired, &Record::default(), &surroundings);
         self.make(id, Record { making: Some(Making::Created), ..given }, || {
             let path = self.record_path(id);
             let call = Call::new("create", id, &words);

@@ -11,6 +11,7 @@ mod config_file;
 mod configure;
 mod device_rules;
 mod devices;
+mod drawing;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

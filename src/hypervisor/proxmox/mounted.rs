@@ -80,7 +80,15 @@ pub(super) fn idmap(config: &ConfigFile, id: ContainerId) -> Result<IdMap> {
 /// # Errors
 /// As [`idmap`].
 pub(super) fn check_idmap(config: &ConfigFile, container: &Container) -> Result<()> {
-    of_lines(config, liblxc::configured_idmap(container), container.id).map(drop)
+    wanted_idmap(config, container).map(drop)
+}
+
+/// The numbers of a container of this file, as its configuration wants it.
+///
+/// # Errors
+/// As [`idmap`].
+pub(super) fn wanted_idmap(config: &ConfigFile, container: &Container) -> Result<IdMap> {
+    of_lines(config, liblxc::configured_idmap(container), container.id)
 }
 
 fn of_lines<'v>(config: &ConfigFile, more: impl Iterator<Item = &'v str>, id: ContainerId) -> Result<IdMap> {

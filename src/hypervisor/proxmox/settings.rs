@@ -13,6 +13,7 @@ use crate::hypervisor::{Desired, DriverMount, liblxc};
 
 use super::config_file::{ConfigFile, RawLine, is_on};
 use super::devices;
+use super::drawing;
 use super::property;
 use super::record::Record;
 use super::version::Version;
@@ -26,6 +27,8 @@ pub(super) struct Surroundings {
     pub(super) version: Version,
     /// The majors of character devices.
     pub(super) majors: Majors,
+    /// The key of the raw lines that let a container open a device.
+    pub(super) allow: &'static str,
 }
 
 /// What separates a container from how it should be.
@@ -156,16 +159,18 @@ impl Changes {
     }
 
     fn raw_lines(&mut self, config: &ConfigFile, desired: &Desired<'_>, record: &Record, surroundings: &Surroundings) {
-        let wanted = raw(desired, surroundings.version);
+        let wanted = raw(config, desired, record, surroundings);
         let there: Vec<RawLine> = config.raw().collect();
         let of_nvidia = devices::passing_nvidia(config, &desired.devices, &surroundings.majors);
         // Whose number a line allows is not known while the host lacks the node.
         let is_kept = |line: &RawLine| {
-            liblxc::passed_device(&line.key, &line.value).is_some_and(|path| desired.kept.contains(&path))
+            desired.kept.iter().any(|path| is_dri(path) && drawing::is_about(line, path))
+                || liblxc::passed_device(&line.key, &line.value).is_some_and(|path| desired.kept.contains(&path))
         };
         let lacks_some = desired.kept.iter().any(|path| !is_dri(path));
         let stays = |line: &RawLine| (lacks_some && of_nvidia.contains(line)) || is_kept(line);
-        let is_ours = |line: &RawLine| of_nvidia.contains(line) || record.raw.contains(line);
+        let is_ours =
+            |line: &RawLine| of_nvidia.contains(line) || record.raw.contains(line) || drawing::is_second(line);
         let gone: BTreeSet<&RawLine> =
             there.iter().filter(|line| !wanted.contains(line) && is_ours(line) && !stays(line)).collect();
         self.raw_gone = gone.into_iter().cloned().collect();
@@ -174,7 +179,12 @@ impl Changes {
 }
 
 /// The raw lines that a container should have from us.
-pub(super) fn raw(desired: &Desired<'_>, version: Version) -> Vec<RawLine> {
+pub(super) fn raw(
+    config: &ConfigFile,
+    desired: &Desired<'_>,
+    record: &Record,
+    surroundings: &Surroundings,
+) -> Vec<RawLine> {
     const PROFILE: &str = "lxc.apparmor.profile";
     let container = desired.container;
     let mut lines: Vec<RawLine> =
@@ -184,9 +194,10 @@ pub(super) fn raw(desired: &Desired<'_>, version: Version) -> Vec<RawLine> {
     if let (Some(profile), false) = (profile, lines.iter().any(|line| line.key == PROFILE)) {
         lines.push(RawLine::new(PROFILE, profile));
     }
-    if !version.has_device_entries() {
-        lines.extend(devices::raw_lines(&desired.devices));
+    if !surroundings.version.has_device_entries() {
+        lines.extend(devices::raw_lines(&desired.devices, surroundings.allow));
     }
+    lines.extend(drawing::lines(config, desired, record, surroundings.allow));
     // A mount point `mpN` would keep the container from being cloned and from having snapshots.
     lines.extend(desired.mounts.iter().map(|mount| RawLine::new(MOUNT_ENTRY, &liblxc::driver_mount(mount))));
     lines
@@ -198,12 +209,19 @@ pub(super) fn is_driver_mount(line: &RawLine) -> bool {
     line.key == MOUNT_ENTRY && inside.starts_with(DriverMount::DIRECTORY.trim_start_matches('/'))
 }
 
-/// What we have given a container that is as desired.
-pub(super) fn given(desired: &Desired<'_>, version: Version) -> Record {
+/// What we have given a container of this file when it is as desired, beside what stays of what we gave it before.
+pub(super) fn given(
+    config: &ConfigFile,
+    desired: &Desired<'_>,
+    record: &Record,
+    surroundings: &Surroundings,
+) -> Record {
     let container = desired.container;
+    let nodes = desired.devices.iter().map(|node| &node.path).chain(&desired.kept);
     Record {
-        raw: raw(desired, version).into_iter().collect(),
-        devices: desired.devices.iter().map(|node| &node.path).chain(&desired.kept).map(path_text).collect(),
+        raw: raw(config, desired, record, surroundings).into_iter().collect(),
+        // A node to draw with that the operator has given it already stays the operator's.
+        devices: nodes.filter(|path| !drawing::is_operators(config, record, path)).map(path_text).collect(),
         mounts: container.mounts.iter().map(|mount| mount.container_path.display().to_string()).collect(),
         ..Record::default()
     }

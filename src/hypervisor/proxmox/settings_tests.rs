@@ -13,7 +13,7 @@ fn node(name: &str) -> DeviceNode {
 }
 
 fn surroundings(version: &str) -> Surroundings {
-    Surroundings { version: Version::parse(version).unwrap(), majors: Majors::default() }
+    Surroundings { version: Version::parse(version).unwrap(), majors: Majors::default(), allow: devices::ALLOW[0] }
 }
 
 /// What separates a container with this file from one with this entry and these devices.

@@ -3,6 +3,7 @@
 mod calls;
 mod cluster;
 mod contract;
+mod drawing;
 mod hookscript;
 mod interrupted;
 mod mistakes;

@@ -1,0 +1,146 @@
+//! Nodes to draw with: what CUDA does not need keeps no container from starting, and an unprivileged one may open them.
+
+use serde_json::json;
+
+use super::{Job, VERSION};
+use crate::gpu_host::PretendedGpuHost;
+use crate::ran::Ran;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
+const FIRST: &str = "0000:01:00.0";
+/// Whose the nodes are, and what nobody answers at (ENXIO) or refuses.
+/// A mount that is `optional` leaves an empty file where the host has no node (liblxc 5.0.2).
+const SEEN: &str =
+    "cd /dev/dri 2> /dev/null && for it in *; do [ ! -c $it ] || stat -c '%n %t:%T %u:%g %a' $it; done; :";
+const OPEN: &str = "(exec 3< /dev/dri/card1) 2>&1 | grep -o 'No such device\\|enied\\|not permitted'";
+const SECOND: &str = "/dev/phoenix-nvidia/100000-100044-0660/dri/card1";
+
+struct Node {
+    job: Job,
+    host: PretendedGpuHost,
+}
+
+impl Node {
+    fn new(is_unprivileged: bool) -> Self {
+        let (job, host) = (Job::new(), PretendedGpuHost::with_one_gpu(VERSION));
+        host.draw_with(FIRST, 1);
+        job.set("unprivileged", is_unprivileged);
+        job.set("gpu_assignment", "0");
+        job.set("nvidia_dri", true);
+        let node = Self { job, host };
+        node.run(&["create", "901"]).ok();
+        node
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        self.job.run_on(Some(&self.host), words)
+    }
+
+    fn pct(&self, words: &[&str]) -> Ran {
+        self.host.run(self.job.node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())])
+    }
+
+    fn stop(&self) {
+        self.pct(&["shutdown", "901", "--forceStop", "1"]).ok();
+    }
+
+    /// What a boot takes from the host; `nvidia-drm` is loaded later.
+    fn boot(&self) {
+        self.host.draw_with_none();
+        self.host.sh("rm -rf /dev/phoenix-nvidia").ok();
+    }
+
+    fn seen(&self) -> String {
+        self.job.inside(901, SEEN)
+    }
+}
+
+#[test]
+fn a_container_may_open_the_nodes_of_its_card_whatever_its_privilege() {
+    for (is_unprivileged, seen) in [
+        (true, "card1 e2:1 0:44 660\nrenderD129 e2:81 65534:65534 666\n"),
+        (false, "card1 e2:1 0:44 660\nrenderD129 e2:81 0:44 666\n"),
+    ] {
+        let node = Node::new(is_unprivileged);
+        assert_eq!(node.seen(), seen);
+        assert_eq!(node.job.inside(901, OPEN), "No such device\n");
+        let conf = node.job.node.conf(901);
+        assert_eq!(conf.contains(SECOND), is_unprivileged, "{conf}");
+        assert!(!conf.contains(": /dev/dri/card1,"), "{conf}");
+        assert!(node.run(&["create", "901"]).ok().stdout.contains("nothing to do"));
+        assert!(!node.run(&["doctor", "901"]).stdout.contains("/dev/dri"));
+    }
+}
+
+#[test]
+fn a_host_without_the_nodes_starts_the_container_and_they_are_there_again_when_it_has_them() {
+    for is_unprivileged in [true, false] {
+        let node = Node::new(is_unprivileged);
+        let conf = node.job.node.conf(901);
+        node.stop();
+        node.boot();
+        node.pct(&["start", "901"]).ok();
+        assert_eq!(node.seen(), "");
+        let said = node.run(&["create", "901"]).ok().stderr;
+        assert!(said.contains("GPU 0 has no node in `/dev/dri` on this host"), "{said}");
+        assert_eq!(node.job.node.conf(901), conf);
+        node.stop();
+        // As the unit at boot does it.
+        node.host.draw_with(FIRST, 1);
+        let prepare = ["host", "prepare"];
+        let said = node.run(&prepare).ok().stdout;
+        let makes = format!("make {SECOND} (226:1, mode 0660, owner 100000:100044)\n");
+        assert_eq!(said.contains(&makes), is_unprivileged, "{said}");
+        assert_eq!(node.run(&prepare).ok().stdout, "nothing to do\n");
+        node.pct(&["start", "901"]).ok();
+        assert_eq!(node.job.inside(901, OPEN), "No such device\n");
+        // A card that goes while the driver's module stays, and is no longer wanted.
+        node.boot();
+        node.job.set("nvidia_dri", false);
+        node.run(&["create", "901"]).ok();
+        let conf = node.job.node.conf(901);
+        assert!(!conf.contains("/dri/") && !conf.contains("226:"), "{conf}");
+    }
+}
+
+#[test]
+fn the_hook_makes_what_the_boot_has_taken() {
+    let node = Node::new(true);
+    node.stop();
+    node.host.sh("rm -rf /dev/phoenix-nvidia").ok();
+    let environment = [&node.job.world.environment()[..], &node.job.node.environment()].concat();
+    let variables: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+    let script = format!("export {}\nexec {PROGRAM} hook \"$@\"", variables.join(" "));
+    let volume = node.job.node.write_hookscript(&script);
+    node.pct(&["set", "901", "--hookscript", volume]).ok();
+    let said = node.pct(&["start", "901"]).ok().stdout;
+    assert!(said.contains(&format!("901: note: make {SECOND} ")), "{said}");
+    assert_eq!(node.job.inside(901, OPEN), "No such device\n");
+}
+
+/// Earlier commits passed these nodes as `devN`, and `pct` starts none of those without its node.
+#[test]
+fn an_entry_of_former_versions_becomes_lines_while_the_host_lacks_the_node_and_an_operators_stays() {
+    let node = Node::new(true);
+    let (conf, own) = (node.job.node.conf(901), "dev90: /dev/dri/card0,gid=44,mode=0660\n");
+    let is_ours = |line: &&str| line.contains("/dri/") || line.contains(" c 226:");
+    let mut before: String = conf.lines().filter(|line| !is_ours(line)).map(|line| format!("{line}\n")).collect();
+    before.insert_str(0, "dev80: /dev/dri/card1,gid=44,mode=0660\ndev81: /dev/dri/renderD129,gid=44,mode=0666\n");
+    before.insert_str(0, own);
+    node.stop();
+    node.boot();
+    node.host.draw_with("0000:00:02.0", 0);
+    node.job.node.edit(901, |_| before);
+    node.pct(&["start", "901"]).exits(255);
+    node.run(&["create", "901"]).ok();
+    assert_eq!(node.seen().lines().collect::<Vec<_>>().len(), 1, "{}", node.seen());
+    let after = node.job.node.conf(901);
+    assert!(after.contains(own) && !after.contains("dev80") && !after.contains("dev81"), "{after}");
+    node.host.draw_with(FIRST, 1);
+    node.run(&["create", "901"]).ok();
+    assert_eq!(node.job.inside(901, OPEN), "No such device\n");
+    node.job.set("gpu_assignment", json!("none"));
+    node.run(&["create", "901"]).ok();
+    let after = node.job.node.conf(901);
+    assert!(after.contains(own) && !after.contains("card1") && !after.contains("renderD129"), "{after}");
+}
