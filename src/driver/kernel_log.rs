@@ -14,6 +14,8 @@ pub enum Why {
     NotSupported,
     /// It was driven and has fallen off the bus.
     FellOffTheBus,
+    /// The host's firmware has given it no room among the addresses of the bus.
+    NoRoomOnBus,
     /// The kernel did not find the firmware that the module loads into it.
     NoFirmware,
     /// The module could not bring it up.
@@ -35,21 +37,31 @@ pub struct NotDriven {
 
 /// What stands in a message, and what it means; the first that fits. The texts are those of NVIDIA's module: of
 /// `nv-pci.c` of the open one (515 to 615) and of public reports of the proprietary one.
-const MEANINGS: [(&str, Why); 9] = [
+const MEANINGS: [(&str, Why); 10] = [
     ("requires use of the NVIDIA open kernel modules", Why::NeedsOpenModule),
     ("not supported by open", Why::NeedsProprietaryModule),
     ("Legacy drivers", Why::Dropped),
     ("is not supported by the", Why::NotSupported),
     ("has fallen off the bus", Why::FellOffTheBus),
     ("GPU is lost", Why::FellOffTheBus),
+    (" is 0M @ ", Why::NoRoomOnBus),
     ("RmInitAdapter failed", Why::NotInitialised),
     ("probe routine was not called", Why::OwnedByAnother),
     ("probe routine failed", Why::NotInitialised),
 ];
 
+/// The first line of the module when it is loaded (470 to 610), before it looks at any GPU.
+const LOADED: &str = "nvidia-nvlink: Nvlink Core is being initialized";
+
+/// The log since the module was loaded last: that looks at every GPU anew, so what was said before is of the past.
+fn since_loaded(log: &str) -> &str {
+    log.rfind(LOADED).map_or(log, |at| &log[at..])
+}
+
 /// The GPUs that are not driven, by address, each with the cause behind the last of its messages: a GPU whose module is the
 /// wrong one also fails to initialise, which says less.
 pub fn not_driven(log: &str) -> Vec<NotDriven> {
+    let log = since_loaded(log);
     let mut found: Vec<NotDriven> = Vec::new();
     for text in messages(log) {
         let Some((_, why)) = MEANINGS.iter().find(|(words, _)| text.contains(words)) else { continue };
@@ -59,6 +71,10 @@ pub fn not_driven(log: &str) -> Vec<NotDriven> {
             Some(known) => *known = new,
             None => found.push(new),
         }
+    }
+    // At its end, the module counts those of which it has told the cause before.
+    if found.len() > 1 {
+        found.retain(|gpu| gpu.why != Why::NotInitialised || !gpu.pci_address.is_empty());
     }
     for gpu in found.iter_mut().filter(|gpu| gpu.why == Why::NotInitialised && !gpu.pci_address.is_empty()) {
         if let Some(line) = missing_firmware(log, &gpu.pci_address) {
@@ -165,6 +181,34 @@ mod tests {
         assert_eq!(one(lost), ("0000:01:00.0".to_owned(), Why::FellOffTheBus));
         let failed = "[  903.6] NVRM: GPU 0000:98:00.0: RmInitAdapter failed! (0x62:0x65:1792)\n";
         assert_eq!(one(failed), ("0000:98:00.0".to_owned(), Why::NotInitialised));
+    }
+
+    #[test]
+    fn the_count_at_the_end_is_no_gpu_of_its_own() {
+        let failed = "[ 60.1] NVRM: The NVIDIA probe routine failed for 1 device(s).\n\
+            [ 60.1] NVRM: None of the NVIDIA devices were initialized.\n";
+        let pascal = "[ 60.0] NVRM: The NVIDIA GPU 0000:2c:00.0 (PCI ID: 10de:1d16)\n\
+            NVRM: installed in this system is not supported by open\n\
+            NVRM: nvidia.ko because it does not include the required GPU\n\
+            NVRM: System Processor (GSP).\n";
+        assert_eq!(one(&format!("{pascal}{failed}")).1, Why::NeedsProprietaryModule);
+        let no_room = "[ 28.1] NVRM: This PCI I/O region assigned to your NVIDIA device is invalid:\n\
+            NVRM: BAR1 is 0M @ 0x0 (PCI:0000:08:00.0)\n\
+            [ 28.1] NVRM: The system BIOS may have misconfigured your GPU.\n";
+        assert_eq!(one(&format!("{no_room}{failed}")), ("0000:08:00.0".to_owned(), Why::NoRoomOnBus));
+        assert_eq!(one(failed), (String::new(), Why::NotInitialised));
+    }
+
+    #[test]
+    fn what_was_said_of_a_module_that_was_loaded_before_is_of_the_past() {
+        let loaded = "[ 5.1] nvidia-nvlink: Nvlink Core is being initialized, major device number 237\n";
+        let failed = "[ 5.2] NVRM: The NVIDIA GPU 0000:02:00.0 (PCI ID: 10de:2c58)\n\
+            NVRM: installed in this system requires use of the NVIDIA open kernel modules.\n\
+            [ 5.3] NVRM: None of the NVIDIA devices were initialized.\n\
+            [ 5.4] nvidia-nvlink: Unregistered Nvlink Core, major device number 237\n";
+        assert_eq!(one(&format!("{loaded}{failed}")).1, Why::NeedsOpenModule, "unloaded because of that");
+        assert_eq!(not_driven(&format!("{loaded}{failed}{loaded}")), Vec::new());
+        assert_eq!(one(&format!("{loaded}{loaded}{failed}")).1, Why::NeedsOpenModule);
     }
 
     #[test]

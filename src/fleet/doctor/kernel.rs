@@ -79,6 +79,10 @@ fn not_driven(state: &KernelState, gpu: &NotDriven) -> Option<Finding> {
         Why::NotSupported => {
             "install a driver on the host that names this GPU among its supported products, then reboot"
         }
+        Why::NoRoomOnBus => {
+            "switch \"Above 4G decoding\" on in the settings of the host's firmware, and \"Resizable BAR\" on or off; else boot \
+             with `pci=realloc`"
+        }
         Why::NoFirmware => {
             "install the host's driver again with its firmware (Debian: the package `firmware-nvidia-gsp` of the same \
              version), run `update-initramfs -u`, and reboot"
@@ -322,6 +326,7 @@ mod tests {
             (Why::NeedsProprietaryModule, "--kernel-module-type=proprietary"),
             (Why::Dropped, "nvidia_driver_version"),
             (Why::NoFirmware, "firmware-nvidia-gsp"),
+            (Why::NoRoomOnBus, "Above 4G decoding"),
             (Why::FellOffTheBus, "a person has to look"),
         ] {
             state.boot.not_driven = vec![gpu(why)];
