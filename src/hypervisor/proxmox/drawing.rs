@@ -12,7 +12,7 @@ use crate::config::GpuAccess;
 use crate::container_id::ContainerId;
 use crate::driver::device::{DRI_MAJOR, DeviceNode, dri_minor, is_dri};
 use crate::error::{Error, Result};
-use crate::host::{Change, Prepared};
+use crate::host::{Change, NvidiaHost, Prepared};
 use crate::hypervisor::Desired;
 use crate::sys::device_node::{self, CharacterDevice, Found};
 use crate::sys::idmap::IdMap;
@@ -183,11 +183,22 @@ fn to_make<'c>(configs: impl IntoIterator<Item = &'c ConfigFile>) -> Result<Prep
         .into_iter()
         .flat_map(|config| config.raw().filter_map(|line| source(&line)).collect::<Vec<_>>())
         .collect();
+    paths.retain(|path| second(path).is_some());
     paths.sort();
     paths.dedup();
     let mut prepared = Prepared::default();
+    if paths.is_empty() {
+        return Ok(prepared);
+    }
+    // A boot may have given the number to a card of somebody else, which nobody has assigned.
+    let host = NvidiaHost::read()?;
+    let cards = host.dri_cards();
+    let is_nvidias = |node: &PathBuf| {
+        let address = cards.get(node);
+        host.gpus.iter().any(|gpu| address.is_some_and(|address| address.eq_ignore_ascii_case(&gpu.pci_address)))
+    };
     for path in paths {
-        let Some((node, seen)) = second(&path) else { continue };
+        let Some((node, seen)) = second(&path).filter(|(node, _)| is_nvidias(node)) else { continue };
         let Some(Found::Device(first)) = device_node::look(&node)? else { continue };
         // A node of another number is not the kernel's.
         if Some((first.major, first.minor)) != dri_minor(&node).map(|minor| (DRI_MAJOR, minor)) {

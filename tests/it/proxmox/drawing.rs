@@ -8,6 +8,8 @@ use crate::ran::Ran;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 const FIRST: &str = "0000:01:00.0";
+/// The address of a card of another vendor.
+const FOREIGN: &str = "0000:00:02.0";
 /// Whose the nodes are, and what nobody answers at (ENXIO) or refuses.
 /// A mount that is `optional` leaves an empty file where the host has no node (liblxc 5.0.2).
 const SEEN: &str =
@@ -85,9 +87,14 @@ fn a_host_without_the_nodes_starts_the_container_and_they_are_there_again_when_i
         assert!(said.contains("GPU 0 has no node in `/dev/dri` on this host"), "{said}");
         assert_eq!(node.job.node.conf(901), conf);
         node.stop();
+        let prepare = ["host", "prepare"];
+        // Another card has the number: an unprivileged container sees nothing of it.
+        node.host.draw_with(FOREIGN, 1);
+        let said = node.run(&prepare).ok().stdout;
+        assert!(!said.contains("/dev/phoenix-nvidia"), "{said}");
+        node.boot();
         // As the unit at boot does it.
         node.host.draw_with(FIRST, 1);
-        let prepare = ["host", "prepare"];
         let said = node.run(&prepare).ok().stdout;
         let makes = format!("make {SECOND} (226:1, mode 0660, owner 100000:100044)\n");
         assert_eq!(said.contains(&makes), is_unprivileged, "{said}");
@@ -129,7 +136,7 @@ fn an_entry_of_former_versions_becomes_lines_while_the_host_lacks_the_node_and_a
     before.insert_str(0, own);
     node.stop();
     node.boot();
-    node.host.draw_with("0000:00:02.0", 0);
+    node.host.draw_with(FOREIGN, 0);
     node.job.node.edit(901, |_| before);
     node.pct(&["start", "901"]).exits(255);
     node.run(&["create", "901"]).ok();
