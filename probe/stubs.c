@@ -15,5 +15,6 @@ void waitpid(void) {}
 void setgroups(void) {}
 void setgid(void) {}
 void setuid(void) {}
+void unsetenv(void) {}
 void _exit(void) {}
 #endif

@@ -94,7 +94,8 @@ pub fn remedy(result: u32) -> &'static str {
     match result {
         34 | 803 | 804 => {
             "see which one comes first with `ldconfig -p | grep libcuda` in the container; remove the packages `cuda-compat-*` and \
-             the files in `/etc/ld.so.conf.d` that name another directory, then run `ldconfig` in it"
+             the files in `/etc/ld.so.conf.d` that name another directory, then run `ldconfig` in it; `LD_LIBRARY_PATH` among \
+             `lxc.environment` of its settings comes before all that"
         }
         46 => "see with `nvidia-smi -q -d COMPUTE` on the host whether its compute mode is `Exclusive_Process`",
         100 | 101 | 800 => {

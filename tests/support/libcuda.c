@@ -4,7 +4,9 @@
  *
  * The pretended kernel module is the file /etc/pretended-kernel-module, which holds its version, or one that is loaded
  * and says it in /proc/driver/nvidia/version. Where there is a file /etc/pretended-cuda, cuInit returns the first number
- * in it to root, and the second one, where there is one, to others; 11 is no result, but a crash. */
+ * in it to root, and the second one, where there is one, to others; 11 is no result, but a crash.
+ *
+ * CUDA_VISIBLE_DEVICES is understood as far as one number goes: that GPU alone is seen, or none where there is no such. */
 
 enum { NO_DEVICE = 100, OTHER_VERSION = 803, UNKNOWN = 999, CRASH = 11, ENXIO = 6, MOST_GPUS = 10 };
 
@@ -13,6 +15,7 @@ extern long read(int file, void *bytes, unsigned long size);
 extern int close(int file);
 extern unsigned getuid(void);
 extern void abort(void);
+extern char *getenv(const char *name);
 extern int *__errno_location(void);
 
 char version[33] = "@VERSION OF THE DRIVER, 32 BYTES";
@@ -85,6 +88,9 @@ static void count_gpus(void)
     char path[] = "/dev/nvidia0";
     for (gpus = 0; path[11] < '0' + MOST_GPUS; path[11]++)
         gpus += may_open(path);
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    if (visible)
+        gpus = *visible >= '0' && *visible < '0' + gpus;
 }
 
 int cuInit(unsigned flags)

@@ -123,6 +123,25 @@ fn cuda_that_starts_for_root_alone_is_not_verified() {
     );
 }
 
+/// Of two GPUs, somebody has left the programs of a container one.
+#[test]
+fn gpus_that_cuda_visible_devices_hides_from_programs_are_not_called_unavailable() {
+    let job = Job::new();
+    let host = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).start();
+    job.set("gpu_assignment", "0,1");
+    job.created_on(&host, VERSION).ok();
+    let settings = job.world.lxcpath().join(job.ctid.to_string()).join("config");
+    let text = fs_err::read_to_string(&settings).unwrap();
+    for visible in ["1", ""] {
+        job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
+        let hides = format!("{text}lxc.environment = CUDA_VISIBLE_DEVICES={visible}\n");
+        fs_err::write(&settings, hides).unwrap();
+        job.world.lxc_on(&host, "lxc-start", job.ctid, &["--daemon"]).ok();
+        let ran = job.run_on(&host, "verify").ok();
+        assert!(ran.stdout.ends_with("  verified\n"), "{}", ran.stdout);
+    }
+}
+
 #[test]
 fn a_container_in_which_no_program_can_be_put_is_not_called_verified() {
     let (job, host) = (Job::new(), PretendedGpuHost::with_one_gpu(VERSION));
