@@ -6,10 +6,11 @@ use std::path::Path;
 /// Which settings, by key and value, bring the host's driver in.
 ///
 /// The hook (`hooks/nvidia` of liblxc) does nothing unless `NVIDIA_VISIBLE_DEVICES` says which GPUs, or `CUDA_VERSION` that
-/// the container was made from an image of NVIDIA's; an empty value and `void` switch it off. What is said last counts.
+/// the container was made from an image of NVIDIA's; an empty value and `void` switch it off. What is said last counts. LXC 7.0
+/// has a key for hooks alone, and one that no hook gets to see, `lxc.environment.runtime`.
 pub fn brought_in<'s>(settings: &[(&'s str, &'s str)]) -> Vec<(&'s str, &'s str)> {
     let environment = |name: &str| {
-        let said = settings.iter().filter(|(key, _)| *key == "lxc.environment");
+        let said = settings.iter().filter(|(key, _)| ["lxc.environment", "lxc.environment.hooks"].contains(key));
         said.filter_map(|(_, value)| value.trim().strip_prefix(name)?.strip_prefix('=')).next_back()
     };
     let is_on = match environment("NVIDIA_VISIBLE_DEVICES") {
@@ -114,6 +115,9 @@ mod tests {
         for off in off {
             assert_eq!(with(off), [], "{off:?}");
         }
+        let all = "NVIDIA_VISIBLE_DEVICES=all";
+        assert_eq!(brought_in(&[hook, ("lxc.environment.hooks", all)]), [hook]);
+        assert_eq!(brought_in(&[hook, ("lxc.environment.runtime", all)]), []);
         let ours = ("lxc.hook.mount", "/usr/bin/phoenix-nvidia hook lxc mount");
         assert_eq!(brought_in(&[ours, ("lxc.environment", "NVIDIA_VISIBLE_DEVICES=all")]), []);
     }
