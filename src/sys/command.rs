@@ -165,10 +165,10 @@ impl Command {
         let group = Group(Pid::from_child(&child));
         self.feed(&mut child)?;
         let mut streams = Streams::of(&mut child)?;
-        let verdict = self.follow(&child, &mut streams, cancel, watch);
-        if verdict.is_err() {
-            group.end(&mut child);
-        }
+        let verdict = match self.follow(&child, &mut streams, cancel, watch) {
+            Err(error) if !group.end(&mut child) => return Err(self.not_to_be_killed(child.id(), error)),
+            verdict => verdict,
+        };
         // Whatever it left running in its group has no business here; before the wait, while the group's number is ours.
         let _ = kill_process_group(group.0, Signal::KILL);
         let status = child.wait().map_err(|error| self.failed("could not be waited for", error))?;
@@ -255,6 +255,14 @@ impl Command {
         Error::new(Kind::Command, format!("`{}` {what}", self.display())).caused_by(error)
     }
 
+    fn not_to_be_killed(&self, process: u32, error: Error) -> Error {
+        error.within(format!("`{}` (process {process}) cannot be killed: it waits in the kernel", self.display())).hint(
+            format!(
+                "`cat /proc/{process}/stack` says what it waits for; when a device does not answer, a reboot ends it"
+            ),
+        )
+    }
+
     fn too_slow(&self) -> Error {
         let seconds = self.deadline.as_secs_f64();
         Error::new(Kind::Command, format!("`{}` did not end within {seconds} s and was killed", self.display()))
@@ -270,16 +278,23 @@ impl Command {
 struct Group(Pid);
 
 impl Group {
-    /// SIGTERM to all, a short grace, SIGKILL to all.
-    fn end(&self, child: &mut Child) {
+    /// SIGTERM to all, a short grace, SIGKILL to all. False where the child has not ended even then: it waits in the
+    /// kernel, as `nvidia-smi` and `modprobe` do for a GPU that does not answer, and a wait for it might have no end.
+    fn end(&self, child: &mut Child) -> bool {
         let _ = kill_process_group(self.0, Signal::TERM);
-        if let Ok(process) = pidfd_open(self.0, PidfdFlags::empty()) {
-            let timeout = Timespec { tv_sec: GRACE.as_secs() as i64, tv_nsec: 0 };
-            let _ = poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&timeout));
+        let process = pidfd_open(self.0, PidfdFlags::empty());
+        if let Ok(process) = &process {
+            ends_within(process, GRACE);
         }
         let _ = kill_process_group(self.0, Signal::KILL);
         let _ = child.kill();
+        process.is_ok_and(|process| ends_within(&process, GRACE))
     }
+}
+
+fn ends_within(process: &OwnedFd, time: Duration) -> bool {
+    let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: 0 };
+    poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout)).is_ok_and(|ready| ready > 0)
 }
 
 enum StreamFault {

@@ -1,5 +1,7 @@
 //! Commands against their limits: time, output, interruption, and what they leave running.
 
+use std::path::PathBuf;
+
 use super::*;
 
 fn shell(script: &str) -> Command {
@@ -33,6 +35,24 @@ fn a_command_past_its_deadline_is_killed_with_its_children() {
     assert!(error.message().ends_with("did not end within 0.3 s and was killed"), "{error}");
     assert_eq!(error.output_text(), Some("begun"));
     assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+/// The freezer of cgroup v1 holds a process so that SIGKILL waits, as a driver in the kernel does; that of v2 does not.
+#[test]
+fn a_process_that_cannot_be_killed_is_left_to_itself() {
+    let group = PathBuf::from(format!("/sys/fs/cgroup/freezer/phoenix-nvidia-test-{}", std::process::id()));
+    if fs_err::create_dir(&group).is_err() {
+        return;
+    }
+    let place = group.display();
+    let script = format!("echo $$ > {place}/tasks; echo FROZEN > {place}/freezer.state; sleep 1000");
+    let error = shell(&script).deadline(Duration::from_millis(200)).run(&cancel()).unwrap_err();
+    fs_err::write(group.join("freezer.state"), "THAWED").unwrap();
+    assert!(error.message().contains(") cannot be killed: it waits in the kernel"), "{error:?}");
+    assert!(error.causes().iter().any(|cause| cause.contains("did not end within 0.2 s")), "{error:?}");
+    while fs_err::remove_dir(&group).is_err() {
+        std::thread::yield_now();
+    }
 }
 
 #[test]
