@@ -7,7 +7,7 @@ test:
 	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test
 	cargo test --examples
 	if [ -e /dev/loop-control ]; then \
-		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it file_systems -- --ignored; \
+		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it -- --ignored file_systems proxmox::stopped; \
 	fi
 	if [ -e /sys/fs/cgroup/systemd ] || [ -e /sys/fs/cgroup/cgroup.controllers ]; then \
 		sh demo/template.sh "$${CARGO_TARGET_DIR:-target}/test-template/systemd.tar.zst" systemd && \
