@@ -6,6 +6,7 @@ test:
 	sh tests/prepare.sh
 	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test
 	cargo test --examples
+	if [ -e /sys/fs/cgroup/freezer ]; then cargo test --lib cannot_be_killed -- --ignored; fi
 	if [ -e /dev/loop-control ]; then \
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it -- --ignored file_systems proxmox::stopped; \
 	fi

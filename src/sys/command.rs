@@ -256,11 +256,9 @@ impl Command {
     }
 
     fn not_to_be_killed(&self, process: u32, error: Error) -> Error {
-        error.within(format!("`{}` (process {process}) cannot be killed: it waits in the kernel", self.display())).hint(
-            format!(
-                "`cat /proc/{process}/stack` says what it waits for; when a device does not answer, a reboot ends it"
-            ),
-        )
+        let message = format!("`{}` (process {process}) cannot be killed: it waits in the kernel", self.display());
+        let hint = "says what it waits for; when a device does not answer, a reboot ends it";
+        error.within(message).hint(format!("`cat /proc/{process}/stack` {hint}"))
     }
 
     fn too_slow(&self) -> Error {
@@ -288,7 +286,7 @@ impl Group {
         }
         let _ = kill_process_group(self.0, Signal::KILL);
         let _ = child.kill();
-        process.is_ok_and(|process| ends_within(&process, GRACE))
+        process.map_or(true, |process| ends_within(&process, GRACE))
     }
 }
 

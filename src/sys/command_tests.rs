@@ -39,11 +39,10 @@ fn a_command_past_its_deadline_is_killed_with_its_children() {
 
 /// The freezer of cgroup v1 holds a process so that SIGKILL waits, as a driver in the kernel does; that of v2 does not.
 #[test]
+#[ignore = "needs the freezer of cgroup v1"]
 fn a_process_that_cannot_be_killed_is_left_to_itself() {
     let group = PathBuf::from(format!("/sys/fs/cgroup/freezer/phoenix-nvidia-test-{}", std::process::id()));
-    if fs_err::create_dir(&group).is_err() {
-        return;
-    }
+    fs_err::create_dir(&group).unwrap();
     let place = group.display();
     let script = format!("echo $$ > {place}/tasks; echo FROZEN > {place}/freezer.state; sleep 1000");
     let error = shell(&script).deadline(Duration::from_millis(200)).run(&cancel()).unwrap_err();
