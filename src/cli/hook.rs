@@ -99,7 +99,7 @@ fn allow_nodes(
         return Ok(());
     }
     let proxmox = Proxmox::new(context::node(global), layout, listener, cancel);
-    proxmox.make_nodes_to_draw_with(id);
+    proxmox.make_second_nodes(id);
     if proxmox.allow_present_nodes(id)? {
         listener.note(Some(id), "it may open its device nodes by the numbers that they have now");
     }

@@ -24,7 +24,7 @@ fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
     log_file::open((!dry_run).then_some(&*global.log_file), global.verbose)?;
     let cancel = interruptible()?;
     let Prepared { mut changes, mut refused } = if dry_run { host::rehearse()? } else { host::prepare(&cancel)? };
-    match nodes_to_draw_with(global, &cancel, dry_run) {
+    match second_nodes(global, &cancel, dry_run) {
         Ok(prepared) => {
             changes.extend(prepared.changes);
             refused.extend(prepared.refused);
@@ -61,9 +61,9 @@ fn mount_images(global: &Global, cancel: &Cancel) -> Result<()> {
 }
 
 /// Unprivileged containers of Proxmox VE see second nodes of those below `/dev/dri`, which a boot takes away.
-fn nodes_to_draw_with(global: &Global, cancel: &Cancel, dry_run: bool) -> Result<Prepared> {
+fn second_nodes(global: &Global, cancel: &Cancel, dry_run: bool) -> Result<Prepared> {
     let (layout, listener) = (context::layout(global), progress::listener(global));
-    let prepared = Proxmox::new(context::node(global), &layout, &*listener, cancel).all_nodes_to_draw_with()?;
+    let prepared = Proxmox::new(context::node(global), &layout, &*listener, cancel).all_second_nodes()?;
     Ok(if dry_run { prepared } else { prepared.carried_out() })
 }
 

@@ -37,8 +37,13 @@ pub const COMPANIONS: [Companion; 4] = [
     Companion { name: "nvidiactl", required: true, numbers: (None, 255) },
     Companion { name: "nvidia-uvm", required: true, numbers: (Some("nvidia-uvm"), 0) },
     Companion { name: "nvidia-uvm-tools", required: false, numbers: (Some("nvidia-uvm"), 1) },
-    Companion { name: "nvidia-modeset", required: false, numbers: (None, 254) },
+    Companion { name: "nvidia-modeset", required: false, numbers: (None, MODESET_MINOR) },
 ];
+
+/// The node of the module that sets display modes. Nothing makes it at boot unless it is asked to: `nvidia-modprobe` does so
+/// only with `-m`.
+pub const MODESET: &str = "/dev/nvidia-modeset";
+const MODESET_MINOR: u32 = 254;
 
 /// Where the nodes of the kernel's graphics interface (DRM) lie.
 pub const DRI: &str = "/dev/dri";
@@ -63,6 +68,15 @@ pub fn dri_minor(path: &Path) -> Option<u32> {
         None => (0, name.strip_prefix("card")?),
     };
     number.parse().ok().filter(|minor| *minor >= first)
+}
+
+/// The numbers of a node that a host may lack while CUDA works there, and whose name says them: `nvidia-modeset` and those
+/// to draw with.
+pub fn optional_numbers(path: &Path) -> Option<(u32, u32)> {
+    if path == Path::new(MODESET) {
+        return Some((MAJOR, MODESET_MINOR));
+    }
+    dri_minor(path).map(|minor| (DRI_MAJOR, minor))
 }
 
 /// Whether CUDA works without this node.
@@ -111,6 +125,9 @@ mod tests {
         let minor = |name: &str| dri_minor(&Path::new(DRI).join(name));
         assert_eq!((minor("card1"), minor("renderD129")), (Some(1), Some(129)));
         assert_eq!((minor("renderD1"), minor("card99999999999"), minor("card")), (None, None, None));
+        let numbers = |path: &str| optional_numbers(Path::new(path));
+        assert_eq!((numbers(MODESET), numbers("/dev/dri/card1")), (Some((195, 254)), Some((226, 1))));
+        assert_eq!((numbers("/dev/nvidia0"), numbers("/dev/nvidia-uvm-tools")), (None, None));
     }
 
     #[test]

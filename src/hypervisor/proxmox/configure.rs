@@ -10,6 +10,7 @@ use super::Proxmox;
 use super::config_file::{ConfigFile, RawLine};
 use super::devices;
 use super::mounted;
+use super::optional_nodes;
 use super::pct::Call;
 use super::record::Record;
 use super::settings::{self, Changes, Surroundings};
@@ -40,7 +41,7 @@ impl Proxmox<'_> {
         let restart = match self.current_state(id)? {
             State::Running { .. } => {
                 changes.need_restart(&config, surroundings.version)
-                    || config.pending().keys().any(|key| settings::is_ours(key, desired.container))
+                    || waits_for_restart(&config, desired)
                     || self.runs_with_other_lines(&config, desired, &record, &surroundings)?
                     || !self.refused_nodes_of(id, &desired.devices)?.is_empty()
             }
@@ -63,10 +64,12 @@ impl Proxmox<'_> {
         let wanted = settings::raw(config, desired, record, surroundings);
         let stale = |line: &RawLine| {
             let node = passed_node(&line.key, &line.value);
-            node.is_some_and(|node| !desired.kept.contains(&node) && !wanted.contains(line))
+            let is_stale = node.is_some_and(|node| !desired.kept.contains(&node) && !wanted.contains(line));
+            is_stale && !optional_nodes::waits_for_a_start(line)
         };
         // An image is mounted in a container that runs, and whether it sees it is looked at there.
-        let missing = |line: &RawLine| !settings::is_driver_mount(line) && !started_with.contains(line);
+        let waits = |line: &RawLine| settings::is_driver_mount(line) || optional_nodes::waits_for_a_start(line);
+        let missing = |line: &RawLine| !waits(line) && !started_with.contains(line);
         Ok(started_with.iter().any(stale) || wanted.iter().any(missing))
     }
 
@@ -152,4 +155,12 @@ impl Proxmox<'_> {
             .within(format!("container {id}: its settings could not be written to the cluster's file system"))
             .hint("see why it takes no changes with `systemctl status pve-cluster` and `pvecm status`"))
     }
+}
+
+/// Whether a change of ours has not come into a running container yet, and is worth a restart.
+fn waits_for_restart(config: &ConfigFile, desired: &Desired<'_>) -> bool {
+    let pending = config.pending();
+    let is_modeset =
+        |key: &str| pending.deleted.contains(key) && config.value(key).is_some_and(optional_nodes::is_modeset);
+    pending.keys().any(|key| settings::is_ours(key, desired.container) && !is_modeset(key))
 }

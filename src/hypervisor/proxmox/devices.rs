@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::config::GpuAccess;
-use crate::driver::device::{DeviceNode, is_dri, is_nvidia_node, is_optional};
-use crate::hypervisor::liblxc::{passed_device, passed_node, passes_nvidia};
+use crate::driver::device::{DeviceNode, is_dri, is_nvidia_node, is_optional, optional_numbers};
+use crate::hypervisor::liblxc::{passed_device, passes_nvidia};
 use crate::hypervisor::majors::Majors;
 
 use super::config_file::{ConfigFile, RawLine};
-use super::drawing;
+use super::optional_nodes;
 use super::property;
 use super::settings::{free_keys, index_of};
 
@@ -23,7 +23,7 @@ pub(super) fn allow_here() -> &'static str {
 
 /// The `devN` keys to set and to delete, so that exactly these devices of NVIDIA's and of ours are there.
 ///
-/// Nodes to draw with never come so, and those of former versions go: see [`super::drawing`].
+/// Nodes that CUDA does not need never come so, and those of former versions go: see [`super::optional_nodes`].
 ///
 /// A device that stays keeps its number, and one that is to `stay` its whole entry; of one that is there, only what the
 /// configuration says is changed. An operator's own devices are neither changed nor counted.
@@ -41,7 +41,7 @@ pub(super) fn entries(
         .collect();
     let mut free = free_keys("dev", current);
     let (mut set, mut kept) = (Vec::new(), BTreeSet::new());
-    for node in wanted.iter().filter(|node| !is_dri(&node.path)) {
+    for node in wanted.iter().filter(|node| optional_numbers(&node.path).is_none()) {
         let path = node.path.display().to_string();
         match there.iter().find(|(_, there)| **there == path) {
             Some((key, _)) => {
@@ -53,9 +53,12 @@ pub(super) fn entries(
         }
     }
     let is_ours = |path: &str| path.strip_prefix("/dev/").is_some_and(is_nvidia_node) || given.contains(path);
-    // One to draw with that the host lacks would keep the container from starting: raw lines stand for it.
-    let stays =
-        |key: &str, path: &str| kept.contains(key) || stay.iter().any(|stay| stay == Path::new(path) && !is_dri(stay));
+    // An optional one that the host lacks would keep the container from starting: raw lines stand for it.
+    let waits = |path: &str| {
+        let path = Path::new(path);
+        stay.iter().any(|stay| stay == path) && optional_numbers(path).is_none()
+    };
+    let stays = |key: &str, path: &str| kept.contains(key) || waits(path);
     let gone = there.iter().filter(|(key, path)| !stays(key, path) && is_ours(path));
     let mut gone: Vec<String> = gone.map(|(key, _)| (*key).to_owned()).collect();
     gone.sort_by_key(|key| index_of(key, "dev"));
@@ -75,19 +78,24 @@ pub(super) fn has(config: &ConfigFile, path: &Path) -> bool {
     let entries = config.after_restart().into_iter().filter(|(key, _)| index_of(key, "dev").is_some());
     let mut paths = entries.filter_map(|(_, value)| property::parts(&value, "path").remove("path"));
     paths.any(|there| Path::new(&there) == path)
-        || config
-            .raw()
-            .any(|line| passed_device(&line.key, &line.value).is_some_and(|there| drawing::of_host(there) == path))
+        || config.raw().any(|line| {
+            passed_device(&line.key, &line.value).is_some_and(|there| optional_nodes::of_host(there) == path)
+        })
 }
 
 fn passed_of_nvidia(config: &ConfigFile) -> Vec<PathBuf> {
     let entries = config.after_restart().into_iter().filter(|(key, _)| index_of(key, "dev").is_some());
     let of_entry = |(_, value): (String, String)| {
         let path = property::parts(&value, "path").remove("path")?;
-        path.strip_prefix("/dev/").is_some_and(is_nvidia_node).then(|| PathBuf::from(&path))
+        is_nvidias(Path::new(&path)).then(|| PathBuf::from(path))
     };
-    let raw = config.raw().filter_map(|line| passed_node(&line.key, &line.value)).collect::<Vec<_>>();
+    let of_line = |line: RawLine| passed_device(&line.key, &line.value).map(optional_nodes::of_host);
+    let raw = config.raw().filter_map(of_line).filter(|path| is_nvidias(path)).collect::<Vec<_>>();
     entries.filter_map(of_entry).chain(raw).collect()
+}
+
+fn is_nvidias(path: &Path) -> bool {
+    path.strip_prefix("/dev").is_ok_and(|name| name.to_str().is_some_and(is_nvidia_node))
 }
 
 /// `/dev/nvidia0,mode=0666`. Without a mode, only the container's root could use the GPU.
@@ -133,7 +141,7 @@ fn is_capability(node: &DeviceNode) -> bool {
 ///
 /// What CUDA needs is not `optional`: a container without its GPU should not start as if nothing were wrong.
 pub(super) fn raw_lines(nodes: &[DeviceNode], allow: &str) -> Vec<RawLine> {
-    let nodes = nodes.iter().filter(|node| !is_dri(&node.path));
+    let nodes = nodes.iter().filter(|node| optional_numbers(&node.path).is_none());
     let lines = |node: &DeviceNode| {
         let path = node.path.display().to_string();
         let options = if is_optional(&node.path) { "bind,optional,create=file" } else { "bind,create=file" };
@@ -145,9 +153,7 @@ pub(super) fn raw_lines(nodes: &[DeviceNode], allow: &str) -> Vec<RawLine> {
 
 /// Those of a container's raw lines that pass NVIDIA devices.
 pub(super) fn passing_nvidia(config: &ConfigFile, wanted: &[DeviceNode], majors: &Majors) -> Vec<RawLine> {
-    let is_nvidias =
-        |node: &DeviceNode| node.path.strip_prefix("/dev").is_ok_and(|name| name.to_str().is_some_and(is_nvidia_node));
-    let has_gpus = wanted.iter().any(is_nvidias) || !passed_of_nvidia(config).is_empty();
+    let has_gpus = wanted.iter().any(|node| is_nvidias(&node.path)) || !passed_of_nvidia(config).is_empty();
     let is_nvidias = |major| majors.is_nvidias(major, has_gpus);
     config.raw().filter(|line| passes_nvidia(&line.key, &line.value, &is_nvidias)).collect()
 }

@@ -198,7 +198,7 @@ impl Proxmox<'_> {
             State::Stopped | State::Absent => {}
         }
         mounted::idmap(&self.unlocked(id)?, id)?;
-        self.make_nodes_to_draw_with(id);
+        self.make_second_nodes(id);
         if let Err(error) = self.call("start", id, &[]) {
             // What has been lost on a full pool is the cause, and `pct` does not know it.
             return self.require_room(id).and(Err(error));

@@ -11,7 +11,6 @@ mod config_file;
 mod configure;
 mod device_rules;
 mod devices;
-mod drawing;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -21,6 +20,7 @@ mod mounted;
 mod neighbours;
 mod node;
 mod notes;
+mod optional_nodes;
 mod pct;
 mod property;
 mod record;

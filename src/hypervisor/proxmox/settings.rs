@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::{Address, Container, Network};
-use crate::driver::device::is_dri;
+use crate::driver::device::optional_numbers;
 use crate::hypervisor::majors::Majors;
 use crate::hypervisor::{Desired, DriverMount, liblxc};
 
 use super::config_file::{ConfigFile, RawLine, is_on};
 use super::devices;
-use super::drawing;
+use super::optional_nodes;
 use super::property;
 use super::record::Record;
 use super::version::Version;
@@ -94,8 +94,9 @@ impl Changes {
                 || (key.starts_with("mp") && is_new)
                 || (key.starts_with("dev") && is_new && version.adds_devices_to_running())
         };
-        !self.delete.is_empty()
-            || !self.raw_gone.iter().chain(&self.raw_come).all(is_driver_mount)
+        let waits = |line: &RawLine| is_driver_mount(line) || optional_nodes::waits_for_a_start(line);
+        !self.delete.iter().all(|key| config.value(key).is_some_and(optional_nodes::is_modeset))
+            || !self.raw_gone.iter().chain(&self.raw_come).all(waits)
             || !self.set.iter().all(|(key, _)| at_once(key))
     }
 
@@ -164,13 +165,13 @@ impl Changes {
         let of_nvidia = devices::passing_nvidia(config, &desired.devices, &surroundings.majors);
         // Whose number a line allows is not known while the host lacks the node.
         let is_kept = |line: &RawLine| {
-            desired.kept.iter().any(|path| is_dri(path) && drawing::is_about(line, path))
+            desired.kept.iter().any(|path| optional_numbers(path).is_some() && optional_nodes::is_about(line, path))
                 || liblxc::passed_device(&line.key, &line.value).is_some_and(|path| desired.kept.contains(&path))
         };
-        let lacks_some = desired.kept.iter().any(|path| !is_dri(path));
+        let lacks_some = desired.kept.iter().any(|path| optional_numbers(path).is_none());
         let stays = |line: &RawLine| (lacks_some && of_nvidia.contains(line)) || is_kept(line);
         let is_ours =
-            |line: &RawLine| of_nvidia.contains(line) || record.raw.contains(line) || drawing::is_second(line);
+            |line: &RawLine| of_nvidia.contains(line) || record.raw.contains(line) || optional_nodes::is_second(line);
         let gone: BTreeSet<&RawLine> =
             there.iter().filter(|line| !wanted.contains(line) && is_ours(line) && !stays(line)).collect();
         self.raw_gone = gone.into_iter().cloned().collect();
@@ -197,7 +198,7 @@ pub(super) fn raw(
     if !surroundings.version.has_device_entries() {
         lines.extend(devices::raw_lines(&desired.devices, surroundings.allow));
     }
-    lines.extend(drawing::lines(config, desired, record, surroundings.allow));
+    lines.extend(optional_nodes::lines(config, desired, record, surroundings.allow));
     // A mount point `mpN` would keep the container from being cloned and from having snapshots.
     lines.extend(desired.mounts.iter().map(|mount| RawLine::new(MOUNT_ENTRY, &liblxc::driver_mount(mount))));
     lines
@@ -221,7 +222,7 @@ pub(super) fn given(
     Record {
         raw: raw(config, desired, record, surroundings).into_iter().collect(),
         // A node to draw with that the operator has given it already stays the operator's.
-        devices: nodes.filter(|path| !drawing::is_operators(config, record, path)).map(path_text).collect(),
+        devices: nodes.filter(|path| !optional_nodes::is_operators(config, record, path)).map(path_text).collect(),
         mounts: container.mounts.iter().map(|mount| mount.container_path.display().to_string()).collect(),
         ..Record::default()
     }

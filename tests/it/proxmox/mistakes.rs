@@ -38,7 +38,6 @@ fn a_container_with_the_second_gpu_alone_has_that_one() {
             "dev1: /dev/nvidiactl,mode=0666",
             "dev2: /dev/nvidia-uvm,mode=0666",
             "dev3: /dev/nvidia-uvm-tools,mode=0666",
-            "dev4: /dev/nvidia-modeset,mode=0666",
         ]
     );
 }
@@ -58,7 +57,7 @@ fn a_dry_run_changes_nothing_and_calls_pct_for_nothing() {
     job.set("gpu_assignment", "1");
     let planned = dry(&["create", "901", "--dry-run"]);
     assert!(
-        planned.contains("      - dev0: /dev/nvidia0,mode=0666\n      + dev5: /dev/nvidia1,mode=0666\n"),
+        planned.contains("      - dev0: /dev/nvidia0,mode=0666\n      + dev4: /dev/nvidia1,mode=0666\n"),
         "{planned}"
     );
     job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());

@@ -3,12 +3,12 @@
 mod calls;
 mod cluster;
 mod contract;
-mod drawing;
 mod hookscript;
 mod interrupted;
 mod mistakes;
 mod mounted;
 mod nodes;
+mod optional_nodes;
 mod ownership;
 mod refusals;
 mod secured;

@@ -1,4 +1,4 @@
-//! Nodes to draw with: what CUDA does not need keeps no container from starting, and an unprivileged one may open them.
+//! What CUDA does not need keeps no container from starting; an unprivileged one may open the nodes that it draws with.
 
 use serde_json::json;
 
@@ -42,6 +42,10 @@ impl Node {
         self.host.run(self.job.node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())])
     }
 
+    fn has_nothing_to_do(&self) -> bool {
+        self.run(&["create", "901"]).ok().stdout.contains("nothing to do")
+    }
+
     fn stop(&self) {
         self.pct(&["shutdown", "901", "--forceStop", "1"]).ok();
     }
@@ -69,7 +73,7 @@ fn a_container_may_open_the_nodes_of_its_card_whatever_its_privilege() {
         let conf = node.job.node.conf(901);
         assert_eq!(conf.contains(SECOND), is_unprivileged, "{conf}");
         assert!(!conf.contains(": /dev/dri/card1,"), "{conf}");
-        assert!(node.run(&["create", "901"]).ok().stdout.contains("nothing to do"));
+        assert!(node.has_nothing_to_do());
         assert!(!node.run(&["doctor", "901"]).stdout.contains("/dev/dri"));
     }
 }
@@ -150,4 +154,78 @@ fn an_entry_of_former_versions_becomes_lines_while_the_host_lacks_the_node_and_a
     node.run(&["create", "901"]).ok();
     let after = node.job.node.conf(901);
     assert!(after.contains(own) && !after.contains("card1") && !after.contains("renderD129"), "{after}");
+}
+
+const MODESET: &str = "stat -c '%t:%T %a' /dev/nvidia-modeset";
+
+#[test]
+fn a_host_without_the_node_of_nvidia_modeset_starts_the_container() {
+    for is_unprivileged in [true, false] {
+        let node = Node::new(is_unprivileged);
+        assert_eq!(node.job.inside(901, MODESET), "c3:fe 666\n");
+        node.stop();
+        node.host.sh("rm /dev/nvidia-modeset").ok();
+        node.pct(&["start", "901"]).ok();
+        assert_eq!(node.job.inside(901, "test -c /dev/nvidia0 && [ ! -c /dev/nvidia-modeset ] && echo so"), "so\n");
+        assert!(node.has_nothing_to_do(), "without the node");
+        // It is not restarted for what CUDA does not need, and doctor says what is left.
+        node.host.sh("mknod -m 666 /dev/nvidia-modeset c 195 254").ok();
+        assert!(node.has_nothing_to_do(), "with the node");
+        let said = node.run(&["doctor", "901"]).stdout;
+        assert!(said.contains("restart container 901; CUDA does not need it"), "{said}");
+        node.stop();
+        node.pct(&["start", "901"]).ok();
+        assert_eq!(node.job.inside(901, MODESET), "c3:fe 666\n");
+        assert!(!node.run(&["doctor", "901"]).stdout.contains("nvidia-modeset"));
+    }
+}
+
+/// Earlier commits passed it as `devN`, and so do operators.
+#[test]
+fn an_entry_of_nvidia_modeset_becomes_lines_without_a_restart() {
+    let node = Node::new(true);
+    let is_modeset = |line: &&str| line.contains("nvidia-modeset") || line.contains(" c 195:254 ");
+    let (lines, others): (Vec<String>, Vec<String>) =
+        node.job.node.conf(901).lines().map(|line| format!("{line}\n")).partition(|line| is_modeset(&line.as_str()));
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    let before = format!("dev80: /dev/nvidia-modeset,mode=0666\n{}", others.concat());
+    let as_before = || {
+        node.stop();
+        node.job.node.edit(901, |_| before.clone());
+        node.pct(&["start", "901"])
+    };
+    as_before().ok();
+    let started = node.job.inside(901, "cut -d' ' -f22 /proc/1/stat");
+    let said = node.run(&["plan", "901"]).ok().stdout;
+    node.run(&["create", "901"]).ok();
+    assert!(said.contains("- dev80: /dev/nvidia-modeset,mode=0666"), "{said}");
+    assert_eq!(node.job.inside(901, "cut -d' ' -f22 /proc/1/stat"), started, "it was restarted");
+    assert_eq!(node.job.inside(901, MODESET), "c3:fe 666\n");
+    assert!(lines.iter().all(|line| node.job.node.conf(901).contains(line)), "{}", node.job.node.conf(901));
+    assert!(node.has_nothing_to_do());
+    node.stop();
+    node.host.sh("rm /dev/nvidia-modeset").ok();
+    node.pct(&["start", "901"]).ok();
+    assert!(!node.job.node.conf(901).contains("dev80"), "{}", node.job.node.conf(901));
+    // The same while the host lacks it.
+    as_before().exits(255);
+    node.run(&["create", "901"]).ok();
+    assert_eq!(node.job.inside(901, "test -c /dev/nvidia0 && [ ! -c /dev/nvidia-modeset ] && echo so"), "so\n");
+    node.job.set("gpu_assignment", json!("none"));
+    node.run(&["create", "901"]).ok();
+    let after = node.job.node.conf(901);
+    assert!(!after.lines().any(|line| is_modeset(&line)), "{after}");
+}
+
+#[test]
+fn an_unprivileged_container_may_open_a_node_of_nvidia_modeset_that_belongs_to_a_group() {
+    let node = Node::new(true);
+    node.host.sh("chmod 660 /dev/nvidia-modeset; chgrp 44 /dev/nvidia-modeset").ok();
+    node.run(&["create", "901"]).ok();
+    node.stop();
+    node.host.sh("rm -rf /dev/phoenix-nvidia").ok();
+    let said = node.run(&["host", "prepare"]).ok().stdout;
+    assert!(said.contains("make /dev/phoenix-nvidia/100000-100044-0660/nvidia-modeset (195:254, "), "{said}");
+    node.pct(&["start", "901"]).ok();
+    assert_eq!(node.job.inside(901, "stat -c '%t:%T %u:%g %a' /dev/nvidia-modeset"), "c3:fe 0:44 660\n");
 }

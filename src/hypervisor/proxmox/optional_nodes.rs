@@ -1,6 +1,6 @@
-//! Nodes below `/dev/dri`, which CUDA does not need and which a host has only while `nvidia-drm` is loaded. `pct` starts no
-//! container whose `devN` the host lacks, and says so before any hook is called (pve-container 6.1.10), so these nodes come
-//! in by raw lines that are `optional`.
+//! Nodes that CUDA does not need and that a host may lack: those below `/dev/dri` are there only while `nvidia-drm` is
+//! loaded, and `nvidia-modeset` where something has made it. `pct` starts no container whose `devN` the host lacks, and says
+//! so before any hook is called (pve-container 6.1.10), so these nodes come in by raw lines that are `optional`.
 //!
 //! A mount shows the owner of the host's node, whom an unprivileged container does not know. Where that would close it,
 //! the container sees a second node of the same number, with the owner and the mode that a `devN` would give it. The path
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config::GpuAccess;
 use crate::container_id::ContainerId;
-use crate::driver::device::{DRI_MAJOR, DeviceNode, dri_minor, is_dri};
+use crate::driver::device::{DeviceNode, MODESET, is_dri, optional_numbers};
 use crate::error::{Error, Result};
 use crate::host::{Change, NvidiaHost, Prepared};
 use crate::hypervisor::Desired;
@@ -64,7 +64,7 @@ fn second(path: &Path) -> Option<(PathBuf, Seen)> {
     let seen = Seen { user: user.parse().ok()?, group: group.parse().ok()?, mode: u32::from_str_radix(mode, 8).ok()? };
     let node = Path::new("/dev").join(parts.as_path());
     // Nothing else than what this program writes: no other way to write the same, and no mode that is more than access.
-    (is_dri(&node) && seen.mode <= 0o777 && seen.path(&node)? == path).then_some((node, seen))
+    (optional_numbers(&node).is_some() && seen.mode <= 0o777 && seen.path(&node)? == path).then_some((node, seen))
 }
 
 /// The node of the host that is meant by a path, which may be that of its second node.
@@ -83,7 +83,17 @@ pub(super) fn is_about(line: &RawLine, node: &Path) -> bool {
         || (ALLOW.contains(&line.key.as_str()) && rule(node).as_ref() == Some(&line.value))
 }
 
-/// The raw lines by which a container gets the nodes that it is to draw with.
+/// Whether a raw line is about `nvidia-modeset`, which goes with every GPU: no container is restarted to get it.
+pub(super) fn waits_for_a_start(line: &RawLine) -> bool {
+    is_about(line, Path::new(MODESET))
+}
+
+/// Whether a value of `devN` passes `nvidia-modeset`, as this program wrote it before.
+pub(super) fn is_modeset(entry: &str) -> bool {
+    property::parts(entry, "path").get("path").is_some_and(|path| path == MODESET)
+}
+
+/// The raw lines by which a container gets those of its nodes that are optional.
 ///
 /// Those that an operator has given it stay the operator's. Of one that the host lacks for the moment, the entry that would
 /// keep the container from starting becomes such lines, and lines that are there already stay.
@@ -92,11 +102,11 @@ pub(super) fn lines(config: &ConfigFile, desired: &Desired<'_>, record: &Record,
     let access = desired.container.gpu_access;
     let there = desired.devices.iter().map(|node| (node.clone(), access));
     let kept = desired.kept.iter().filter_map(|path| entry(config, path));
-    let ours = there.chain(kept).filter(|(node, _)| is_dri(&node.path) && !is_operators(config, record, &node.path));
+    let ours = there.chain(kept).filter(|(node, _)| !is_operators(config, record, &node.path));
     ours.filter_map(|(node, access)| of_node(&node, access, &idmap, allow)).flatten().collect()
 }
 
-/// Whether the operator has given a container this node.
+/// Whether the operator has given a container this node to draw with.
 pub(super) fn is_operators(config: &ConfigFile, record: &Record, path: &Path) -> bool {
     let is_ours = record.devices.iter().any(|ours| Path::new(ours) == path)
         || config.raw().any(|line| is_second(&line) && is_about(&line, path));
@@ -116,7 +126,7 @@ fn of_node(node: &DeviceNode, access: GpuAccess, idmap: &IdMap, allow: &str) -> 
 
 /// What allows a container to open a node.
 fn rule(node: &Path) -> Option<String> {
-    Some(format!("c {DRI_MAJOR}:{} rwm", dri_minor(node)?))
+    optional_numbers(node).map(|(major, minor)| format!("c {major}:{minor} rwm"))
 }
 
 fn source(line: &RawLine) -> Option<PathBuf> {
@@ -131,8 +141,8 @@ fn entry(config: &ConfigFile, path: &Path) -> Option<(DeviceNode, GpuAccess)> {
     let number = |key: &str| parts.get(key)?.parse::<u32>().ok();
     let mode = parts.get("mode").and_then(|mode| u32::from_str_radix(mode, 8).ok()).unwrap_or(MODE_OF_ENTRY);
     let access = GpuAccess { mode: None, uid: number("uid").filter(|user| *user != 0), gid: None };
-    let (minor, group) = (dri_minor(path)?, number("gid").unwrap_or(0));
-    Some((DeviceNode { path: path.to_owned(), major: DRI_MAJOR, minor, mode, group }, access))
+    let ((major, minor), group) = (optional_numbers(path)?, number("gid").unwrap_or(0));
+    Some((DeviceNode { path: path.to_owned(), major, minor, mode, group }, access))
 }
 
 impl Proxmox<'_> {
@@ -140,7 +150,7 @@ impl Proxmox<'_> {
     ///
     /// # Errors
     /// The file or the nodes cannot be read.
-    pub fn nodes_to_draw_with(&self, id: ContainerId) -> Result<Prepared> {
+    pub fn second_nodes(&self, id: ContainerId) -> Result<Prepared> {
         let config = self.read(&format!("lxc/{id}.conf"))?.map(ConfigFile::new);
         config.map_or_else(|| Ok(Prepared::default()), |config| to_make([&config]))
     }
@@ -149,7 +159,7 @@ impl Proxmox<'_> {
     ///
     /// # Errors
     /// A file or a node cannot be read.
-    pub fn all_nodes_to_draw_with(&self) -> Result<Prepared> {
+    pub fn all_second_nodes(&self) -> Result<Prepared> {
         let entries = match fs_err::read_dir(self.node.root.join("lxc")) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Prepared::default()),
@@ -166,9 +176,9 @@ impl Proxmox<'_> {
     }
 
     /// Makes them before a container starts, which does so without those that cannot be made.
-    pub fn make_nodes_to_draw_with(&self, id: ContainerId) {
+    pub fn make_second_nodes(&self, id: ContainerId) {
         let told = |error: &Error| self.listener.warn(Some(id), error.message());
-        match self.nodes_to_draw_with(id).map(Prepared::carried_out) {
+        match self.second_nodes(id).map(Prepared::carried_out) {
             Ok(Prepared { changes, refused }) => {
                 changes.iter().for_each(|change| self.listener.note(Some(id), change.phrase()));
                 refused.iter().for_each(told);
@@ -195,13 +205,14 @@ fn to_make<'c>(configs: impl IntoIterator<Item = &'c ConfigFile>) -> Result<Prep
     let cards = host.dri_cards();
     let is_nvidias = |node: &PathBuf| {
         let address = cards.get(node);
-        host.gpus.iter().any(|gpu| address.is_some_and(|address| address.eq_ignore_ascii_case(&gpu.pci_address)))
+        !is_dri(node)
+            || host.gpus.iter().any(|gpu| address.is_some_and(|address| address.eq_ignore_ascii_case(&gpu.pci_address)))
     };
     for path in paths {
         let Some((node, seen)) = second(&path).filter(|(node, _)| is_nvidias(node)) else { continue };
         let Some(Found::Device(first)) = device_node::look(&node)? else { continue };
         // A node of another number is not the kernel's.
-        if Some((first.major, first.minor)) != dri_minor(&node).map(|minor| (DRI_MAJOR, minor)) {
+        if Some((first.major, first.minor)) != optional_numbers(&node) {
             continue;
         }
         let device = CharacterDevice { user: seen.user, group: seen.group, mode: seen.mode, ..first };
@@ -219,5 +230,5 @@ fn to_make<'c>(configs: impl IntoIterator<Item = &'c ConfigFile>) -> Result<Prep
 }
 
 #[cfg(test)]
-#[path = "drawing_tests.rs"]
+#[path = "optional_nodes_tests.rs"]
 mod tests;

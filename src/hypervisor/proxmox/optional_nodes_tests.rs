@@ -1,4 +1,4 @@
-//! Which raw lines a container gets for the nodes that it draws with.
+//! Which raw lines a container gets for the nodes that CUDA does not need.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::config::{Configuration, Layout};
 const UNPRIVILEGED: &str = "unprivileged: 1\n";
 
 fn card(mode: u32) -> DeviceNode {
-    DeviceNode { path: "/dev/dri/card1".into(), major: DRI_MAJOR, minor: 1, mode, group: 44 }
+    DeviceNode { path: "/dev/dri/card1".into(), major: 226, minor: 1, mode, group: 44 }
 }
 
 /// The lines for a container of this file, as text.
@@ -71,8 +71,11 @@ fn nothing_but_what_this_program_writes_is_taken_for_a_second_node() {
     let node = |path: &str| second(Path::new(path)).map(|(node, seen)| (node.display().to_string(), seen.mode));
     let right = "/dev/phoenix-nvidia/100000-100044-0660/dri/renderD128";
     assert_eq!(node(right), Some(("/dev/dri/renderD128".to_owned(), 0o660)));
+    let modeset = "/dev/phoenix-nvidia/100000-100044-0660/nvidia-modeset";
+    assert_eq!(node(modeset), Some((MODESET.to_owned(), 0o660)));
     for other in [
         "/dev/dri/card1",
+        "/dev/phoenix-nvidia/100000-100044-0660/nvidia0",
         "/dev/phoenix-nvidia/100000-100044-0660/sda",
         "/dev/phoenix-nvidia/100000-100044-0660/dri/../sda",
         "/dev/phoenix-nvidia/100000-100044-6660/dri/card1",
