@@ -60,7 +60,7 @@ fn mount_images(global: &Global, cancel: &Cancel) -> Result<()> {
     shared::ensure_mounted(&Store::new(&layout, &*listener, cancel), &layout)
 }
 
-/// Unprivileged containers of Proxmox VE see second nodes of those below `/dev/dri`, which a boot takes away.
+/// Unprivileged containers of Proxmox VE see second nodes of some, which a boot takes away.
 fn second_nodes(global: &Global, cancel: &Cancel, dry_run: bool) -> Result<Prepared> {
     let (layout, listener) = (context::layout(global), progress::listener(global));
     let prepared = Proxmox::new(context::node(global), &layout, &*listener, cancel).all_second_nodes()?;

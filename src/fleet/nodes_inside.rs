@@ -11,9 +11,14 @@ use crate::sys::rootfs::Found;
 
 use super::Fleet;
 
+/// Whether a running container lacks a node for which nobody restarts it: `nvidia-modeset`, which CUDA does not need, of a
+/// host that had none when the container started. A mount that is `optional` has left an empty file there, or nothing.
+pub(super) fn waits_for_a_start(path: &Path, found: Option<&Found>) -> bool {
+    path == Path::new(MODESET) && matches!(found, None | Some(Found::File { .. }))
+}
+
 impl Fleet<'_> {
-    /// Those of these nodes that a running container lacks, has with another number, or may not open. It lacks
-    /// `nvidia-modeset` until its next start where the host had none at the last one: that is not worth a restart.
+    /// Those of these nodes that a running container lacks, has with another number, or may not open.
     pub(super) fn wrong_nodes(
         &self,
         id: ContainerId,
@@ -25,8 +30,8 @@ impl Fleet<'_> {
         for node in devices {
             let right = Some(Found::CharacterDevice { major: node.major, minor: node.minor });
             let found = root.look(&node.path.to_string_lossy())?;
-            let waits = node.path == Path::new(MODESET) && matches!(found, None | Some(Found::File { .. }));
-            if (found != right && !waits) || refused.contains(&node.path) {
+            let is_wrong = found != right && !waits_for_a_start(&node.path, found.as_ref());
+            if is_wrong || refused.contains(&node.path) {
                 wrong.push(node.path.clone());
             }
         }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, Rule, listed};
 use crate::container_id::ContainerId;
-use crate::driver::device::{DeviceNode, MODESET, is_dri};
+use crate::driver::device::{DeviceNode, is_dri};
 use crate::error::{Error, Kind};
+use crate::fleet::nodes_inside::waits_for_a_start;
 use crate::install::verify::WAITING_HINT;
 use crate::sys::rootfs::Found;
 
@@ -67,21 +68,21 @@ pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
     let of = |choose: &dyn Fn(&NodeInside) -> bool| -> Vec<String> {
         state.nodes.iter().filter(|node| choose(node)).map(|node| shown(&node.wanted.path)).collect()
     };
-    let missing = of(&|node| node.found.is_none() && !waits_for_a_start(state, node));
+    let missing = of(&|node| node.found.is_none() && !comes_with_the_next_start(state, node));
     if !missing.is_empty() {
         let cause = format!("{} not in the container", is_or_are(&missing));
         findings.push(Finding::new(Rule::ContainerNodeMissing, cause, &create));
     }
-    let wrong = of(&|node| node.found.is_some() && !is_right(node) && !waits_for_a_start(state, node));
+    let wrong = of(&|node| node.found.is_some() && !is_right(node) && !comes_with_the_next_start(state, node));
     if !wrong.is_empty() {
         let cause = format!("{} not the device that the host's driver answers at", is_or_are(&wrong));
         findings.push(Finding::new(Rule::ContainerNodeWrong, cause, &create));
     }
-    let came_later = of(&|node| !is_right(node) && waits_for_a_start(state, node));
+    let came_later = of(&|node| comes_with_the_next_start(state, node));
     if !came_later.is_empty() {
         let cause = format!("{} not in the container, which has started without", is_or_are(&came_later));
         let remedy = format!("restart container {}; CUDA does not need it", state.id);
-        findings.push(Finding::new(Rule::ContainerNodeMissing, cause, remedy));
+        findings.push(Finding::new(Rule::ContainerNodeLater, cause, remedy));
     }
     findings.extend(closed(state));
     findings.extend(closed_to_draw_with(state));
@@ -183,10 +184,9 @@ fn is_closed(node: &NodeInside) -> bool {
     is_right(node) && node.mode & 0o006 != 0o006
 }
 
-/// Whether a node comes in with the container's next start, for which nobody restarts it: its settings pass it.
-fn waits_for_a_start(state: &DevicesState, node: &NodeInside) -> bool {
-    let is_absent = matches!(node.found, None | Some(Found::File { .. }));
-    is_absent && node.wanted.path == Path::new(MODESET) && state.drift.is_empty() && !state.restart
+/// Whether nothing but a restart is left to do for a node: the settings pass it.
+fn comes_with_the_next_start(state: &DevicesState, node: &NodeInside) -> bool {
+    state.drift.is_empty() && !state.restart && waits_for_a_start(&node.wanted.path, node.found.as_ref())
 }
 
 fn is_right(node: &NodeInside) -> bool {
@@ -244,7 +244,7 @@ mod tests {
         let mut absent = state(Some(Found::File { size: 0, mode: 0 }), 0, false);
         absent.nodes[0].wanted.path = "/dev/nvidia-modeset".into();
         let findings = examine(&absent);
-        assert_eq!(rules_of(&findings), ["container-node-missing"]);
+        assert_eq!(rules_of(&findings), ["container-node-later"]);
         assert_eq!(findings[0].remedy, "restart container 901; CUDA does not need it");
         // Where something else restarts it anyway, and where another device lies there, it is as any other.
         absent.restart = true;

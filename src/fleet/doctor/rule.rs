@@ -80,6 +80,7 @@ rules! {
     GpuWarning "gpu-warning" Warning "`nvidia-smi` complains of a GPU that it answers for";
     ContainerNodeMissing "container-node-missing" Error "a device node is missing in the container";
     ContainerNodeWrong "container-node-wrong" Error "a device node in the container has another number, or is no device";
+    ContainerNodeLater "container-node-later" Note "a device node that CUDA does not need came to the host after the container's start";
     ContainerNodeAccess "container-node-access" Warning "a device node in the container may be opened by its root alone, or by nobody in it";
     SettingsDrift "settings-drift" Warning "the container's settings are not those of the configuration";
     CardMoved "card-moved" Warning "a GPU's name means another card than when the container was configured";

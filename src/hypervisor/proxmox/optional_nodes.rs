@@ -88,7 +88,7 @@ pub(super) fn waits_for_a_start(line: &RawLine) -> bool {
     is_about(line, Path::new(MODESET))
 }
 
-/// Whether a value of `devN` passes `nvidia-modeset`, as this program wrote it before.
+/// Whether a value of `devN` passes `nvidia-modeset`.
 pub(super) fn is_modeset(entry: &str) -> bool {
     property::parts(entry, "path").get("path").is_some_and(|path| path == MODESET)
 }

@@ -87,6 +87,11 @@ const CASES: &[Case] = &[
         it.without_lines_of("nvidiactl");
         it.world.inside(901, "echo something > /dev/nvidiactl").ok();
     }),
+    ("container-node-later", |it| {
+        it.on_host("mv /dev/nvidia-modeset /dev/later");
+        it.restart();
+        it.on_host("mv /dev/later /dev/nvidia-modeset");
+    }),
     ("settings-drift", |it| {
         it.containers["lxc_configs"]["901"]["memory_mb"] = json!(256);
         it.world.write_containers(&it.containers);
@@ -281,6 +286,9 @@ impl Scene {
                 self.take_out(file.split('`').next().unwrap());
                 self.restart();
                 said.push(step.to_owned());
+            } else if command.starts_with("restart container ") {
+                self.restart();
+                said.push(command.to_owned());
             } else if let Some((_, file)) =
                 step.split_once("or `").filter(|(_, file)| file.ends_with("`, which puts it first"))
             {

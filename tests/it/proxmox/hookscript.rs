@@ -31,15 +31,9 @@ impl Node {
         // The module is another one, which is what all this is about.
         node.run(&["create", "901"]).exits(7);
         node.pct(&["shutdown", "901", "--forceStop", "1"]).ok();
-        let variables: Vec<String> = node.environment().iter().map(|(key, value)| format!("{key}={value:?}")).collect();
         let phases = node.job.world.scratch("phases");
-        let script = format!(
-            "echo \"$2\" >> {}\nexport {}\nexec {PROGRAM} --backend proxmox hook \"$@\"",
-            phases.display(),
-            variables.join(" ")
-        );
-        let volume = node.job.node.write_hookscript(&script);
-        node.pct(&["set", "901", "--hookscript", volume]).ok();
+        let script = format!("echo \"$2\" >> {}\nexec {PROGRAM} --backend proxmox hook \"$@\"", phases.display());
+        node.job.hook_on(&node.host, &script);
         node.job.node.calls();
         node
     }
@@ -48,13 +42,8 @@ impl Node {
         self.job.run_on(Some(&self.host), words)
     }
 
-    fn environment(&self) -> Vec<(&'static str, std::ffi::OsString)> {
-        [&self.job.world.environment()[..], &self.job.node.environment()].concat()
-    }
-
     fn pct(&self, words: &[&str]) -> Ran {
-        let locale = [("LC_ALL", "C.UTF-8".into())];
-        self.host.run(self.job.node.pct().to_str().unwrap(), words, &locale)
+        self.job.pct_on(&self.host, words)
     }
 
     fn extract(&self) {

@@ -76,6 +76,19 @@ impl Job {
         )
     }
 
+    /// `pct` itself, on a node with GPUs.
+    fn pct_on(&self, host: &PretendedGpuHost, words: &[&str]) -> Ran {
+        host.run(self.node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())])
+    }
+
+    /// Lets `pct` call this when it starts 901, in the world of this test.
+    fn hook_on(&self, host: &PretendedGpuHost, command: &str) {
+        let environment = [&self.world.environment()[..], &self.node.environment()].concat();
+        let variables: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
+        let volume = self.node.write_hookscript(&format!("export {}\n{command}", variables.join(" ")));
+        self.pct_on(host, &["set", "901", "--hookscript", volume]).ok();
+    }
+
     /// The same with patience for the locks of others.
     fn run_patiently(&self, words: &[&str]) -> Ran {
         let words = [words, &["--backend", "proxmox", "--lock-timeout", "60"]].concat();

@@ -42,16 +42,13 @@ impl Node {
     }
 
     fn pct(&self, words: &[&str]) -> Ran {
-        self.host.run(self.job.node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())])
+        self.job.pct_on(&self.host, words)
     }
 
     /// Stops 901, and lets `pct` call this with the phase when it starts it.
     fn stop_and_hook(&self, command: &str) {
         self.pct(&["shutdown", "901", "--forceStop", "1"]).ok();
-        let environment = [&self.job.world.environment()[..], &self.job.node.environment()].concat();
-        let variables: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
-        let volume = self.job.node.write_hookscript(&format!("export {}\n{command}", variables.join(" ")));
-        self.pct(&["set", "901", "--hookscript", volume]).ok();
+        self.job.hook_on(&self.host, command);
     }
 }
 

@@ -39,7 +39,7 @@ impl Node {
     }
 
     fn pct(&self, words: &[&str]) -> Ran {
-        self.host.run(self.job.node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())])
+        self.job.pct_on(&self.host, words)
     }
 
     fn has_nothing_to_do(&self) -> bool {
@@ -119,11 +119,7 @@ fn the_hook_makes_what_the_boot_has_taken() {
     let node = Node::new(true);
     node.stop();
     node.host.sh("rm -rf /dev/phoenix-nvidia").ok();
-    let environment = [&node.job.world.environment()[..], &node.job.node.environment()].concat();
-    let variables: Vec<String> = environment.iter().map(|(key, value)| format!("{key}={value:?}")).collect();
-    let script = format!("export {}\nexec {PROGRAM} hook \"$@\"", variables.join(" "));
-    let volume = node.job.node.write_hookscript(&script);
-    node.pct(&["set", "901", "--hookscript", volume]).ok();
+    node.job.hook_on(&node.host, &format!("exec {PROGRAM} hook \"$@\""));
     let said = node.pct(&["start", "901"]).ok().stdout;
     assert!(said.contains(&format!("901: note: make {SECOND} ")), "{said}");
     assert_eq!(node.job.inside(901, OPEN), "No such device\n");
@@ -173,6 +169,7 @@ fn a_host_without_the_node_of_nvidia_modeset_starts_the_container() {
         assert!(node.has_nothing_to_do(), "with the node");
         let said = node.run(&["doctor", "901"]).stdout;
         assert!(said.contains("restart container 901; CUDA does not need it"), "{said}");
+        assert!(!said.contains("container-node-missing") && !said.contains("container-node-wrong"), "{said}");
         node.stop();
         node.pct(&["start", "901"]).ok();
         assert_eq!(node.job.inside(901, MODESET), "c3:fe 666\n");
