@@ -226,3 +226,18 @@ fn an_unprivileged_container_may_open_a_node_of_nvidia_modeset_that_belongs_to_a
     node.pct(&["start", "901"]).ok();
     assert_eq!(node.job.inside(901, "stat -c '%t:%T %u:%g %a' /dev/nvidia-modeset"), "c3:fe 0:44 660\n");
 }
+
+#[test]
+fn a_gpu_comes_into_a_running_container_without_a_restart_for_nvidia_modeset() {
+    let node = Node::new(true);
+    for (gpus, dri) in [("none", false), ("0", false)] {
+        node.job.set("gpu_assignment", gpus);
+        node.job.set("nvidia_dri", dri);
+        let started = node.job.inside(901, "cut -d' ' -f22 /proc/1/stat");
+        node.run(&["create", "901"]).ok();
+        let is_restarted = node.job.inside(901, "cut -d' ' -f22 /proc/1/stat") != started;
+        assert_eq!(is_restarted, gpus == "none", "{gpus}");
+    }
+    assert_eq!(node.job.inside(901, "test -c /dev/nvidia0 && [ ! -e /dev/nvidia-modeset ] && echo so"), "so\n");
+    assert!(node.has_nothing_to_do());
+}
