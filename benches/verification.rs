@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use phoenix_nvidia::cache::{Cache, ExpectedSum, Request, Settings};
 use phoenix_nvidia::config::Layout;
 use phoenix_nvidia::driver::Variant;
-use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::sys::cancel::Cancel;
 use phoenix_nvidia::sys::command::Command;
 
@@ -94,7 +94,7 @@ fn verify(base: &Path, sum: Option<String>) {
         sha256,
     };
     let settings = Settings { offline: true, ..Settings::default() };
-    Cache::new(&layout, settings, &Deaf, &cancel).ensure(&request).unwrap();
+    Cache::new(&layout, settings, &NoListener, &cancel).ensure(&request).unwrap();
 }
 
 /// A run file of about 400 MB: as in real ones, what is left after compression is noise.

@@ -112,7 +112,7 @@ show "$phoenix" verify 901 || code=$?
 [ $code = 7 ] || { echo "demo: verify ended with $code instead of 7" >&2; exit 1; }
 echo "exit code $code"
 
-say "one command brings both in step"
+say "one command brings both in sync"
 show "$phoenix" plan --all
 show "$phoenix" apply --all
 show "$phoenix" status

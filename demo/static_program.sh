@@ -21,7 +21,7 @@ mkdir -p "$(dirname "$file")"
 # Under another name until it is whole.
 partial=$(mktemp "$file.partial.XXXXXX")
 trap 'rm -f "$partial"' EXIT
-# Only the last step of the build is told, so that nothing else is built anew.
+# Only the last step of the build is printed, so that nothing else is built again.
 (cd "$here" && cargo rustc --quiet --target-dir "$target" --example "$name" ${3:+"$3"} -- \
     -C target-feature=+crt-static -C strip=symbols)
 cp "$target/$profile/examples/$name" "$partial"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Adds packages to a signed apt repository in a directory: repository.sh DIRECTORY PACKAGE…
 #
-# PHOENIX_SIGNING_KEY holds the armoured secret key, which leaves no trace on this machine. Packages of former releases
+# PHOENIX_SIGNING_KEY holds the armoured secret key, which leaves no trace on this machine. Packages of previous releases
 # stay in DIRECTORY, so that apt can install them by version.
 set -eu
 umask 022

@@ -33,6 +33,9 @@ stage_documents() {
     for document in "$here"/docs/*.md; do
         put 644 "$document" $documents/docs
     done
+    for picture in "$here"/docs/pictures/*; do
+        put 644 "$picture" $documents/docs/pictures
+    done
     for example in "$here"/etc/*.json; do
         put 644 "$example" $documents/examples
     done

@@ -42,7 +42,7 @@ impl FromStr for ContainerId {
         let digits = !text.is_empty() && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| text.parse().ok()).flatten().and_then(Self::new).ok_or_else(|| {
             Error::new(Kind::Usage, format!("`{text}` is not a CTID"))
-                .hint("a CTID is a number from 100 to 999999999, as in `phoenix-nvidia create 901`")
+                .hint("a CTID is a number from 100 to 999999999, such as 901")
         })
     }
 }

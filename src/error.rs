@@ -179,7 +179,9 @@ impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         let hint = match error.kind() {
             std::io::ErrorKind::PermissionDenied => Some("run it as root"),
-            std::io::ErrorKind::ReadOnlyFilesystem => Some("mount the file system writable, or name another directory"),
+            std::io::ErrorKind::ReadOnlyFilesystem => {
+                Some("remount the file system read-write, or choose another directory")
+            }
             std::io::ErrorKind::StorageFull => Some("free some space and run the same command again"),
             _ => None,
         };

@@ -1,4 +1,4 @@
-//! What happens while work is done, told to whoever listens; the library itself never prints.
+//! What happens while work is done, reported to a listener; the library itself never prints.
 
 use crate::container_id::ContainerId;
 
@@ -82,19 +82,19 @@ pub trait Listener: Sync {
 
 /// Hears everything and does nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Deaf;
+pub struct NoListener;
 
-impl Listener for Deaf {
+impl Listener for NoListener {
     fn hear(&self, _event: &Event) {}
 }
 
 impl dyn Listener + '_ {
-    /// Tells something worth knowing.
+    /// Reports something worth knowing.
     pub fn note(&self, container: Option<ContainerId>, text: impl Into<String>) {
         self.hear(&Event::Note { container, text: text.into() });
     }
 
-    /// Tells something doubtful.
+    /// Reports something doubtful.
     pub fn warn(&self, container: Option<ContainerId>, text: impl Into<String>) {
         self.hear(&Event::Warning { container, text: text.into() });
     }

@@ -7,7 +7,7 @@
 set -eu
 
 if [ "$1" != --in-namespaces ]; then
-    [ "$(id -u)" = 0 ] || { echo "enter.sh: another root is entered by root alone" >&2; exit 1; }
+    [ "$(id -u)" = 0 ] || { echo "enter.sh: another root is entered only by root" >&2; exit 1; }
     exec unshare --mount --pid --ipc --uts --fork --kill-child --propagation private sh "$0" --in-namespaces "$@"
 fi
 shift

@@ -30,7 +30,7 @@ remove_left_worlds() {
     done
 }
 
-[ "$(id -u)" = 0 ] || { echo "prepare.sh: containers are made by root alone" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "prepare.sh: containers are made only by root" >&2; exit 1; }
 sh "$here/demo/packages.sh" bzip2 rsync strace e2fsprogs xfsprogs btrfs-progs chromium
 sh "$here/demo/id_ranges.sh"
 remove_left_worlds

@@ -1,4 +1,4 @@
-//! What a driver costs in 1 to 16 running containers that have none, from an empty cache: `apply --all` by each way,
+//! What a driver costs in 1 to 16 running containers that have none, from an empty cache: `apply --all` by each method,
 //! beside the scripts' way: one after the other, each with its own download, push, run of the installer, removal.
 //!
 //! `cargo bench --bench fleet`, as root, after `sh tests/prepare.sh`, with curl. Containers, cache and store lie on an
@@ -66,7 +66,8 @@ fn main() {
     let bytes = bench.run_file_bytes as f64 / 1e6;
     println!("a run file of {bytes:.0} MB, {} MB placed, median of {ROUNDS} rounds", (9 * LIBRARY) / 1_000_000);
     println!(
-        "| containers | way | s | of the scripts' | s a container | MB downloaded | MB written | of the scripts' | MB of peak space |"
+        "| containers | method | s | of the scripts' | s a container | MB downloaded | MB written | of the scripts' | \
+         MB of peak space |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     for count in COUNTS {
@@ -121,7 +122,7 @@ impl<'d> Bench<'d> {
             let cost = median(measured).unwrap();
             let name = match contestant {
                 Contestant::Scripts => "the scripts'".to_owned(),
-                Contestant::Apply(way) => format!("`{way}`"),
+                Contestant::Apply(method) => format!("`{method}`"),
             };
             println!(
                 "| {count} | {name} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.2} | {:.0} |",
@@ -150,7 +151,7 @@ impl<'d> Bench<'d> {
     fn command(&self, contestant: Contestant, ids: &[u32]) -> Vec<String> {
         match contestant {
             Contestant::Scripts => vec!["sh".to_owned(), "-ec".to_owned(), self.script(ids)],
-            Contestant::Apply(way) => self.phoenix(&["apply", "--all", "--way", way]),
+            Contestant::Apply(method) => self.phoenix(&["apply", "--all", "--method", method]),
         }
     }
 

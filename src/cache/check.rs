@@ -14,11 +14,11 @@ use super::verified::{Section, VerifiedRunFile};
 use crate::driver::run_file::{HEADER_LIMIT, Header, HeaderFault, Name};
 use crate::driver::{Compression, DriverVersion, Sha256, Variant};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Activity, Deaf, Event, Listener};
+use crate::event::{Activity, Event, Listener, NoListener};
 use crate::sys::cancel::Cancel;
 
-// Progress is told this often; a listener draws it, so every single buffer would be too much.
-const TOLD_EVERY: u64 = 8 << 20;
+// Progress is reported this often; a listener draws it, so every single buffer would be too much.
+const PROGRESS_EVERY: u64 = 8 << 20;
 
 /// What is wrong with a file that should be a run file.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ enum Fault {
     Sha256 { found: Sha256, expected: Sha256, origin: Origin },
     #[error("its CRC sum is {found}, but its header says {expected}: it is damaged or incomplete")]
     Crc { found: u32, expected: u32 },
-    #[error("its MD5 sum is not the one in its header, though its CRC sum is: somebody has changed it")]
+    #[error("its MD5 sum differs from its header, but its CRC sum matches: the file was modified")]
     Md5,
     #[error("it changed while it was being read")]
     Changed,
@@ -157,15 +157,15 @@ impl Check<'_> {
         }
         if variant == Variant::VgpuKvm {
             let what = format!(
-                "{} is the host's part of a virtual GPU (vgpu-kvm): it has no `libcuda`, so that no container gets it; \
-                 containers belong in a guest that has such a GPU, with the guest's driver (`-grid`)",
+                "{} is the host's part of a virtual GPU (vgpu-kvm): it has no `libcuda`, so it is not used for \
+                 containers; run them in a guest with a virtual GPU and the guest's driver (`-grid`)",
                 self.called
             );
             self.listener.warn(None, what);
         }
         if let Some(named) = self.name.and_then(Name::parse).and_then(|name| name.variant).filter(|it| *it != variant) {
             let what = format!(
-                "{} is called as {} is, and is {}; what is inside decides",
+                "the name of {} is that of {}, but it contains {}, which is what counts",
                 self.called,
                 named.description(),
                 variant.description()
@@ -229,11 +229,11 @@ impl Check<'_> {
         };
         // Only a hint for the kernel's read-ahead: a file system that does not take it is as good.
         let _ = rustix::fs::fadvise(file.file(), 0, None, rustix::fs::Advice::Sequential);
-        let mut told = 0;
+        let mut reported = 0;
         let mut source = Section { file: file.file(), position: 0 };
         let sums = sums::compute(&mut source, extent, self.cancel, &mut |done| {
-            if done - told >= TOLD_EVERY {
-                told = done;
+            if done - reported >= PROGRESS_EVERY {
+                reported = done;
                 tell(done, false);
             }
         })
@@ -249,9 +249,9 @@ impl Check<'_> {
         refused(self.called, fault)
     }
 
-    /// Whether nothing but its sum may stand against a file.
+    /// Whether a file differs only in its sum.
     pub(super) fn is_sound(&self, path: &Path) -> bool {
-        Check { listener: &Deaf, ..*self }.whole(path, |_| Ok(None)).is_ok()
+        Check { listener: &NoListener, ..*self }.whole(path, |_| Ok(None)).is_ok()
     }
 }
 

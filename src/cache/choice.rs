@@ -10,7 +10,7 @@ use super::verified::VerifiedRunFile;
 use super::{Cache, Entry, Presence, Request, Sort, beside};
 use crate::driver::{DriverVersion, Sha256, Variant, run_file};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Deaf, Listener};
+use crate::event::{Listener, NoListener};
 
 impl Cache<'_> {
     /// What is there of a run file, or of one that does in its place. Reads no file to its end and writes nothing.
@@ -21,13 +21,13 @@ impl Cache<'_> {
         Ok(self.chosen(request, self.listener)?.0)
     }
 
-    /// The file that is used, and what is remembered of it if that holds. `told` hears of damaged records.
-    fn chosen(&self, request: &Request, told: &dyn Listener) -> Result<(Presence, Option<Stamped>)> {
+    /// The file that is used, and what is remembered of it if that holds. `listener` hears of damaged records.
+    fn chosen(&self, request: &Request, listener: &dyn Listener) -> Result<(Presence, Option<Stamped>)> {
         for variant in request.variants() {
             if !self.may_do(request, variant)? {
                 continue;
             }
-            match self.inspect(request, variant, told)? {
+            match self.inspect(request, variant, listener)? {
                 (Presence::Absent | Presence::Partial { .. }, _) => {}
                 found => return Ok(found),
             }
@@ -37,19 +37,24 @@ impl Cache<'_> {
     }
 
     /// What is there under the name of one variant.
-    fn inspect(&self, request: &Request, variant: Variant, told: &dyn Listener) -> Result<(Presence, Option<Stamped>)> {
+    fn inspect(
+        &self,
+        request: &Request,
+        variant: Variant,
+        listener: &dyn Listener,
+    ) -> Result<(Presence, Option<Stamped>)> {
         let path = self.path_of(request, variant);
         let metadata = match fs_err::metadata(&path) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Presence::Absent, None)),
             Err(error) => return Err(error.into()),
         };
-        let record = Record::read(self.layout, told)?;
+        let record = Record::read(self.layout, listener)?;
         let bytes = metadata.len();
         let Some(known) = record.stamped(&name_of(&path)).filter(|known| known.stamp == Stamp::of(&metadata)) else {
             return Ok((Presence::Unchecked { path, bytes }, None));
         };
-        let expected = self.known(request, variant, &record, told)?;
+        let expected = self.known(request, variant, &record, listener)?;
         Ok(match expected.is_none_or(|expected| expected.allows(known.sha256)) {
             true => (Presence::Trusted { path, bytes, sha256: known.sha256 }, Some(known.clone())),
             false => (Presence::Unchecked { path, bytes }, None),
@@ -71,12 +76,12 @@ impl Cache<'_> {
             return Ok(false);
         }
         let Some(given) = &request.sha256 else { return Ok(true) };
-        Ok(Record::read(self.layout, &Deaf)?.sum(&name, &Deaf) == Some(given.sum))
+        Ok(Record::read(self.layout, &NoListener)?.sum(&name, &NoListener) == Some(given.sum))
     }
 
     /// The cached file if it looks as it did when it was checked, and that check is as good as one made now.
-    pub(super) fn remembered(&self, request: &Request, told: &dyn Listener) -> Result<Option<VerifiedRunFile>> {
-        let (Presence::Trusted { path, .. }, Some(known)) = self.chosen(request, told)? else { return Ok(None) };
+    pub(super) fn remembered(&self, request: &Request, listener: &dyn Listener) -> Result<Option<VerifiedRunFile>> {
+        let (Presence::Trusted { path, .. }, Some(known)) = self.chosen(request, listener)? else { return Ok(None) };
         match self.check(request, &path, &quoted(&path), |check| check.remembered(&path, &known)) {
             // What is wrong with it is found again, and dealt with, where the lock is held.
             Err(error) if error.kind() == Kind::Verification => Ok(None),
@@ -84,7 +89,7 @@ impl Cache<'_> {
         }
     }
 
-    /// A file that is there and not remembered, checked. One that is wrong is put aside; the caller holds the lock.
+    /// A file that is there and not remembered, checked. One that is wrong is renamed; the caller holds the lock.
     pub(super) fn at_hand(&self, request: &Request) -> Result<Option<VerifiedRunFile>> {
         for variant in request.variants() {
             let path = self.path_of(request, variant);
@@ -96,17 +101,17 @@ impl Cache<'_> {
                 return Ok(Some(file));
             }
             // One that does may have been checked before, and was only not the first.
-            if let Some(file) = self.remembered(request, &Deaf)? {
+            if let Some(file) = self.remembered(request, &NoListener)? {
                 return Ok(Some(file));
             }
         }
         Ok(None)
     }
 
-    /// Checks a cached file. One that is wrong is put aside, and none is returned.
+    /// Checks a cached file. One that is wrong is renamed, and none is returned.
     fn cached(&self, request: &Request, named: Variant, path: &Path) -> Result<Option<VerifiedRunFile>> {
-        let record = Record::read(self.layout, &Deaf)?;
-        let expected = |variant| match self.known(request, variant, &record, &Deaf)? {
+        let record = Record::read(self.layout, &NoListener)?;
+        let expected = |variant| match self.known(request, variant, &record, &NoListener)? {
             None if variant == request.variant && variant == named && !self.settings.offline => {
                 request.urls.first().map_or(Ok(None), |url| self.published(url))
             }
@@ -127,28 +132,28 @@ impl Cache<'_> {
             (Kind::Verification, _) if !self.settings.offline => {}
             _ => return Err(error),
         }
-        self.put_aside(path, &error)?;
+        self.reject(path, &error)?;
         Ok(None)
     }
 
     /// Sees to it that a checked file of the cache is called what it is, and remembers it; the caller holds the lock. One
-    /// whose name another file has is put aside, and none is returned.
+    /// whose name another file has is renamed, and none is returned.
     pub(super) fn under_its_name(&self, file: VerifiedRunFile) -> Result<Option<VerifiedRunFile>> {
         let (old, place, sum) = (file.path().to_owned(), self.place_of(&file), file.sha256());
         if old == place {
             self.remember(&file)?;
             return Ok(Some(file));
         }
-        let recorded = Record::read(self.layout, &Deaf)?.sum(&name_of(&place), &Deaf);
+        let recorded = Record::read(self.layout, &NoListener)?.sum(&name_of(&place), &NoListener);
         if place.try_exists()? && recorded != Some(sum) {
-            let what = format!("{} is {}, and there is one already", quoted(&old), file.variant().description());
-            self.put_aside(&old, &Error::new(Kind::Verification, what))?;
+            let what = format!("{} is {}, and the cache already has one", quoted(&old), file.variant().description());
+            self.reject(&old, &Error::new(Kind::Verification, what))?;
             return Ok(None);
         }
         let file = self.accept(file, &old, &place)?;
         Record::change(self.layout, self.listener, self.cancel, |record| record.renamed(&name_of(&old), sum))?;
         let (variant, name) = (file.variant().description(), name_of(&place));
-        self.listener.note(None, format!("{} is {variant}; it is now called `{name}`", quoted(&old)));
+        self.listener.note(None, format!("{} is {variant}; renamed to `{name}`", quoted(&old)));
         Ok(Some(file))
     }
 
@@ -163,22 +168,22 @@ impl Cache<'_> {
         variant: Variant,
     ) -> Result<Option<Sha256>> {
         let name = run_file::file_name(architecture, version, variant);
-        Ok(Record::read(self.layout, &Deaf)?.sum(&name, &Deaf))
+        Ok(Record::read(self.layout, &NoListener)?.sum(&name, &NoListener))
     }
 
     /// Takes a file out of use.
-    fn put_aside(&self, path: &Path, error: &Error) -> Result<()> {
-        let aside = beside(path, ".wrong");
-        fs_err::rename(path, &aside)?;
-        self.listener.warn(None, format!("{}; it is now `{}`", error.message(), aside.display()));
+    fn reject(&self, path: &Path, error: &Error) -> Result<()> {
+        let renamed = beside(path, ".wrong");
+        fs_err::rename(path, &renamed)?;
+        self.listener.warn(None, format!("{}; renamed to `{}`", error.message(), renamed.display()));
         Ok(())
     }
 
     /// Says so where a file is used in another one's place.
-    pub(super) fn told(&self, request: &Request, file: VerifiedRunFile) -> VerifiedRunFile {
+    pub(super) fn announced(&self, request: &Request, file: VerifiedRunFile) -> VerifiedRunFile {
         if file.variant() != request.variant {
             let (name, wanted) = (name_of(file.path()), request.variant.description());
-            self.listener.note(None, format!("`{name}` is used in the place of {wanted}, which is not here"));
+            self.listener.note(None, format!("`{name}` is used in place of {wanted}, which is not in the cache"));
         }
         file
     }
@@ -192,7 +197,7 @@ impl Cache<'_> {
             let does = is_ours(entry) && entry.variant.is_some_and(|variant| request.takes(variant));
             entry.version.as_ref() == Some(version) && is_file && !does
         };
-        // What cannot be listed is told by whoever needs it.
+        // What cannot be listed is reported by whoever needs it.
         let found = self.list().unwrap_or_default().into_iter().filter(is_unfit);
         let entry = found.min_by_key(|entry| (!is_ours(entry), entry.variant))?;
         let is_ours = is_ours(&entry);
@@ -209,15 +214,16 @@ impl Cache<'_> {
                  `phoenix-nvidia cache import FILE` with the `-grid` file of the same vGPU release",
             ),
             Variant::NoCompat32 => (
-                "and libraries of 32 bits are wanted".to_owned(),
+                "but 32-bit libraries are needed".to_owned(),
                 "import the full file, `phoenix-nvidia cache import FILE`, or choose a profile without `+compat32`",
             ),
             Variant::Full | Variant::Grid => (
                 "and the URL of the configuration names another one".to_owned(),
-                "import that one, `phoenix-nvidia cache import FILE`, or let the URL's file name end as this one's does",
+                "import that one with `phoenix-nvidia cache import FILE`, or change the URL to the variant in the \
+                 cache",
             ),
         };
-        let message = format!("driver {version} is here as {what} alone, `{name}`, {why}");
+        let message = format!("the cache has driver {version} only as {what}, `{name}`, {why}");
         Some(Error::new(Kind::Configuration, message).hint(hint))
     }
 

@@ -15,7 +15,7 @@ use crate::sys::http::{Answer, Fault, Http};
 const MAXIMUM: u64 = 4 << 30;
 // An attempt that brought this much more than any before it has not failed in vain.
 const WORTH_COUNTING: u64 = 1 << 20;
-const TOLD_EVERY: u64 = 1 << 20;
+const PROGRESS_EVERY: u64 = 1 << 20;
 // The first bytes that are looked at before more is taken.
 const FIRST_BYTES: usize = 64;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ impl Download<'_> {
             if failures >= self.settings.attempts {
                 return Err(Refusal::Url(format!("{reason} (attempt {failures}, the last)")));
             }
-            self.listener.warn(None, format!("`{url}`: {reason}; trying again"));
+            self.listener.warn(None, format!("`{url}`: {reason}; retrying"));
             let pause = pause.unwrap_or_else(|| backoff(self.settings.pause, failures, fastrand::f64()));
             self.cancel.wait(pause).map_err(Refusal::All)?;
         }
@@ -164,7 +164,10 @@ impl Download<'_> {
         let Some(total) = total else { return Ok(()) };
         if total > MAXIMUM {
             Partial::discard(self.path)?;
-            return Err(Failure::Lasting(format!("the server announces {}, which is no run file", mebibytes(total))));
+            return Err(Failure::Lasting(format!(
+                "the server announces {}, which is not a run file",
+                mebibytes(total)
+            )));
         }
         let directory = self.path.parent().unwrap_or(Path::new("."));
         let numbers = rustix::fs::statvfs(directory).map_err(std::io::Error::from).map_err(Error::from)?;
@@ -180,8 +183,8 @@ impl Download<'_> {
         let limit = total.unwrap_or(MAXIMUM);
         let mut first = Vec::new();
         let mut judged = partial.length() > 0;
-        let mut told = partial.length();
-        self.tell(told, total, false);
+        let mut reported = partial.length();
+        self.tell(reported, total, false);
         while let Some(piece) = answer.piece()? {
             if partial.length() + piece.len() as u64 > limit {
                 Partial::discard(self.path)?;
@@ -195,9 +198,9 @@ impl Download<'_> {
                 }
             }
             partial.append(&piece).map_err(|error| self.write_failed(error))?;
-            if partial.length() - told >= TOLD_EVERY {
-                told = partial.length();
-                self.tell(told, total, false);
+            if partial.length() - reported >= PROGRESS_EVERY {
+                reported = partial.length();
+                self.tell(reported, total, false);
             }
         }
         if !judged {
@@ -259,9 +262,9 @@ fn status_failure(status: u16, retry_after: Option<&str>) -> Failure {
     let pause = seconds.map(|seconds: u64| Duration::from_secs(seconds.min(LONGEST_RETRY_AFTER)));
     match status {
         404 | 410 => Failure::Lasting(format!("the server does not have it (status {status})")),
-        401 | 403 | 407 => Failure::Lasting(format!("the server does not let us have it (status {status})")),
+        401 | 403 | 407 => Failure::Lasting(format!("the server denies access (status {status})")),
         408 | 425 | 429 | 500..=599 => {
-            Failure::Passing { reason: format!("the server is in trouble (status {status})"), pause }
+            Failure::Passing { reason: format!("the server failed (status {status})"), pause }
         }
         _ => Failure::Lasting(format!("the server answered with status {status}")),
     }

@@ -12,7 +12,7 @@ use super::verified::VerifiedRunFile;
 use super::{Cache, Request, beside};
 use crate::driver::{Sha256, Variant};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Deaf, Listener};
+use crate::event::{Listener, NoListener};
 use crate::sys::http::Fault;
 
 // A list of sums has some hundred bytes.
@@ -30,16 +30,16 @@ impl Cache<'_> {
     /// wrong, [`Kind::Busy`], [`Kind::Interrupted`], or the host refused.
     pub fn ensure(&self, request: &Request) -> Result<VerifiedRunFile> {
         if let Some(file) = self.remembered(request, self.listener)? {
-            return Ok(self.told(request, file));
+            return Ok(self.announced(request, file));
         }
         let _alone = self.alone(&request.version, &request.architecture)?;
         // Whoever held the lock may have got it in the meantime.
-        let at_hand = match self.remembered(request, &Deaf)? {
+        let at_hand = match self.remembered(request, &NoListener)? {
             Some(file) => Some(file),
             None => self.at_hand(request)?,
         };
         if let Some(file) = at_hand {
-            return Ok(self.told(request, file));
+            return Ok(self.announced(request, file));
         }
         let path = self.path_of(request, request.variant);
         if self.settings.offline {
@@ -50,7 +50,7 @@ impl Cache<'_> {
 
     fn download(&self, request: &Request, path: &Path) -> Result<VerifiedRunFile> {
         fs_err::create_dir_all(self.layout.cache())?;
-        let record = Record::read(self.layout, &Deaf)?;
+        let record = Record::read(self.layout, &NoListener)?;
         let mut failures = Vec::new();
         let mut kind = Kind::Network;
         for url in &request.urls {
@@ -58,7 +58,7 @@ impl Cache<'_> {
                 Ok(file) => {
                     let name = name_of(file.path());
                     self.listener.note(None, format!("`{name}` is from `{url}`, checked with {}", file.origin()));
-                    return Ok(self.told(request, file));
+                    return Ok(self.announced(request, file));
                 }
                 Err(Refusal::Url(reason)) => failures.push(format!("{url}: {reason}")),
                 Err(Refusal::Wrong(reason)) => {
@@ -68,7 +68,7 @@ impl Cache<'_> {
                 Err(Refusal::All(error)) => return Err(error),
             }
         }
-        let known = self.known(request, request.variant, &record, &Deaf)?;
+        let known = self.known(request, request.variant, &record, &NoListener)?;
         Err(self.no_download(request, kind, &failures, known.as_ref()))
     }
 
@@ -84,7 +84,7 @@ impl Cache<'_> {
         let Self { http, settings, listener, cancel, .. } = self;
         let download = Download { http, settings, listener: *listener, cancel, subject: &subject, path: &partial };
         let mut continued = download.fetch(url)?;
-        let known = |variant| self.known(request, variant, record, &Deaf);
+        let known = |variant| self.known(request, variant, record, &NoListener);
         let published = match known(request.variant).map_err(Refusal::All)? {
             None => self.published(url).map_err(Refusal::All)?,
             Some(_) => None,
@@ -96,7 +96,7 @@ impl Cache<'_> {
                 Ok(file) if !request.takes(file.variant()) => {
                     Partial::discard(&partial).map_err(Refusal::All)?;
                     let (found, wanted) = (file.variant().description(), request.variant.description());
-                    return Err(Refusal::Wrong(format!("it is {found}, and {wanted} is wanted")));
+                    return Err(Refusal::Wrong(format!("it is {found}, but {wanted} is needed")));
                 }
                 Ok(file) => {
                     let place = self.place_of(&file);
@@ -110,7 +110,7 @@ impl Cache<'_> {
                 return Err(Refusal::Wrong(error.message().to_owned()));
             }
             // What was there before may have been the damaged part, as after a power failure.
-            self.listener.warn(None, format!("{}; downloading it anew", error.message()));
+            self.listener.warn(None, format!("{}; downloading it again", error.message()));
             continued = download.fetch(url)?;
         }
     }
@@ -152,22 +152,22 @@ impl Cache<'_> {
         request: &Request,
         variant: Variant,
         record: &Record,
-        told: &dyn Listener,
+        listener: &dyn Listener,
     ) -> Result<Option<Expected>> {
         match &request.sha256 {
             Some(given) => Ok(Some(given.into())),
-            None => self.expected(&name_of(&self.path_of(request, variant)), record, told),
+            None => self.expected(&name_of(&self.path_of(request, variant)), record, listener),
         }
     }
 
     /// The sum of a file according to the operator's list, or to the cache's own record.
-    pub(super) fn expected(&self, name: &str, record: &Record, told: &dyn Listener) -> Result<Option<Expected>> {
+    pub(super) fn expected(&self, name: &str, record: &Record, listener: &dyn Listener) -> Result<Option<Expected>> {
         if let Some(sum) = self.listed(name)? {
             let path = self.settings.checksums.clone().unwrap_or_default();
             return Ok(Some(Expected { sum, coming: None, origin: Origin::ChecksumsFile(path) }));
         }
         let coming = record.coming(name);
-        Ok(record.sum(name, told).map(|sum| Expected { sum, coming, origin: Origin::Record }))
+        Ok(record.sum(name, listener).map(|sum| Expected { sum, coming, origin: Origin::Record }))
     }
 
     pub(super) fn listed(&self, name: &str) -> Result<Option<Sha256>> {
@@ -175,7 +175,7 @@ impl Cache<'_> {
         let unusable = |cause: Box<dyn std::error::Error + Send + Sync>| {
             Error::new(Kind::Configuration, format!("the list of sums `{}` cannot be used", path.display()))
                 .caused_by(cause)
-                .hint("give a file as `sha256sum` writes it, with a line for every run file that is used")
+                .hint("give a file in the format of `sha256sum`, with a line for each run file")
         };
         let mut text = String::new();
         let file = fs_err::File::open(path).map_err(|error| unusable(error.into()))?;
@@ -183,7 +183,7 @@ impl Cache<'_> {
             .map_err(|error| unusable(error.into()))?;
         let list = SumList::parse(&text);
         if list.mentions_without_sum(name) {
-            return Err(unusable(format!("the line of `{name}` is no SHA-256 sum").into()));
+            return Err(unusable(format!("the line of `{name}` is not a SHA-256 sum").into()));
         }
         match list.find(name) {
             Ok(Some(sum)) => Ok(Some(sum)),
@@ -217,8 +217,10 @@ impl Cache<'_> {
             Err(Fault::Interrupted(error)) => return Err(error),
             Err(fault) => fault.to_string(),
         };
-        self.listener
-            .note(None, format!("there is no published sum at `{beside}` ({reason}); the file's own sums decide"));
+        self.listener.note(
+            None,
+            format!("there is no published sum at `{beside}` ({reason}); only the sums inside the file are checked"),
+        );
         Ok(None)
     }
 
@@ -227,14 +229,14 @@ impl Cache<'_> {
         let message = match (failures.len(), &unfit) {
             (_, Some(unfit)) => format!("{}; it could not be downloaded", unfit.message()),
             (0, _) => {
-                format!("driver {} is not in the cache, and there is no URL to download it from", request.version)
+                format!("driver {} is not in the cache, and no URL is known to download it from", request.version)
             }
             (1, _) => format!("driver {} could not be downloaded", request.version),
             (count, _) => format!("driver {} could not be downloaded from any of {count} URLs", request.version),
         };
         let hint = match known {
             Some(Expected { origin: Origin::Record, .. }) if kind == Kind::Verification => {
-                "if NVIDIA has replaced this file since: download it yourself, compare its sum with NVIDIA's, and run \
+                "if NVIDIA has replaced this file, download it yourself, compare its sum with NVIDIA's, and run \
                  `phoenix-nvidia cache replace FILE`"
                     .to_owned()
             }
@@ -247,9 +249,9 @@ impl Cache<'_> {
         if let Some(error) = self.unfit_alone(request) {
             return error;
         }
-        let message = format!("driver {} is not in the cache, and nothing may be downloaded: offline", request.version);
+        let message = format!("driver {} is not in the cache, and `offline` forbids a download", request.version);
         Error::new(Kind::Network, message)
-            .hint(format!("put the run file at `{}`, or run `phoenix-nvidia cache import FILE`", path.display()))
+            .hint(format!("copy the run file to `{}`, or run `phoenix-nvidia cache import FILE`", path.display()))
     }
 
     pub(super) fn import_hint(&self) -> String {

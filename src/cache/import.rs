@@ -12,11 +12,11 @@ use super::verified::VerifiedRunFile;
 use super::{Cache, Request};
 use crate::driver::{DriverVersion, Variant, run_file};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Activity, Deaf, Event};
+use crate::event::{Activity, Event, NoListener};
 use crate::sys::lock::FileLock;
 
 const BUFFER: usize = 1 << 20;
-const TOLD_EVERY: u64 = 8 << 20;
+const PROGRESS_EVERY: u64 = 8 << 20;
 
 /// What temporary files of an import begin with.
 pub(super) const TEMPORARY: &str = ".phoenix-nvidia-";
@@ -57,7 +57,7 @@ impl Cache<'_> {
         let record = Record::read(self.layout, self.listener)?;
         let file = self.checked(source, &copy, &claimed, |name| self.expected(name, &record, self.listener))?;
         let place = self.place_of(&file);
-        match self.remembered(&claimed.request(file.variant()), &Deaf)? {
+        match self.remembered(&claimed.request(file.variant()), &NoListener)? {
             Some(there) if there.sha256() == file.sha256() => {
                 self.listener.note(None, format!("`{}` was in the cache already", name_of(&place)));
                 Ok(there)
@@ -131,14 +131,14 @@ impl Cache<'_> {
     fn copy_bytes(&self, original: &mut fs_err::File, copy: &mut std::fs::File, subject: &str) -> Result<()> {
         let total = Some(original.metadata()?.len());
         let mut buffer = vec![0; BUFFER];
-        let (mut done, mut told) = (0, 0);
+        let (mut done, mut reported) = (0, 0);
         loop {
             self.cancel.check()?;
             let count = original.read(&mut buffer)?;
             copy.write_all(&buffer[..count])?;
             done += count as u64;
-            if count == 0 || done - told >= TOLD_EVERY {
-                told = done;
+            if count == 0 || done - reported >= PROGRESS_EVERY {
+                reported = done;
                 let (activity, subject, finished) = (Activity::Copy, subject.to_owned(), count == 0);
                 self.listener.hear(&Event::Progress { container: None, activity, subject, done, total, finished });
             }
@@ -152,7 +152,7 @@ impl Cache<'_> {
 fn with_hint(error: Error) -> Error {
     match error.kind() {
         Kind::Verification if error.hint_text().is_none() => {
-            error.hint("download the file again, and compare its size and sum with NVIDIA's")
+            error.hint("download the file again, then compare its size and checksum with those that NVIDIA publishes")
         }
         _ => error,
     }

@@ -41,9 +41,10 @@ pub struct Entry {
 
 /// The sorts of files that the cache makes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(tag = "sort", rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum Sort {
     /// A run file that looks as it did when all of it was checked.
+    #[serde(rename = "verified")]
     Trusted {
         /// Its sum.
         sha256: Sha256,
@@ -59,7 +60,7 @@ pub enum Sort {
     },
     /// The beginning of a run file, from a download that was broken off; or the note beside it.
     Partial,
-    /// A run file that was wrong and was put aside.
+    /// A run file that failed verification and was renamed.
     Wrong,
     /// What a killed process left.
     Temporary,
@@ -148,7 +149,7 @@ impl Cache<'_> {
         let _alone = self.alone(version, architecture)?;
         let what = format!("{} is {}", quoted(&entry.path), file.variant().description());
         self.under_its_name(file)?.ok_or_else(|| {
-            Error::new(Kind::Verification, what).hint("it is put aside, for there is another one under that name")
+            Error::new(Kind::Verification, what).hint("it is renamed, because another file has that name")
         })
     }
 
@@ -162,12 +163,11 @@ impl Cache<'_> {
         let (name, refused) = (name_of(&entry.path), Refused { stamp: Stamp::of(&metadata), is_sound });
         let noted = Record::change(self.layout, self.listener, self.cancel, |record| record.refuse(&name, refused));
         if let Err(failed) = noted {
-            self.listener.warn(None, format!("that is not remembered: {failed}"));
+            self.listener.warn(None, format!("this result could not be saved: {failed}"));
         }
         match is_sound {
             true => self.with_remedy(error, check, &entry.path),
-            false => error
-                .hint("`phoenix-nvidia cache prune` removes it; the next that is wanted is fetched or imported anew"),
+            false => error.hint("remove it with `phoenix-nvidia cache prune`, then fetch or import it again"),
         }
     }
 
@@ -201,7 +201,7 @@ impl Cache<'_> {
     /// Removes the run files that nobody of these wants, and what broken-off downloads and killed processes left.
     ///
     /// The sums of what is removed stay in `SHA256SUMS`, so that a later download has to be the same. A file that
-    /// somebody is just getting is left alone, and the listener is told. Returns what was removed.
+    /// somebody is just getting is left alone, and the listener is warned. Returns what was removed.
     ///
     /// # Errors
     /// [`Kind::Interrupted`], or the file system refused.
@@ -224,7 +224,8 @@ impl Cache<'_> {
                     removed.push(entry);
                 }
                 Err(error) if error.kind() == Kind::Busy => {
-                    self.listener.warn(None, format!("`{}` stays: {}", entry.path.display(), error.message()));
+                    self.listener
+                        .warn(None, format!("`{}` was not removed: {}", entry.path.display(), error.message()));
                 }
                 Err(error) => return Err(error),
             }

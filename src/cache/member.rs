@@ -27,19 +27,19 @@ pub(crate) enum ArchiveFault {
     TooManyMembers,
     #[error("it unpacks to more than {limit} bytes, though it declares {declared}")]
     TooLarge { limit: u64, declared: String },
-    #[error("`{0}` is not a path within it")]
+    #[error("`{0}` is not a path inside the archive")]
     Path(String),
-    #[error("`{0}` is in it twice")]
+    #[error("`{0}` occurs twice")]
     Twice(String),
     #[error("`{path}` lies in `{parent}`, which is not a directory")]
     NotADirectory { path: String, parent: String },
-    #[error("`{path}` links to `{target}`, which is not within it")]
+    #[error("`{path}` links to `{target}`, which is outside the archive")]
     Link { path: String, target: String },
     #[error("`{path}` is a hard link to `{target}`, which is not a file that came before")]
     HardLink { path: String, target: String },
     #[error("`{path}` is a {sort}, not a file, directory or link")]
     Sort { path: String, sort: &'static str },
-    #[error("`{path}` has the mode {mode:04o}, which would give its user other rights")]
+    #[error("`{path}` has the mode {mode:04o}, which would change privileges")]
     SetId { path: String, mode: u32 },
     #[error("`{0}` is too long for what it is")]
     TooLong(String),

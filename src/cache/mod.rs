@@ -2,7 +2,7 @@
 //!
 //! A run file lies in the cache under NVIDIA's name for what is inside, so that the variants of a version lie side by side;
 //! beside them `SHA256SUMS` and `stamps.json`. While one comes it is called `….run.partial`; one that turned out wrong is
-//! put aside as `….run.wrong`.
+//! renamed to `….run.wrong`.
 
 pub(crate) mod archive;
 mod check;
@@ -47,7 +47,7 @@ pub struct Request {
     pub architecture: String,
     /// For whom NVIDIA has packed it.
     pub variant: Variant,
-    /// Whether its libraries of 32 bits are needed.
+    /// Whether its 32-bit libraries are needed.
     pub compat32: bool,
     /// Where it may be downloaded, best first.
     pub urls: Vec<String>,

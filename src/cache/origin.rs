@@ -37,7 +37,7 @@ impl fmt::Display for Origin {
             Self::ChecksumsFile(path) => write!(f, "`{}`", path.display()),
             Self::Record => f.write_str("the cache's record of the first download"),
             Self::Published(url) => write!(f, "`{url}`"),
-            Self::Embedded => f.write_str("the sums inside the file alone"),
+            Self::Embedded => f.write_str("only the sums inside the file"),
         }
     }
 }

@@ -13,7 +13,7 @@ const XZ_MEMORY: u64 = 96 << 20;
 /// What is wrong with the beginning of a payload.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PayloadFault {
-    #[error("its payload, where the `skip` line says it begins, is of no known compression")]
+    #[error("its payload has an unknown compression")]
     UnknownCompression,
     #[error("its payload cannot be unpacked as {} ({cause})", .compression.name())]
     Damaged { compression: Compression, cause: io::Error },

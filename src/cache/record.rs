@@ -1,4 +1,4 @@
-//! What the cache remembers of its files: `SHA256SUMS` for everybody, and stamps that spare us reading them again.
+//! The cache's records of its files: `SHA256SUMS` for everybody, and stamps that spare us reading them again.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -55,7 +55,7 @@ pub(super) struct Stamped {
     pub(super) sha256: Sha256,
     /// Who vouched for the sum.
     pub(super) origin: Origin,
-    /// What is inside; unknown to releases that told variants by no name.
+    /// What is inside; unknown to releases that named no variants.
     #[serde(default)]
     pub(super) variant: Option<Variant>,
 }
@@ -91,12 +91,12 @@ pub(super) struct Record {
     stamps: BTreeMap<String, Stamped>,
     coming: BTreeMap<String, Sha256>,
     refused: BTreeMap<String, Refused>,
-    // Files that could not be understood are put aside before they are replaced.
+    // Files that could not be understood are renamed before they are replaced.
     damaged_sums: bool,
 }
 
 impl Record {
-    /// Reads what is remembered. What is damaged counts as not remembered, and the listener is told.
+    /// Reads what is remembered. What is damaged counts as not remembered, and the listener is warned.
     ///
     /// # Errors
     /// A file is there and the file system refuses to show it.
@@ -124,7 +124,7 @@ impl Record {
         Ok(Self { stamps: files, coming, refused, ..record })
     }
 
-    /// The sum that was recorded for a file. Contradicting or damaged lines count as none, and the listener is told.
+    /// The sum that was recorded for a file. Contradicting or damaged lines count as none, and the listener is warned.
     pub(super) fn sum(&self, name: &str, listener: &dyn Listener) -> Option<Sha256> {
         match self.sums.find(name) {
             Ok(None) if self.sums.mentions_without_sum(name) => {
@@ -157,7 +157,7 @@ impl Record {
         let path = layout.cache_record_lock();
         let _alone = FileLock::acquire(&path, "the cache's record", PATIENCE, listener, cancel)?;
         // Whoever needs the record has been warned of what is damaged; here it would be said twice.
-        let mut record = Self::read(layout, &crate::event::Deaf)?;
+        let mut record = Self::read(layout, &crate::event::NoListener)?;
         change(&mut record);
         if record.damaged_sums {
             let sums = layout.cache_sums();
@@ -243,7 +243,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::event::{Deaf, Event};
+    use crate::event::{Event, NoListener};
 
     const NAME: &str = "NVIDIA-Linux-x86_64-580.76.05.run";
 
@@ -282,10 +282,10 @@ mod tests {
         let (_directory, layout, cancel) = world();
         fs_err::write(layout.cache_sums(), "# the operator's own line\n").unwrap();
         let stamped = stamped(&layout);
-        Record::change(&layout, &Deaf, &cancel, |record| record.remember(NAME, stamped.clone())).unwrap();
-        let record = Record::read(&layout, &Deaf).unwrap();
+        Record::change(&layout, &NoListener, &cancel, |record| record.remember(NAME, stamped.clone())).unwrap();
+        let record = Record::read(&layout, &NoListener).unwrap();
         assert_eq!(record.stamped(NAME), Some(&stamped));
-        assert_eq!(record.sum(NAME, &Deaf), Some(stamped.sha256));
+        assert_eq!(record.sum(NAME, &NoListener), Some(stamped.sha256));
         let text = fs_err::read_to_string(layout.cache_sums()).unwrap();
         assert_eq!(text, format!("# the operator's own line\n{}  {NAME}\n", stamped.sha256));
     }
@@ -294,10 +294,10 @@ mod tests {
     fn a_forgotten_stamp_leaves_the_sum() {
         let (_directory, layout, cancel) = world();
         let stamped = stamped(&layout);
-        Record::change(&layout, &Deaf, &cancel, |record| record.remember(NAME, stamped.clone())).unwrap();
-        Record::change(&layout, &Deaf, &cancel, |record| record.forget_stamp(NAME)).unwrap();
-        let record = Record::read(&layout, &Deaf).unwrap();
-        assert_eq!((record.stamped(NAME), record.sum(NAME, &Deaf)), (None, Some(stamped.sha256)));
+        Record::change(&layout, &NoListener, &cancel, |record| record.remember(NAME, stamped.clone())).unwrap();
+        Record::change(&layout, &NoListener, &cancel, |record| record.forget_stamp(NAME)).unwrap();
+        let record = Record::read(&layout, &NoListener).unwrap();
+        assert_eq!((record.stamped(NAME), record.sum(NAME, &NoListener)), (None, Some(stamped.sha256)));
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_records_count_as_none_and_are_told() {
+    fn damaged_records_count_as_none_and_are_reported() {
         let (_directory, layout, cancel) = world();
         fs_err::write(layout.cache_sums(), b"\xff\xfe\0").unwrap();
         fs_err::write(layout.cache_stamps(), "{\"format\": 1, \"files\"").unwrap();
@@ -325,13 +325,13 @@ mod tests {
         assert_eq!((record.sum(NAME, &warnings), record.stamped(NAME)), (None, None));
         assert_eq!(warnings.0.lock().unwrap().len(), 2);
         let stamped = stamped(&layout);
-        Record::change(&layout, &Deaf, &cancel, |record| record.remember(NAME, stamped)).unwrap();
+        Record::change(&layout, &NoListener, &cancel, |record| record.remember(NAME, stamped)).unwrap();
         assert_eq!(fs_err::read(layout.cache().join("SHA256SUMS.damaged")).unwrap(), b"\xff\xfe\0");
-        assert!(Record::read(&layout, &Deaf).unwrap().stamped(NAME).is_some());
+        assert!(Record::read(&layout, &NoListener).unwrap().stamped(NAME).is_some());
     }
 
     #[test]
-    fn contradicting_sums_count_as_none_and_are_told() {
+    fn contradicting_sums_count_as_none_and_are_reported() {
         let (_directory, layout, _cancel) = world();
         let (one, two) = (Sha256::from_bytes([1; 32]), Sha256::from_bytes([2; 32]));
         fs_err::write(layout.cache_sums(), format!("{one}  {NAME}\n{two}  {NAME}\n")).unwrap();

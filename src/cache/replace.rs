@@ -19,13 +19,13 @@ pub struct Replacement {
     /// The file that takes the place.
     pub run_file: VerifiedRunFile,
     /// The sum that was recorded; none where nothing was.
-    pub former: Option<Sha256>,
+    pub previous: Option<Sha256>,
 }
 
 impl Replacement {
     /// The sum of the file whose place another one takes.
     pub fn replaced(&self) -> Option<Sha256> {
-        self.former.filter(|former| *former != self.run_file.sha256())
+        self.previous.filter(|previous| *previous != self.run_file.sha256())
     }
 }
 
@@ -33,8 +33,8 @@ impl Cache<'_> {
     /// Takes a local run file into the cache as [`Cache::import`] does, in the place of the recorded one of its driver and
     /// variant; the recorded sum does not count, the operator's list of sums does.
     ///
-    /// Killed at any moment, the cache has the former file or the new one, and trusts it. Whoever has opened the former one
-    /// goes on reading that.
+    /// Killed at any moment, the cache has the previous file or the new one, and trusts it. Whoever has opened the
+    /// previous one goes on reading that.
     ///
     /// # Errors
     /// As [`Cache::import`]. The cache is then as it was.
@@ -45,10 +45,10 @@ impl Cache<'_> {
         let file = self.checked(source, &copy, &claimed, |name| self.vouched(name))?;
         let place = self.place_of(&file);
         let (name, sum) = (name_of(&place), file.sha256());
-        let former = Record::read(self.layout, self.listener)?.sum(&name, self.listener);
+        let previous = Record::read(self.layout, self.listener)?.sum(&name, self.listener);
         // From here on either of both is right, until the record names the new one alone.
         Record::change(self.layout, self.listener, self.cancel, |record| record.expect_too(&name, sum))?;
-        Ok(Replacement { run_file: self.accept(file, &copy, &place)?, former })
+        Ok(Replacement { run_file: self.accept(file, &copy, &place)?, previous })
     }
 
     /// Checks a local run file as [`Cache::replace`] would, says whose place it would take, and changes nothing.
@@ -59,16 +59,16 @@ impl Cache<'_> {
         let claimed = Claimed::of(source, version)?;
         let run_file = self.checked(source, source, &claimed, |name| self.vouched(name))?;
         let name = name_of(&self.place_of(&run_file));
-        let former = Record::read(self.layout, self.listener)?.sum(&name, self.listener);
-        Ok(Replacement { run_file, former })
+        let previous = Record::read(self.layout, self.listener)?.sum(&name, self.listener);
+        Ok(Replacement { run_file, previous })
     }
 
     /// The refusal of a file, with its remedy where it is only another one than the recorded one.
     pub(super) fn with_remedy(&self, error: Error, check: &Check<'_>, path: &Path) -> Error {
         match self.is_only_another(&error, check, path) {
             true => error.hint(format!(
-                "it is sound, and not the file that was recorded first; if it is the right one, \
-                 `phoenix-nvidia cache replace {}` puts it in that one's place",
+                "it is intact, but differs from the file that was recorded first; if it is the right one, run \
+                 `phoenix-nvidia cache replace {}`",
                 check.called.trim_matches('`')
             )),
             false => error,

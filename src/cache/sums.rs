@@ -18,7 +18,7 @@ const QUEUE: usize = 2;
 // One is being read into and one is being digested while `QUEUE` wait, so none is ever copied.
 const BUFFERS: usize = QUEUE + 2;
 
-// Sixteen lanes: with the default table of one this would be the slowest of the three sums.
+// Sixteen parallel tables: with the default table of one this would be the slowest of the three sums.
 static CKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&crc::CRC_32_CKSUM);
 
 /// Which sums are asked for.
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn the_embedded_sums_begin_where_they_are_told_to() {
+    fn the_embedded_sums_begin_where_they_are_reported_to() {
         // Longer than all buffers together, and beginning in the second.
         let bytes: Vec<u8> = (0..6 * BUFFER + 12345).map(|index| (index % 251) as u8).collect();
         let from = BUFFER + 100;

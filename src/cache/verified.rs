@@ -102,7 +102,7 @@ impl VerifiedRunFile {
         Self { path: path.to_owned(), ..self }
     }
 
-    /// What the cache remembers about it.
+    /// The cache's record of it.
     ///
     /// # Errors
     /// The file system refused.

@@ -1,12 +1,12 @@
-//! `apply`: Bringing containers in step, in parallel: those that are named, all, those with GPUs, or a saved plan.
+//! `apply`: Bringing containers in sync, in parallel: those that are named, all, those with GPUs, or a saved plan.
 
 use std::path::Path;
 
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::error::{Error, Kind, Result};
-use phoenix_nvidia::fleet::in_step::Manner;
-use phoenix_nvidia::fleet::saved::{Purpose, SavedPlan};
-use phoenix_nvidia::fleet::update::Rules;
+use phoenix_nvidia::fleet::apply::update::Manner;
+use phoenix_nvidia::fleet::plan::rules::Rules;
+use phoenix_nvidia::fleet::plan::saved::{Purpose, SavedPlan};
 
 use super::choices::{Apply, ContainerOrPlan, Target, Update};
 use super::context::Context;
@@ -36,13 +36,13 @@ pub(crate) fn run(context: &mut Context<'_>, options: &Apply) -> Result<Ended> {
 /// A saved plan says itself what it is for.
 fn require_nothing_else(options: &Update) -> Result<()> {
     let Update { all, gpu, choice, target, restart, snapshot, jobs: _ } = options;
-    let chosen = choice.way.is_some() || choice.profile.is_some() || *target != Target::Config;
+    let chosen = choice.method.is_some() || choice.profile.is_some() || *target != Target::Config;
     if *all || *gpu || *restart || *snapshot || chosen {
         return Err(Error::new(
             Kind::Usage,
-            "a saved plan says itself which containers, driver, restarts and snapshots it is for",
+            "a saved plan already states its containers, driver, restarts and snapshots",
         )
-        .hint("give these options to `phoenix-nvidia plan … --save FILE`, and `apply` the file alone"));
+        .hint("give these options to `phoenix-nvidia plan … --save FILE`, and only the file to `apply`"));
     }
     Ok(())
 }
@@ -51,7 +51,7 @@ fn require_nothing_else(options: &Update) -> Result<()> {
 pub(crate) fn purpose(context: &mut Context<'_>, containers: &[ContainerId], options: &Update) -> Result<Purpose> {
     let named = !containers.is_empty();
     if named == (options.all || options.gpu) {
-        return Err(Error::new(Kind::Usage, "say which containers: some by their CTIDs, `--all`, or `--gpu`")
+        return Err(Error::new(Kind::Usage, "name the containers: CTIDs, `--all`, or `--gpu`")
             .hint("`phoenix-nvidia plan --all` shows what there is to do"));
     }
     let purpose = Purpose {
@@ -61,7 +61,7 @@ pub(crate) fn purpose(context: &mut Context<'_>, containers: &[ContainerId], opt
             Target::Config => None,
             Target::Host => Some(context.require_loaded()?),
         },
-        way: options.choice.way,
+        method: options.choice.method,
         profile: options.choice.profile,
     };
     adopt(context, &purpose)?;
@@ -77,17 +77,17 @@ fn adopt(context: &mut Context<'_>, purpose: &Purpose) -> Result<()> {
                 Kind::Configuration,
                 format!("the plan follows the host's driver {version}, and the host's is {loaded} now"),
             )
-            .hint("make the plan again with `phoenix-nvidia plan … --target host --save FILE`"));
+            .hint("make a new plan with `phoenix-nvidia plan … --target host --save FILE`"));
         }
         context.configuration.follow(&purpose.containers, version);
     }
-    context.configuration.choose(&purpose.containers, purpose.way, purpose.profile);
+    context.configuration.choose(&purpose.containers, purpose.method, purpose.profile);
     Ok(())
 }
 
 fn configured(context: &Context<'_>, with_gpus: bool) -> Vec<ContainerId> {
     let containers = context.configuration.containers();
-    // One that is at fault is asked for all the same, so that its fault is told.
+    // One that is at fault is asked for all the same, so that its error is reported.
     let chosen = containers.filter(|(_, it)| !with_gpus || it.as_ref().map_or(true, |it| !it.gpus.is_none()));
     chosen.map(|(id, _)| id).collect()
 }
@@ -96,7 +96,7 @@ fn containers(what: &[ContainerOrPlan]) -> Result<Vec<ContainerId>> {
     let container = |what: &ContainerOrPlan| match what {
         ContainerOrPlan::Container(id) => Ok(*id),
         ContainerOrPlan::Plan(file) => Err(Error::new(Kind::Usage, format!("`{}` is not a CTID", file.display()))
-            .hint("a saved plan is carried out alone: `phoenix-nvidia apply plan.json`")),
+            .hint("give `apply` only the plan's file: `phoenix-nvidia apply plan.json`")),
     };
     what.iter().map(container).collect()
 }

@@ -16,7 +16,7 @@ use super::choices::{Apply, Choice, Plan};
 /// The name under which the operators' orchestrator calls the driver's installation.
 const FEATURE_SCRIPT: &str = "phoenix_hypervisor_feature_install_nvidia.sh";
 
-/// Gets NVIDIA's user-space driver into LXC containers, safely and fast, and proves that it is the right one.
+/// Install NVIDIA's user-space driver in LXC containers and verify that it matches the host's kernel module.
 #[derive(Debug, Parser)]
 #[command(name = "phoenix-nvidia", version, max_term_width = 100, disable_help_subcommand = true)]
 pub(crate) struct Arguments {
@@ -30,34 +30,34 @@ pub(crate) struct Arguments {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Base directory, with `etc/`, `cache/` and `lib/`
+    /// Base directory that contains `etc/`, `cache/` and `lib/`
     #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_BASE", hide_env_values = true, default_value = Layout::DEFAULT_BASE)]
     pub(crate) base: PathBuf,
-    /// `phoenix_lxc_configs.json`, when it is not in `etc/` of the base directory
+    /// Path to `phoenix_lxc_configs.json`, if not in `etc/` of the base directory
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// `phoenix_hypervisor_config.json`, when it is not in `etc/` of the base directory
+    /// Path to `phoenix_hypervisor_config.json`, if not in `etc/` of the base directory
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) hypervisor_config: Option<PathBuf>,
-    /// Who runs the containers
+    /// Container backend
     #[arg(long, global = true, value_enum, default_value_t = Backend::Auto)]
     pub(crate) backend: Backend,
-    /// Where plain LXC keeps its containers
+    /// Directory of plain LXC's containers (`lxc.lxcpath`)
     #[arg(long, global = true, value_name = "DIR", env = "PHOENIX_LXCPATH", hide_env_values = true, default_value = Lxc::DEFAULT_PATH)]
     pub(crate) lxcpath: PathBuf,
     /// Where the file system of a Proxmox VE cluster is mounted
     #[arg(long, global = true, hide = true, value_name = "DIR", env = "PHOENIX_PVE_ROOT", hide_env_values = true, default_value = Proxmox::DEFAULT_ROOT)]
     pub(crate) pve_root: PathBuf,
-    /// Form of what is printed on standard output
+    /// Output format on standard output
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
-    /// Form of what is told on standard error while work is done
+    /// Progress format on standard error
     #[arg(long, global = true, value_enum, default_value_t = Progress::Auto)]
     pub(crate) progress: Progress,
-    /// File with SHA-256 sums of run files, in the format of `sha256sum`
+    /// File with SHA-256 checksums of run files, in `sha256sum` format
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) checksums: Option<PathBuf>,
-    /// How long somebody else's work on the same container or run file is waited for, in seconds
+    /// How long to wait for the lock of a container or run file, in seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) lock_timeout: u64,
     /// Log file
@@ -70,17 +70,17 @@ pub(crate) struct Global {
         default_value = "/var/log/phoenix_hypervisor.log"
     )]
     pub(crate) log_file: PathBuf,
-    /// Tell more: every command that is run
+    /// Print every command that runs
     #[arg(short, long, global = true, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
-    /// Tell nothing but warnings and errors
+    /// Print only warnings and errors
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Backend {
-    /// What the configuration says, or what is found on this host
+    /// The configured backend, or the one detected on this host
     Auto,
     /// Plain LXC
     Lxc,
@@ -92,7 +92,7 @@ pub(crate) enum Backend {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
-    /// Columns without borders, or a line for each thing
+    /// Columns without borders, or one line per item
     Table,
     /// One JSON document
     Json,
@@ -100,88 +100,88 @@ pub(crate) enum Output {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Progress {
-    /// Bars on a terminal, lines elsewhere
+    /// `bars` on a terminal, `lines` otherwise
     Auto,
-    /// A bar for everything that takes long
+    /// A progress bar for each long step
     Bars,
-    /// A line for everything that begins
+    /// A line when each step starts
     Lines,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// Nothing; failures are told all the same
+    /// No progress; errors are still printed
     None,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Create containers with their driver, or bring them to where they should be
+    /// Create containers and install their driver; existing containers are brought in sync with the configuration
     Create(Create),
-    /// Install the driver in containers that exist
+    /// Install the driver in existing containers
     Install(Change),
-    /// Compare the driver that a container reports with the one that is configured
+    /// Compare the driver that a container reports with the wanted one
     Verify(Verify),
-    /// Show what is wanted, on the host, installed, reported and cached
+    /// Show each container's driver: wanted, installed, reported, and the host's
     ///
-    /// Without `--live` nothing is run in any container: the verdict is made from files, settings, device nodes and the
-    /// host's kernel module, and says that the driver was not asked.
+    /// Without `--live`, no command runs in any container: the verdict is based on files, settings, device nodes and
+    /// the host's kernel module, and is marked `not verified live`.
     Status(Status),
-    /// Show what `apply` would do, and change nothing
+    /// Show what `apply` would do, without changing anything
     Plan(Plan),
-    /// Bring containers in step with the configuration or the host, in parallel
+    /// Bring containers in sync with the configuration or the host, in parallel
     Apply(Apply),
-    /// Take the driver out of containers
+    /// Remove the driver from containers
     Uninstall(Removal),
-    /// Destroy containers that the configuration names, with everything in them
+    /// Destroy configured containers and all data in them
     Destroy(Destroy),
-    /// The run files on this host
+    /// Manage the run files in this host's cache
     Cache {
         #[command(subcommand)]
         verb: CacheVerb,
     },
-    /// The extracted drivers on this host
+    /// Manage the extracted drivers in this host's store
     Store {
         #[command(subcommand)]
         verb: StoreVerb,
     },
-    /// The host's kernel modules, GPUs and device nodes
+    /// Show and prepare the host's kernel modules, GPUs and device nodes
     Host {
         #[command(subcommand)]
         verb: HostVerb,
     },
-    /// Check a container that is about to start; called by Proxmox VE or liblxc
+    /// Check a container before it starts (hook for Proxmox VE and liblxc)
     Hook {
-        /// `VMID PHASE` from Proxmox VE, `NAME lxc HOOK` from liblxc
+        /// Arguments from the caller: `VMID PHASE` (Proxmox VE) or `NAME lxc HOOK` (liblxc)
         #[arg(value_name = "WORD", trailing_var_arg = true, allow_hyphen_values = true)]
         words: Vec<OsString>,
     },
-    /// Show what is wrong or doubtful on this host and in containers, each with what mends it
+    /// Diagnose this host and its containers, and show a remedy for each problem
     Doctor {
-        /// Containers, beside the host
+        /// CTIDs of containers to check in addition to the host
         #[arg(value_name = "CTID")]
         containers: Vec<ContainerId>,
-        /// Every container of the configuration
+        /// Select all configured containers
         #[arg(long, conflicts_with = "containers")]
         all: bool,
     },
-    /// Let Docker inside containers use their GPUs; needs NVIDIA's container toolkit in them
+    /// Configure Docker inside containers to use their GPUs; requires the NVIDIA Container Toolkit in them
     Docker {
-        /// Containers
+        /// CTIDs
         #[arg(value_name = "CTID", required = true)]
         containers: Vec<ContainerId>,
-        /// Show what would be changed and change nothing
+        /// Show what would be changed, without changing anything
         #[arg(long)]
         dry_run: bool,
     },
-    /// Show everything wrong or doubtful in the two configuration files
+    /// Check the two configuration files and show all problems
     Lint,
-    /// Print the completions for a shell
+    /// Generate shell completions
     Completions {
-        /// The shell
+        /// Shell to generate completions for
         shell: clap_complete::Shell,
     },
-    /// Write the manual pages into a directory
+    /// Write the man pages to a directory
     Man {
-        /// The directory
+        /// Output directory
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
@@ -222,128 +222,128 @@ impl Verb {
 pub(crate) struct Create {
     #[command(flatten)]
     pub(crate) change: Change,
-    /// How long a container may take until its systemd and its network are up, in seconds
+    /// How long to wait for systemd and the network in a container, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) boot_timeout: u64,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Change {
-    /// Containers
+    /// CTIDs
     #[arg(value_name = "CTID", required = true)]
     pub(crate) containers: Vec<ContainerId>,
     #[command(flatten)]
     pub(crate) choice: Choice,
-    /// Show the steps and change nothing
+    /// Show the steps, without changing anything
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Fail when the driver cannot be asked because the host's kernel module is not loaded
+    /// Fail if the driver cannot be verified live because the host's kernel module is not loaded
     #[arg(long)]
     pub(crate) require_live: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// Containers
+    /// CTIDs
     #[arg(value_name = "CTID", required = true)]
     pub(crate) containers: Vec<ContainerId>,
-    /// Fail when the driver cannot be asked because the host's kernel module is not loaded
+    /// Fail if the driver cannot be verified live because the host's kernel module is not loaded
     #[arg(long)]
     pub(crate) require_live: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Containers; all that are configured when none is named
+    /// CTIDs [default: all configured containers]
     #[arg(value_name = "CTID")]
     pub(crate) containers: Vec<ContainerId>,
-    /// Show the containers of all nodes of the cluster, as far as they are known from here
+    /// Include the containers of all cluster nodes, as far as this node can see them
     #[arg(long, conflicts_with = "containers")]
     pub(crate) all_nodes: bool,
-    /// Ask the driver in every running container with `nvidia-smi`
+    /// Run `nvidia-smi` in every running container
     #[arg(long)]
     pub(crate) live: bool,
-    /// Show it again every so many seconds [default: 5], until Ctrl-C
+    /// Refresh every SECONDS seconds [default: 5], until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) watch: Option<u64>,
-    /// Write a page for browsers, in one file that needs nothing else; `-` is standard output
+    /// Write a self-contained HTML page; `-` for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Write metrics for the textfile collector of Prometheus' node exporter; `-` is standard output
+    /// Write metrics for the textfile collector of the Prometheus node exporter; `-` for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) prometheus: Option<PathBuf>,
-    /// Exit with 4 when a container is not in step
+    /// Exit with code 4 if a container is not in sync
     #[arg(long, conflicts_with = "watch")]
     pub(crate) exit_code: bool,
-    /// How many containers are looked at at the same time [default: the number of processors]
+    /// Maximum number of containers inspected in parallel [default: the number of CPUs]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) jobs: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Removal {
-    /// Containers
+    /// CTIDs
     #[arg(value_name = "CTID", required = true)]
     pub(crate) containers: Vec<ContainerId>,
-    /// Show what would be done and change nothing
+    /// Show what would be done, without changing anything
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Destroy {
-    /// Containers
+    /// CTIDs
     #[arg(value_name = "CTID", required = true)]
     pub(crate) containers: Vec<ContainerId>,
-    /// Show what would be done and change nothing
+    /// Show what would be done, without changing anything
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short, long)]
     pub(crate) yes: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum CacheVerb {
-    /// List the run files and whether they are right
+    /// List the run files and their state
     List,
-    /// Get run files now
+    /// Download run files to the cache
     Fetch {
-        /// Versions; those of all containers when none is named
+        /// Driver versions [default: those that the containers want]
         #[arg(value_name = "VERSION")]
         versions: Vec<DriverVersion>,
-        /// Show what would be fetched and change nothing
+        /// Show what would be fetched, without changing anything
         #[arg(long)]
         dry_run: bool,
     },
-    /// Read every run file again and check it
+    /// Verify the checksum of every run file
     Verify,
-    /// Take a local run file into the cache
+    /// Import a local run file into the cache
     Import {
-        /// The run file
+        /// Path of the run file
         file: PathBuf,
-        /// The version that it must hold
+        /// Expected driver version; fail if the file contains another
         #[arg(long)]
         version: Option<DriverVersion>,
-        /// Check the file and change nothing
+        /// Check the file, without changing anything
         #[arg(long)]
         dry_run: bool,
     },
-    /// Put a local run file in the place of the one that was recorded first for its driver
+    /// Replace the recorded run file of a driver version with a local one
     Replace {
-        /// The run file
+        /// Path of the run file
         file: PathBuf,
-        /// The version that it must hold
+        /// Expected driver version; fail if the file contains another
         #[arg(long)]
         version: Option<DriverVersion>,
-        /// Check the file, show whose place it would take, and change nothing
+        /// Check the file and show which one it would replace, without changing anything
         #[arg(long)]
         dry_run: bool,
     },
-    /// Remove the run files that no container wants
+    /// Remove the run files that no container needs
     Prune {
-        /// Show what would be removed and change nothing
+        /// Show what would be removed, without changing anything
         #[arg(long)]
         dry_run: bool,
     },
@@ -351,11 +351,11 @@ pub(crate) enum CacheVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostVerb {
-    /// Show the kernel module, the GPUs, and whether every device node is right
+    /// Show the kernel module, the GPUs and the state of every device node
     Show,
-    /// Load the kernel modules, make every device node and mount the images of drivers, before guests start
+    /// Load the kernel modules, create the device nodes and mount the driver images, before guests start
     Prepare {
-        /// Show what would be done and change nothing
+        /// Show what would be done, without changing anything
         #[arg(long)]
         dry_run: bool,
     },
@@ -363,26 +363,26 @@ pub(crate) enum HostVerb {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreVerb {
-    /// List the extracted drivers and whether they are sound
+    /// List the extracted drivers and their state
     List,
-    /// Extract drivers; their run files come from the cache or the network
+    /// Extract drivers from run files, which are downloaded if not in the cache
     Extract {
-        /// Versions
+        /// Driver versions
         #[arg(value_name = "VERSION", required = true)]
         versions: Vec<DriverVersion>,
-        /// Show what would be extracted and change nothing
+        /// Show what would be extracted, without changing anything
         #[arg(long)]
         dry_run: bool,
     },
-    /// Read every file of the extracted drivers again and check it
+    /// Verify the checksum of every file of the extracted drivers
     Verify {
-        /// Versions; all that are extracted when none is named
+        /// Driver versions [default: all extracted]
         #[arg(value_name = "VERSION")]
         versions: Vec<DriverVersion>,
     },
-    /// Remove the extracted drivers that no container wants or has
+    /// Remove the extracted drivers that no container needs
     Prune {
-        /// Show what would be removed and change nothing
+        /// Show what would be removed, without changing anything
         #[arg(long)]
         dry_run: bool,
     },

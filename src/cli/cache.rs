@@ -64,7 +64,7 @@ pub(super) fn requests(context: &Context<'_>, versions: &[DriverVersion]) -> Res
     Ok(versions.iter().flat_map(requests).collect())
 }
 
-/// Requests for the same file become one; who needs libraries of 32 bits speaks for those who need none.
+/// Requests for the same file become one; who needs 32-bit libraries speaks for those who need none.
 fn once_each(requests: &mut Vec<Request>) {
     requests.sort_by(|a, b| (&a.version, a.variant, b.compat32).cmp(&(&b.version, b.variant, a.compat32)));
     requests

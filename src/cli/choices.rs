@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use phoenix_nvidia::config::Way;
+use phoenix_nvidia::config::Method;
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::placement::Profile;
 use phoenix_nvidia::error::Error;
@@ -13,66 +13,66 @@ use phoenix_nvidia::error::Error;
 /// How, and how much of the driver, where the command line decides it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Choice {
-    /// How the driver gets into the containers [default: what the configuration says, or `runfile`]
-    #[arg(long, value_name = "WAY", value_parser = way())]
-    pub(crate) way: Option<Way>,
-    /// Which part of the driver they get [default: what the configuration says, or `full`]
+    /// Installation method [default: the configured one, or `runfile`]
+    #[arg(long, alias = "way", value_name = "METHOD", value_parser = method())]
+    pub(crate) method: Option<Method>,
+    /// Driver profile [default: the configured one, or `full`]
     #[arg(long, value_name = "PROFILE", value_parser = profile())]
     pub(crate) profile: Option<Profile>,
 }
 
-fn way() -> impl TypedValueParser<Value = Way> {
-    PossibleValuesParser::new(Way::ALL.map(Way::word)).map(|word| word.parse().unwrap_or_default())
+fn method() -> impl TypedValueParser<Value = Method> {
+    PossibleValuesParser::new(Method::ALL.map(Method::word)).map(|word| word.parse().unwrap_or_default())
 }
 
 fn profile() -> impl TypedValueParser<Value = Profile> {
     PossibleValuesParser::new(Profile::ALL.map(Profile::word)).map(|word| word.parse().unwrap_or_default())
 }
 
-/// What brings containers in step, and what may be done for it.
+/// What brings containers in sync, and what may be done for it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Update {
-    /// Every container of the configuration that exists
+    /// Select all existing configured containers
     #[arg(long, conflicts_with = "gpu")]
     pub(crate) all: bool,
-    /// Every container of the configuration that exists and has GPUs
+    /// Select all existing configured containers that have GPUs
     #[arg(long)]
     pub(crate) gpu: bool,
     #[command(flatten)]
     pub(crate) choice: Choice,
-    /// Which driver is wanted
+    /// Which driver version to install
     #[arg(long, value_enum, default_value_t = Target::Config)]
     pub(crate) target: Target,
-    /// Restart running containers whose settings come in with a restart alone
+    /// Restart running containers whose changes take effect only after a restart
     #[arg(long)]
     pub(crate) restart: bool,
-    /// Before a driver is changed, take a snapshot where the storage can; a failure goes back to it
+    /// Take a snapshot before changing a driver, if the storage supports it; roll back on failure
     #[arg(long)]
     pub(crate) snapshot: bool,
-    /// How many containers are worked on at the same time [default: the number of processors]
+    /// Maximum number of containers processed in parallel [default: the number of CPUs]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) jobs: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Target {
-    /// The one that the configuration names
+    /// The configured version
     Config,
-    /// The one of the host's loaded kernel module, whatever the configuration names
+    /// The version of the host's loaded kernel module, regardless of the configuration
     Host,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// Containers; one that does not exist would be created
+    /// CTIDs; containers that do not exist would be created
     #[arg(value_name = "CTID")]
     pub(crate) containers: Vec<ContainerId>,
     #[command(flatten)]
     pub(crate) update: Update,
-    /// Write the plan to a file that `apply` takes
+    /// Save the plan to a file for `apply`
     #[arg(long, value_name = "FILE")]
     pub(crate) save: Option<PathBuf>,
-    /// Exit with 4 when there is anything to do
+    /// Exit with code 4 if there are changes to apply
     #[arg(long)]
     pub(crate) exit_code: bool,
 }
@@ -87,7 +87,7 @@ pub(crate) struct Apply {
     /// After a failure, begin no further container
     #[arg(long)]
     pub(crate) fail_fast: bool,
-    /// Fail when the driver cannot be asked because the host's kernel module is not loaded
+    /// Fail if the driver cannot be verified live because the host's kernel module is not loaded
     #[arg(long)]
     pub(crate) require_live: bool,
 }

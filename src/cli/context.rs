@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
-use phoenix_nvidia::config::{self, Configuration, Doubts, Layout, OnHost};
+use phoenix_nvidia::config::{self, Configuration, Layout, OnHost};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
@@ -72,8 +72,11 @@ impl<'a> Context<'a> {
     /// The driver that the host's loaded kernel module has.
     pub(crate) fn require_loaded(&self) -> Result<DriverVersion> {
         self.host.loaded.clone().ok_or_else(|| {
-            Error::new(Kind::Host, "no NVIDIA kernel module is loaded on this host, so there is nothing to follow")
-                .hint("load it with `modprobe nvidia`, or leave out `--target host`")
+            Error::new(
+                Kind::Host,
+                "no NVIDIA kernel module is loaded on this host, so `--target host` names no version",
+            )
+            .hint("load it with `modprobe nvidia`, or leave out `--target host`")
         })
     }
 
@@ -129,19 +132,18 @@ impl<'a> Context<'a> {
     /// As [`Context::with_fleet`], for what needs root.
     pub(crate) fn with_fleet_as_root<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         if !rustix::process::geteuid().is_root() {
-            return Err(Error::new(Kind::Host, "containers can be looked into and changed by root alone")
-                .hint("run the same command with `sudo`"));
+            return Err(Error::new(Kind::Host, "this command requires root").hint("run the same command with `sudo`"));
         }
         self.with_fleet(work)
     }
 
     fn hypervisor(&self) -> Result<Box<dyn Hypervisor + '_>> {
         match self.backend() {
-            Backend::Incus => Err(Error::new(Kind::Usage, "this release drives plain LXC and Proxmox VE alone")
-                .hint("use `--backend lxc` on a host whose containers are liblxc's own")),
+            Backend::Incus => Err(Error::new(Kind::Usage, "this release supports only plain LXC and Proxmox VE")
+                .hint("use `--backend lxc` on a host with plain LXC containers")),
             Backend::Proxmox => Ok(Box::new(self.proxmox())),
             Backend::Auto | Backend::Lxc if Lxc::is_installed() => Ok(Box::new(self.lxc())),
-            Backend::Auto | Backend::Lxc => Err(Error::new(Kind::Host, "there is no LXC on this host")
+            Backend::Auto | Backend::Lxc => Err(Error::new(Kind::Host, "LXC is not installed on this host")
                 .hint("install it: `apt-get install lxc uidmap rsync`")),
         }
     }
@@ -175,7 +177,7 @@ pub(crate) fn layout(global: &Global) -> Layout {
 
 /// Both files, with the host's own meaning of `host`, `all` and UUIDs of instances.
 pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Cancel) -> Result<Configuration> {
-    on_host(host, cancel, None, |host| Configuration::load_on(layout, host))
+    on_host(host, cancel, |host| Configuration::load_on(layout, host))
 }
 
 /// The same for one container, whose start must not wait for what `nvidia-smi` says of another's instances.
@@ -185,16 +187,11 @@ pub(crate) fn configuration_for(
     host: &NvidiaHost,
     cancel: &Cancel,
 ) -> Result<Configuration> {
-    on_host(host, cancel, None, |host| Configuration::load_on(layout, OnHost { only: Some(id), ..host }))
+    on_host(host, cancel, |host| Configuration::load_on(layout, OnHost { only: Some(id), ..host }))
 }
 
 /// Lets `read` read them so.
-pub(crate) fn on_host<T>(
-    host: &NvidiaHost,
-    cancel: &Cancel,
-    doubts: Option<&Doubts<'_>>,
-    read: impl FnOnce(OnHost<'_>) -> Result<T>,
-) -> Result<T> {
+pub(crate) fn on_host<T>(host: &NvidiaHost, cancel: &Cancel, read: impl FnOnce(OnHost<'_>) -> Result<T>) -> Result<T> {
     let gpus = host.gpus.iter().map(|gpu| gpu.minor).collect();
     let driver = || host.loaded.clone().or_else(|| host.on_disk(cancel));
     let instances = OnceCell::new();
@@ -202,7 +199,7 @@ pub(crate) fn on_host<T>(
         let known = instances.get_or_init(|| host.named_instances(cancel));
         known.iter().find(|named| named.uuid.eq_ignore_ascii_case(uuid)).cloned()
     };
-    read(OnHost { driver: &driver, gpus: &gpus, doubts, only: None, instance: &instance })
+    read(OnHost { driver: &driver, gpus: &gpus, only: None, instance: &instance })
 }
 
 /// Where this node of Proxmox VE has its files, as the command line says.

@@ -15,7 +15,7 @@ pub(crate) fn run(context: &Context<'_>, options: &Destroy) -> Result<Ended> {
     if options.dry_run {
         return status::show(context, &options.containers);
     }
-    let question = format!("This destroys {} with everything in them.", names.join(", "));
+    let question = format!("This destroys {} with all their data.", names.join(", "));
     if !options.yes && !terminal::confirm(&question)? {
         return Err(Error::new(Kind::Interrupted, "nothing was destroyed"));
     }

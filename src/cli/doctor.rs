@@ -1,14 +1,14 @@
-//! `doctor`: what is wrong or doubtful on this host and in containers, each with what mends it; changes nothing.
+//! `doctor`: what is wrong or suspicious on this host and in containers, each with its remedy; changes nothing.
 
 use std::collections::BTreeSet;
 
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{Layout, Severity};
 use phoenix_nvidia::container_id::ContainerId;
+use phoenix_nvidia::doctor::{Finding, HostState, examine_host};
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::event::Listener;
-use phoenix_nvidia::fleet::doctor::{Finding, HostState, examine_host};
 use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -48,7 +48,7 @@ fn host(layout: &Layout, wanted: &[DriverVersion], listener: &dyn Listener, canc
     Ok(examine_host(&HostState::observe(&NvidiaHost::read()?, layout, &cache, &store, wanted, cancel)?))
 }
 
-/// The versions that containers ask for; what one asks for that is at fault is told about that container.
+/// The versions that containers ask for; what one asks for that is at fault is reported for that container.
 fn wanted(context: &Context<'_>) -> Vec<DriverVersion> {
     let drivers = context.configuration.containers().filter_map(|(_, container)| container.ok()?.driver.as_ref());
     drivers.map(|driver| driver.version.clone()).collect::<BTreeSet<_>>().into_iter().collect()
@@ -91,5 +91,5 @@ fn as_text(finding: &Finding) -> String {
     let details: String =
         finding.details.iter().map(|line| format!("    {}\n", terminal::one_printable_line(line))).collect();
     let (cause, remedy) = (terminal::one_printable_line(&finding.cause), terminal::one_printable_line(&finding.remedy));
-    format!("{whom}: {severity}: {cause} [{}]\n{details}  mend: {remedy}\n", finding.rule.name())
+    format!("{whom}: {severity}: {cause} [{}]\n{details}  remedy: {remedy}\n", finding.rule.name())
 }

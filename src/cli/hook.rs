@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use phoenix_nvidia::config::{Layout, Way};
+use phoenix_nvidia::config::{Layout, Method};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
@@ -67,7 +67,7 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     let configuration = NvidiaHost::read().and_then(|host| context::configuration_for(id, &layout, &host, &cancel));
     match configuration {
         Ok(configuration) => {
-            let bring_in_step = |id, host: &DriverVersion| bring_in_step(global, id, host, moment);
+            let bring_in_sync = |id, host: &DriverVersion| bring_in_sync(global, id, host, moment);
             let allow_nodes = |id| allow_nodes(global, &layout, &*listener, &cancel, id, moment);
             let before_start = BeforeStart {
                 configuration: &configuration,
@@ -75,12 +75,12 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
                 listener: &*listener,
                 cancel: &cancel,
                 allow_nodes: &allow_nodes,
-                bring_in_step: &bring_in_step,
+                bring_in_sync: &bring_in_sync,
             };
             if is_first { before_start.check(id)? } else { before_start.check_root(id)? }
         }
         // Nobody can say then that the container has to do with NVIDIA.
-        Err(error) if is_first => listener.warn(Some(id), format!("nothing was checked: {}", error.message())),
+        Err(error) if is_first => listener.warn(Some(id), format!("the driver was not checked: {}", error.message())),
         Err(_) => {}
     }
     Ok(Ended::Well)
@@ -101,13 +101,13 @@ fn allow_nodes(
     let proxmox = Proxmox::new(context::node(global), layout, listener, cancel);
     proxmox.make_second_nodes(id);
     if proxmox.allow_present_nodes(id)? {
-        listener.note(Some(id), "it may open its device nodes by the numbers that they have now");
+        listener.note(Some(id), "allowed its device nodes by their present numbers");
     }
     Ok(())
 }
 
-/// Brings a container in step now, where its root is there, or does what can be done before.
-fn bring_in_step(global: &Global, id: ContainerId, host: &DriverVersion, moment: Moment) -> Result<()> {
+/// Brings a container in sync now, where its root is there, or does what can be done before.
+fn bring_in_sync(global: &Global, id: ContainerId, host: &DriverVersion, moment: Moment) -> Result<()> {
     let mut context = Context::new(global, false)?;
     context.configuration.follow(&[id], host);
     let is_proxmox = context.backend() == Backend::Proxmox;
@@ -116,8 +116,8 @@ fn bring_in_step(global: &Global, id: ContainerId, host: &DriverVersion, moment:
         Moment::BeforePct if is_proxmox => context.with_fleet(|fleet| fleet.prepare_while_starting(id)),
         Moment::BeforeLiblxc | Moment::SetUp { .. } if is_proxmox => {
             // Its own hook mounts the root, and `pct` changes the file that raw lines stand in (pve-container 6.1.10).
-            Err(Error::new(Kind::Configuration, format!("container {id}: it is updated by a hookscript alone"))
-                .hint("let Proxmox VE call this program as its `hookscript`, and remove its line from `lxc_options`"))
+            Err(Error::new(Kind::Configuration, format!("container {id}: only a hookscript can update it"))
+                .hint("set this program as its `hookscript` in Proxmox VE, and remove its line from `lxc_options`"))
         }
         Moment::BeforePct | Moment::BeforeLiblxc if is_shared(&context, id) => {
             // The container's settings, with the mounts of its images, have been read already.
@@ -137,7 +137,7 @@ fn bring_in_step(global: &Global, id: ContainerId, host: &DriverVersion, moment:
 
 fn is_shared(context: &Context<'_>, id: ContainerId) -> bool {
     let driver = context.configuration.container(id).ok().and_then(|container| container.driver.as_ref());
-    driver.is_some_and(|driver| driver.way() == Way::Shared)
+    driver.is_some_and(|driver| driver.method() == Method::Shared)
 }
 
 fn require_second_hook(context: &Context<'_>, id: ContainerId) -> Result<()> {
@@ -145,7 +145,7 @@ fn require_second_hook(context: &Context<'_>, id: ContainerId) -> Result<()> {
         return Ok(());
     }
     let message =
-        format!("container {id}: a driver of the way `shared` can be brought in only when its root is set up");
+        format!("container {id}: a driver with the method `shared` can only be mounted while its root is set up");
     Err(Error::new(Kind::Configuration, message).hint(
         "add \"lxc.hook.start-host = /usr/local/bin/phoenix-nvidia hook\" to its `lxc_options`, then run `phoenix-nvidia create`",
     ))
@@ -167,7 +167,7 @@ fn called(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result
     match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [] => match (variable("LXC_NAME"), variable("LXC_HOOK_TYPE")) {
             (Some(name), Some(hook)) => Ok(by_lxc(&name, &hook)),
-            _ => Err(misused("`hook` is called by Proxmox VE and liblxc, and here by neither")),
+            _ => Err(misused("`hook` is only called by Proxmox VE and liblxc")),
         },
         [name, "lxc", hook, ..] => Ok(by_lxc(name, hook)),
         [_, "net", ..] => Ok(None),
@@ -180,13 +180,13 @@ fn called(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result
             };
             Ok(moment.map(|moment| (id, moment)))
         }
-        [_, phase] => Err(misused(&format!("`{phase}` is no phase of a hookscript"))),
+        [_, phase] => Err(misused(&format!("`{phase}` is not a phase of a hookscript"))),
         _ => Err(misused("`hook` takes a VMID and a phase")),
     }
 }
 
 fn misused(message: &str) -> Error {
-    Error::new(Kind::Usage, message).hint("call it as `phoenix-nvidia hook 901 pre-start`")
+    Error::new(Kind::Usage, message).hint("run `phoenix-nvidia hook 901 pre-start`")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use phoenix_nvidia::driver::device_nodes::Verdict;
 use phoenix_nvidia::error::{Error, Result};
 use phoenix_nvidia::host::{self, NvidiaHost, Prepared};
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
-use phoenix_nvidia::install::shared;
+use phoenix_nvidia::install::methods::shared;
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
@@ -54,7 +54,7 @@ fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
     Ok(refused.first().map_or(Ended::Well, |error| Ended::With(error.kind().exit_code())))
 }
 
-/// Containers of the way `shared` do not start without the images that their configurations mount.
+/// Containers of the method `shared` do not start without the images that their configurations mount.
 fn mount_images(global: &Global, cancel: &Cancel) -> Result<()> {
     let (layout, listener) = (context::layout(global), progress::listener(global));
     shared::ensure_mounted(&Store::new(&layout, &*listener, cancel), &layout)

@@ -1,4 +1,4 @@
-//! systemd's journal as the reader of standard error: whether it is, and how it is told a line's priority.
+//! systemd's journal as the reader of standard error: whether it is, and how it gets a line's priority.
 
 use std::sync::OnceLock;
 

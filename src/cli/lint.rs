@@ -1,9 +1,9 @@
-//! `lint`: everything wrong or doubtful in the two configuration files.
+//! `lint`: everything wrong or suspicious in the two configuration files.
 
 use phoenix_nvidia::config::{Configuration, Container, Finding, Severity};
 use phoenix_nvidia::error::{Kind, Result};
-use phoenix_nvidia::event::Deaf;
-use phoenix_nvidia::fleet::doubts;
+use phoenix_nvidia::event::NoListener;
+use phoenix_nvidia::fleet::host_limits;
 use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::store::Store;
 
@@ -14,12 +14,12 @@ use super::{Ended, context, terminal};
 fn findings(global: &Global) -> Result<Vec<Finding>> {
     let layout = context::layout(global);
     let Some(host) = NvidiaHost::read().ok().filter(|host| host.loaded.is_some()) else {
-        return Configuration::lint(&layout, None);
+        return Configuration::lint(&layout, None, None);
     };
     let cancel = context::interruptible()?;
-    let store = Store::new(&layout, &Deaf, &cancel);
-    let doubts = |container: &Container| doubts(container, &host, &store);
-    context::on_host(&host, &cancel, Some(&doubts), |host| Configuration::lint(&layout, Some(host)))
+    let store = Store::new(&layout, &NoListener, &cancel);
+    let limits = |container: &Container| host_limits(container, &host, &store);
+    context::on_host(&host, &cancel, |host| Configuration::lint(&layout, Some(host), Some(&limits)))
 }
 
 pub(crate) fn run(global: &Global) -> Result<Ended> {

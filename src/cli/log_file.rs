@@ -30,7 +30,7 @@ pub(crate) fn open(path: Option<&Path>, verbose: bool) -> Result<()> {
     // Only tests start the program twice in one process.
     let _ = tracing::subscriber::set_global_default(subscriber);
     if let Err(error) = file {
-        tracing::debug!("no log is written: {error}");
+        tracing::debug!("the log cannot be written: {error}");
     }
     Ok(())
 }

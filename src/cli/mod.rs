@@ -71,7 +71,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
     }
     let mut context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
     if let Some((containers, choice)) = arguments.verb.choice() {
-        context.configuration.choose(containers, choice.way, choice.profile);
+        context.configuration.choose(containers, choice.method, choice.profile);
     }
     match &arguments.verb {
         Verb::Create(options) => create::run(&mut context, options),

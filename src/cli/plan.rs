@@ -2,8 +2,8 @@
 
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::Fleet;
+use phoenix_nvidia::fleet::plan::saved::SavedPlan;
 use phoenix_nvidia::fleet::plan::{ContainerPlan, Plan};
-use phoenix_nvidia::fleet::saved::SavedPlan;
 use phoenix_nvidia::sys::atomic;
 
 use super::context::Context;
@@ -30,8 +30,8 @@ fn ended(plan: &Plan, exit_code: bool) -> Ended {
     if let Err(overall) = plan.overall() {
         return Ended::With(overall.exit_code());
     }
-    let is_in_step = !plan.changes_anything() && !plan.containers.iter().any(|plan| plan.waits_for_restart);
-    if exit_code && !is_in_step { Ended::With(DIFFERENCES) } else { Ended::Well }
+    let is_in_sync = !plan.changes_anything() && !plan.containers.iter().any(|plan| plan.waits_for_restart);
+    if exit_code && !is_in_sync { Ended::With(DIFFERENCES) } else { Ended::Well }
 }
 
 /// Shows a plan.
@@ -47,11 +47,11 @@ pub(crate) fn show(context: &Context<'_>, make: impl FnOnce(&Fleet<'_>) -> Resul
 }
 
 fn as_text(plan: &ContainerPlan) -> String {
-    let because = if plan.dependency { " (needed by another)" } else { "" };
+    let because = if plan.dependency { " (dependency)" } else { "" };
     let mut text = format!("{} {}{because}:", plan.id, plan.name);
     match &plan.problem {
         Some(problem) => text.push_str(&format!(" cannot be planned: {}", problem.message)),
-        None if !plan.changes_anything() && plan.waits_for_restart => text.push_str(" a restart waits"),
+        None if !plan.changes_anything() && plan.waits_for_restart => text.push_str(" a restart is pending"),
         None if !plan.changes_anything() => text.push_str(" nothing to do"),
         None => {}
     }

@@ -38,7 +38,7 @@ impl Listener for LogOnly {
     }
 }
 
-/// One JSON object a line, for other programs.
+/// One JSON object per line, for other programs.
 struct JsonLines;
 
 impl Listener for JsonLines {
@@ -99,7 +99,7 @@ impl Lines {
     }
 }
 
-/// A bar for everything that takes long, and lines above it.
+/// A progress bar for each long step, and lines above it.
 struct Bars {
     area: MultiProgress,
     bars: Mutex<BTreeMap<(Option<ContainerId>, &'static str), ProgressBar>>,

@@ -12,8 +12,8 @@ use std::path::Path;
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
-use phoenix_nvidia::fleet::status::{Asking, ContainerStatus};
 use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::status::{Asking, ContainerStatus};
 use phoenix_nvidia::sys::atomic;
 
 use super::arguments::Status;
@@ -45,7 +45,7 @@ pub(crate) fn run(context: &mut Context<'_>, options: &Status) -> Result<Ended> 
         return watch::run(context, options, seconds);
     }
     let rows = look(context, options)?;
-    let differs = rows.iter().any(|row| row.in_step == Some(false));
+    let differs = rows.iter().any(|row| row.in_sync == Some(false));
     terminal::data(&shown(context, options, rows)?)?;
     Ok(if options.exit_code && differs { Ended::With(DIFFERENCES) } else { Ended::Well })
 }

@@ -1,7 +1,7 @@
 //! `store`: the extracted drivers on this host and the images of them: list, extract, verify, prune.
 
 use phoenix_nvidia::cache::Cache;
-use phoenix_nvidia::config::Way;
+use phoenix_nvidia::config::Method;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::install::receipt::{self, Receipt};
@@ -108,10 +108,10 @@ fn needed_images(context: &Context<'_>, receipts: &[Receipt]) -> Result<Vec<Imag
     for (_, container) in context.configuration.containers() {
         let Some(driver) = &container?.driver else { continue };
         let version = driver.version.clone();
-        match driver.way() {
-            Way::Installer => needed.push(ImageName { version, contents: Contents::Package, edition: None }),
-            Way::Shared => needed.push(ImageName::placed(version, driver.profile())),
-            Way::Runfile | Way::Native => {}
+        match driver.method() {
+            Method::Installer => needed.push(ImageName { version, contents: Contents::Package, edition: None }),
+            Method::Shared => needed.push(ImageName::placed(version, driver.profile())),
+            Method::Runfile | Method::Native => {}
         }
     }
     Ok(needed)
@@ -129,7 +129,7 @@ fn show_entries(context: &Context<'_>, entries: &[Entry], images: &[ImageEntry])
     }
     let row = |entry: &Entry| {
         let (state, files, bytes) = match &entry.sort {
-            Sort::Sound { files, bytes, .. } => ("sound".to_owned(), files.to_string(), bytes.to_string()),
+            Sort::Sound { files, bytes, .. } => ("ok".to_owned(), files.to_string(), bytes.to_string()),
             Sort::Damaged { reason } => (format!("damaged: {reason}"), "-".to_owned(), "-".to_owned()),
             Sort::Temporary => ("left over".to_owned(), "-".to_owned(), "-".to_owned()),
         };
@@ -142,8 +142,8 @@ fn show_entries(context: &Context<'_>, entries: &[Entry], images: &[ImageEntry])
 fn image_row(entry: &ImageEntry) -> Vec<String> {
     let name = entry.name.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
     let (state, bytes) = match &entry.sort {
-        ImageSort::Sound { bytes, .. } if entry.mounted => ("sound, mounted".to_owned(), bytes.to_string()),
-        ImageSort::Sound { bytes, .. } => ("sound".to_owned(), bytes.to_string()),
+        ImageSort::Sound { bytes, .. } if entry.mounted => ("ok, mounted".to_owned(), bytes.to_string()),
+        ImageSort::Sound { bytes, .. } => ("ok".to_owned(), bytes.to_string()),
         ImageSort::Damaged { reason } => (format!("damaged: {reason}"), "-".to_owned()),
         ImageSort::Temporary => ("left over".to_owned(), "-".to_owned()),
     };

@@ -37,7 +37,7 @@ pub(crate) fn as_json(value: &impl serde::Serialize) -> Result<String> {
     Ok(text + "\n")
 }
 
-/// Tells something on standard error; there is nobody to tell when that fails.
+/// Prints something on standard error; a failure of that is ignored.
 pub(crate) fn tell(text: &str) {
     tell_as(Priority::Info, text);
 }
@@ -98,8 +98,8 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 /// Asks a question that only `yes` answers with yes.
 pub(crate) fn confirm(question: &str) -> Result<bool> {
     if !io::IsTerminal::is_terminal(&io::stdin()) {
-        return Err(Error::new(Kind::Usage, "this asks before it destroys, and nobody can answer here")
-            .hint("add `--yes` when you are sure"));
+        return Err(Error::new(Kind::Usage, "`destroy` needs a confirmation, and standard input is not a terminal")
+            .hint("add `--yes` to destroy without a confirmation"));
     }
     let _ = write!(anstream::stderr().lock(), "{question} Type `yes` to go on: ");
     let mut answer = String::new();

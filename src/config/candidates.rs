@@ -47,10 +47,10 @@ impl<'c, 'd> Candidates<'c, 'd> {
             Ok(filled) => {
                 if let Some(replaced) = &filled.replaced {
                     let (wanted, origin) = (self.target.version, self.version.origin());
-                    let told = format!("names version {replaced}; {wanted} is fetched, as {origin} wants");
-                    self.notes.push(format!("the URL of {} {told}", node.origin()));
+                    let fault = format!("names version {replaced}; {wanted} is fetched, as configured in {origin}");
+                    self.notes.push(format!("the URL of {} {fault}", node.origin()));
                     let hint = "write `{version}` in the URL, so that it follows the wanted version";
-                    findings.push(node.finding(Severity::Note, format!("the URL {told}")).hint(hint));
+                    findings.push(node.finding(Severity::Note, format!("the URL {fault}")).hint(hint));
                 }
                 Some(filled.url)
             }
@@ -82,16 +82,14 @@ impl<'c, 'd> Candidates<'c, 'd> {
         }
         match fault {
             UrlFault::OtherVersion { .. } => finding.hint(format!(
-                "make {} and {origin} name the same version, or write `{{version}}` in the URL in place of the number",
+                "set the same version in {} and {origin}, or write `{{version}}` in the URL in place of the number",
                 node.origin()
             )),
             UrlFault::Plain(host) => finding.hint(format!(
                 "use `https`, or add \"{host}\" to `nvidia_driver.allow_http` in the hypervisor's file and set \
                  `nvidia_runfile_sha256`"
             )),
-            UrlFault::Credentials => {
-                finding.hint("take them out: they would be readable in logs and in the list of processes")
-            }
+            UrlFault::Credentials => finding.hint("remove them: they would be visible in logs and in the process list"),
             UrlFault::HostsPart => finding
                 .hint("name the guest's driver, whose file ends in `-grid.run`, and run the container in such a guest"),
             UrlFault::Form => finding.expected("`https://host/path/{version}.run`"),

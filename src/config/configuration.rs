@@ -1,22 +1,24 @@
-//! Both files together: what they say of every container, and all that is wrong or doubtful in them.
+//! Both files together: what they say of every container, and all errors and warnings in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::container::{Container, Surroundings};
+use super::container::Container;
 use super::document::Document;
 use super::finding::{Finding, Severity, quoted};
 use super::hypervisor::{Hypervisor, HypervisorSettings};
 use super::keys;
 use super::layout::Layout;
+use super::lint::HostLimits;
 use super::lint::{self, Subject};
 use super::lookup::Lookup;
+use super::method::Method;
 use super::node::Node;
 use super::on_host::OnHost;
 use super::order;
 use super::source::Source;
+use super::surroundings::Surroundings;
 use super::wanted::WantedDriver;
-use super::way::Way;
 use crate::container_id::ContainerId;
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Variant};
@@ -79,7 +81,7 @@ impl Configuration {
     /// A file cannot be read, is malformed, or is no object with `lxc_configs`. What is wrong in one container's entry
     /// is kept until that container is asked for.
     pub fn load(layout: &Layout) -> Result<Self> {
-        Ok(Self::read(layout, None)?)
+        Ok(Self::read(layout, None, None)?)
     }
 
     /// The same for work on a host, by which `host` and `all` get their meaning.
@@ -87,16 +89,18 @@ impl Configuration {
     /// # Errors
     /// As [`Configuration::load`].
     pub fn load_on(layout: &Layout, host: OnHost<'_>) -> Result<Self> {
-        Ok(Self::read(layout, Some(host))?)
+        Ok(Self::read(layout, Some(host), None)?)
     }
 
-    /// All that is wrong or doubtful in both files, and on a host that is asked; ordered by file and line, also where
+    /// All that is wrong or suspicious in both files, and on a host that is asked; ordered by file and line, also where
     /// [`Configuration::load`] fails because a document is malformed.
+    ///
+    /// `limits` is asked what the host cannot give to a container.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub fn lint(layout: &Layout, host: Option<OnHost<'_>>) -> Result<Vec<Finding>> {
-        match Self::read(layout, host) {
+    pub fn lint(layout: &Layout, host: Option<OnHost<'_>>, limits: Option<&HostLimits<'_>>) -> Result<Vec<Finding>> {
+        match Self::read(layout, host, limits) {
             Ok(configuration) => Ok(configuration.findings),
             Err(Refusal::Document(finding)) => Ok(vec![*finding]),
             Err(Refusal::File(error)) => Err(error),
@@ -123,13 +127,13 @@ impl Configuration {
         self.entries.keys().map(|id| (*id, self.container(*id)))
     }
 
-    /// Lets the command line decide the way and the profile of these containers' driver, where it says any.
-    pub fn choose(&mut self, ids: &[ContainerId], way: Option<Way>, profile: Option<Profile>) {
+    /// Lets the command line decide the method and the profile of these containers' driver, where it says any.
+    pub fn choose(&mut self, ids: &[ContainerId], method: Option<Method>, profile: Option<Profile>) {
         for id in ids {
             let entry = self.entries.get_mut(id);
             let driver = entry.and_then(|entry| entry.container.as_mut()).and_then(|it| it.driver.as_mut());
             if let Some(driver) = driver {
-                driver.method = way.or(driver.method);
+                driver.chosen_method = method.or(driver.chosen_method);
                 driver.chosen_profile = profile.or(driver.chosen_profile);
             }
         }
@@ -149,7 +153,7 @@ impl Configuration {
                     self.containers_file.display()
                 );
                 *driver = WantedDriver {
-                    method: driver.method,
+                    chosen_method: driver.chosen_method,
                     chosen_profile: driver.chosen_profile,
                     notes: vec![note],
                     ..WantedDriver::of_version(host, driver.variant, &mirrors)
@@ -168,7 +172,7 @@ impl Configuration {
         &self.hypervisor
     }
 
-    /// All that is wrong or doubtful in both files, ordered by file and line.
+    /// All that is wrong or suspicious in both files, ordered by file and line.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
     }
@@ -191,8 +195,8 @@ impl Configuration {
             self.entries.get(&id).map(|entry| entry.container.as_ref().map(Container::predecessors).unwrap_or_default())
         };
         order::in_order(ids, needed).map_err(|circle| {
-            Error::new(Kind::Configuration, format!("containers wait for each other: {circle}"))
-                .hint("take one of them out of the `dependencies` or `clone_from_ctid` of the one before it")
+            Error::new(Kind::Configuration, format!("circular dependency between containers: {circle}"))
+                .hint("remove one of them from `dependencies` or `clone_from_ctid`")
         })
     }
 
@@ -210,16 +214,16 @@ impl Configuration {
         let (count, asked) = (known.len(), id.to_string());
         known.sort_by_key(|text| keys::distance(text, &asked));
         known.truncate(SHOWN / 2);
-        error.hint(format!("it defines {count} containers; {} look most like it", known.join(", ")))
+        error.hint(format!("it defines {count} containers; the most similar are {}", known.join(", ")))
     }
 
-    fn read(layout: &Layout, host: Option<OnHost<'_>>) -> Result<Self, Refusal> {
+    fn read(layout: &Layout, host: Option<OnHost<'_>>, limits: Option<&HostLimits<'_>>) -> Result<Self, Refusal> {
         let hypervisor_file = layout.hypervisor_file();
         let mut findings = Vec::new();
         let document = match Source::read(&hypervisor_file)? {
             Some(source) => Some(Document::parse(source).map_err(Refusal::Document)?),
             None => {
-                let message = "there is no such file, so the settings of the hypervisor have their defaults";
+                let message = "the file is missing, so the defaults apply";
                 findings.push(Finding::about_file(&hypervisor_file, Severity::Note, message));
                 None
             }
@@ -230,7 +234,7 @@ impl Configuration {
         };
         let source = containers_source(layout, &hypervisor.settings)?;
         let containers = Document::parse(source).map_err(Refusal::Document)?;
-        Self::build(&containers, document.as_ref(), &hypervisor, (std::env::consts::ARCH, host), findings)
+        Self::build(&containers, document.as_ref(), &hypervisor, (std::env::consts::ARCH, host, limits), findings)
     }
 
     /// Puts together what was parsed. `findings` holds what is already known.
@@ -238,7 +242,7 @@ impl Configuration {
         containers: &Document,
         hypervisor_document: Option<&Document>,
         hypervisor: &Hypervisor<'_>,
-        (architecture, host): (&str, Option<OnHost<'_>>),
+        (architecture, host, limits): (&str, Option<OnHost<'_>>, Option<&HostLimits<'_>>),
         mut findings: Vec<Finding>,
     ) -> Result<Self, Refusal> {
         findings
@@ -270,7 +274,7 @@ impl Configuration {
                 Some((*id, Subject { container: entry.container.as_ref()?, lookup: lookups.get(id)? }))
             })
             .collect();
-        findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects, host));
+        findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects, limits));
         Ok(Self {
             containers_file: containers.path().to_owned(),
             entries,
@@ -298,7 +302,7 @@ fn containers_source(layout: &Layout, settings: &HypervisorSettings) -> Result<S
     });
     let path = named.unwrap_or(&default);
     Source::read(path)?.ok_or_else(|| {
-        let error = Error::new(Kind::Configuration, format!("there is no containers' file `{}`", path.display()));
+        let error = Error::new(Kind::Configuration, format!("the containers' file is missing: `{}`", path.display()));
         match named {
             Some(_) => error.hint(format!(
                 "correct `core_paths.lxc_config_file` in `{}`, or name the file on the command line",
@@ -318,8 +322,7 @@ fn example() -> String {
     match installed.filter(|path| path.is_file()) {
         Some(path) => format!("copy the example `{}` there, and make it yours", path.display()),
         None => {
-            "the sources of phoenix-nvidia have an example, `etc/phoenix_lxc_configs.json`: copy it there, and make it \
-                 yours"
+            "the sources of phoenix-nvidia have an example, `etc/phoenix_lxc_configs.json`: copy it there and adapt it"
                 .to_owned()
         }
     }
@@ -348,7 +351,7 @@ fn by_id<'d>(configs: &Node<'d>) -> (ById<'d>, Vec<Finding>) {
             Err(_) => findings.push(
                 node.finding_at_key(
                     Severity::Error,
-                    format!("{} is no CTID, so nothing can be done with its entry", quoted(node.key())),
+                    format!("{} is not a CTID, so its entry is ignored", quoted(node.key())),
                 )
                 .expected("a number in quotes, \"100\" to \"999999999\""),
             ),
@@ -367,7 +370,7 @@ fn read_entry(
     let mut findings = Vec::new();
     if nodes.len() > 1 {
         let message = format!("container {id} is defined {} times", nodes.len());
-        let hint = "keep one of the entries: other tools take the last one and forget the others without a word";
+        let hint = "keep one of the entries: other tools silently use the last one";
         findings.push(lookup.container.finding_at_key(Severity::Error, message).hint(hint));
     }
     let container = if lookup.container.is_object() {
@@ -389,7 +392,7 @@ fn faulty(id: ContainerId, faults: &[&Finding]) -> Error {
     let rendered: Vec<String> = faults.iter().map(|finding| finding.render()).collect();
     Error::new(Kind::Configuration, format!("the configuration of container {id} has {errors}"))
         .output(rendered.join("\n\n"))
-        .hint("correct what is shown above; `phoenix-nvidia lint` shows all that is wrong or doubtful in both files")
+        .hint("fix the errors above; `phoenix-nvidia lint` lists all errors and warnings of both files")
 }
 
 /// Ordered by file and place, and each only once: what stands at the root is found again for every container.
@@ -420,7 +423,7 @@ impl Configuration {
             Some(document) => Hypervisor::read(&document.root(), &mut findings),
             None => Hypervisor::without_file(),
         };
-        Ok(Self::build(&containers, document.as_ref(), &hypervisor, ("x86_64", None), findings)?)
+        Ok(Self::build(&containers, document.as_ref(), &hypervisor, ("x86_64", None, None), findings)?)
     }
 }
 

@@ -5,14 +5,13 @@ use std::path::PathBuf;
 use super::finding::{Finding, Severity, quoted};
 use super::gpu::GpuAssignment;
 use super::gpu_access::GpuAccess;
-use super::hypervisor::Hypervisor;
 use super::lookup::Lookup;
 use super::lxc_option::LxcOption;
 use super::mismatch::OnMismatch;
 use super::network::{MacAddress, Network};
 use super::node::Node;
-use super::on_host::OnHost;
 use super::storage::{self, Mount, Volume};
+use super::surroundings::Surroundings;
 use super::wanted::{FEATURE, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::driver::placement::Profile;
@@ -93,17 +92,6 @@ const NAME: &str = "a host name: letters, digits, `-` and `.`";
 const FEATURE_NAME: &str = "the name of a feature: letters, digits, `_` and `-`";
 const PCT_OPTION: &str = "`key=value`, such as `nesting=1`";
 const DEPENDENCY: &str = "a CTID in quotes, such as `\"900\"`";
-
-/// What is around a container when it is read.
-pub(super) struct Surroundings<'s, 'd> {
-    pub(super) hypervisor: &'s Hypervisor<'d>,
-    /// The machine's architecture, `x86_64`.
-    pub(super) architecture: &'s str,
-    /// The host that it is read on, where somebody has looked at it.
-    pub(super) host: Option<OnHost<'s>>,
-    /// Whether the file defines a container.
-    pub(super) defined: &'s dyn Fn(ContainerId) -> bool,
-}
 
 impl Container {
     /// Reads the entry of a CTID. What is wrong goes into `findings`; what is readable is read all the same.
@@ -266,7 +254,7 @@ impl<'d> Reader<'_, 'd> {
             if is_pct_option(text) {
                 options.push(text.to_owned());
             } else {
-                let message = format!("{} is no option of `pct`", quoted(text));
+                let message = format!("{} is not an option of `pct`", quoted(text));
                 self.findings.push(place.finding(Severity::Error, message).expected(PCT_OPTION));
             }
         }
@@ -336,7 +324,7 @@ fn ctid(node: &Node<'_>, findings: &mut Vec<Finding>) -> Option<ContainerId> {
             Some(id)
         }
         Err(_) => {
-            let message = format!("{} is no CTID", quoted(text));
+            let message = format!("{} is not a CTID", quoted(text));
             findings
                 .push(node.finding(Severity::Error, message).expected("a CTID in quotes, \"100\" to \"999999999\""));
             None

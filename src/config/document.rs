@@ -9,34 +9,12 @@ use jsonc_parser::{ParseOptions, ast, parse_to_ast};
 use super::finding::{Finding, Severity};
 use super::node::Node;
 use super::source::Source;
+use super::tree::{Member, Tree, Value};
 
 /// A file that was parsed.
 pub(super) struct Document {
     source: Arc<Source>,
     root: Tree,
-}
-
-/// A value and the bytes that it was read from.
-pub(super) struct Tree {
-    pub(super) span: Range<usize>,
-    pub(super) value: Value,
-}
-
-/// What JSON knows. Numbers are kept as they are written, members in their order and duplicates too.
-pub(super) enum Value {
-    Null,
-    Boolean(bool),
-    Number(String),
-    Text(String),
-    List(Vec<Tree>),
-    Object(Vec<Member>),
-}
-
-/// One `"key": value` of an object.
-pub(super) struct Member {
-    pub(super) key: String,
-    pub(super) key_span: Range<usize>,
-    pub(super) value: Tree,
 }
 
 impl Document {
@@ -172,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_trailing_commas_are_read_and_told() {
+    fn comments_and_trailing_commas_are_read_and_reported() {
         let clean = parse("{\n  \"a\": [1, 2]\n}").unwrap();
         assert!(clean.informality().is_none());
         for (text, line) in [("{\n // note\n}", 2), ("{\n\"a\": [1,],\n}", 2), ("{\"a\":\n \"tab\there\"}", 2)] {

@@ -1,4 +1,4 @@
-//! Something wrong or doubtful in a configuration file: where it stands, what was expected, what to do.
+//! Something wrong or suspicious in a configuration file: where it stands, what was expected, what to do.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -31,7 +31,7 @@ pub struct Place {
     pub span: Range<usize>,
 }
 
-/// One thing that is wrong or doubtful in one of the two files.
+/// One thing that is wrong or suspicious in one of the two files.
 #[derive(Clone, serde::Serialize)]
 pub struct Finding {
     /// The file.

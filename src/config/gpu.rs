@@ -16,7 +16,7 @@ pub enum GpuSelector {
     Minor(u32),
     /// The PCI address as sysfs writes it, `0000:01:00.0`; it stays when the numbers of the nodes move.
     Pci(String),
-    /// NVIDIA's UUID, `GPU-` and 32 hexadecimal digits in five groups; it stays with the card.
+    /// NVIDIA's UUID, `GPU-` and 32 hexadecimal digits in five groups; it never changes.
     Uuid(String),
     /// An instance of a GPU that the host has divided (MIG): `GPU:GI:CI`.
     Instance(Box<Self>, MigInstance),
@@ -185,15 +185,15 @@ impl GpuAssignment {
         .flatten()
     }
 
-    /// How many cards it is about: instances of one GPU are one.
-    pub fn cards(&self) -> usize {
+    /// The number of GPUs: instances of one GPU count once.
+    pub fn count(&self) -> usize {
         self.iter().map(GpuSelector::gpu).collect::<BTreeSet<_>>().len()
     }
 
     /// How many GPUs CUDA shows: of a GPU that is divided it takes one instance, and no other GPU beside that (NVIDIA's
     /// Multi-Instance GPU User Guide, "CUDA Device Enumeration").
     pub fn seen_by_cuda(&self) -> usize {
-        if self.iter().any(GpuSelector::is_part) { 1 } else { self.cards() }
+        if self.iter().any(GpuSelector::is_part) { 1 } else { self.count() }
     }
 
     const EXPECTED: &str = "`none`, `all`, or GPUs separated by commas: `0`, `0,1`, `0000:01:00.0`, `GPU-…`, or instances of a \
@@ -304,16 +304,16 @@ mod tests {
             let pci_address = "00000000:C1:00.0".to_owned();
             Some(NamedInstance { uuid: uuid.to_owned(), pci_address, instance })
         };
-        let host = OnHost { driver: &|| None, gpus: &BTreeSet::new(), doubts: None, only: None, instance: &answer };
+        let host = OnHost { driver: &|| None, gpus: &BTreeSet::new(), only: None, instance: &answer };
         let known = named().on(Some(host));
         assert_eq!((known.gpu().to_string().as_str(), known.instance()), ("0000:c1:00.0", Some(instance)));
         assert_eq!(known.to_string(), named().to_string());
         let both = [known, "0000:c1:00.0:6:0".parse().unwrap()].into();
-        assert_eq!(GpuAssignment::Of(both).cards(), 1);
+        assert_eq!(GpuAssignment::Of(both).count(), 1);
     }
 
     #[test]
-    fn a_gpu_named_twice_is_given_once_and_told() {
+    fn a_gpu_named_twice_is_given_once_and_reported() {
         assert_eq!(read(r#""0,0""#), ("0".to_owned(), vec![Severity::Warning]));
     }
 

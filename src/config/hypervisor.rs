@@ -49,7 +49,7 @@ pub struct HypervisorSettings {
     pub allow_http: Vec<String>,
     /// The containers' file, `core_paths.lxc_config_file`.
     pub lxc_config_file: Option<PathBuf>,
-    /// What the operators' scripts do when a creation fails; told to those who ask.
+    /// What the operators' scripts do when a creation fails; for those who ask.
     pub rollback_on_failure: bool,
     /// Where the pools of the host are mounted.
     pub mount_point_base: Option<PathBuf>,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_told_and_left_out() {
+    fn what_cannot_be_is_reported_and_left_out() {
         let (settings, findings) = read(
             r#"{ "hypervisor": { "backend": "docker" }, "behavior": [], "mount_point_base": "mnt",
                  "nvidia_driver": { "version": 580, "offline": "maybe", "mirrors": ["http://h/"], "allow_http": ["http://h"] } }"#,

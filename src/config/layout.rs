@@ -110,7 +110,7 @@ impl Layout {
         self.base.join("lib/receipts")
     }
 
-    /// What we have put into a container, as the host remembers it.
+    /// What we have put into a container, as the host's record says.
     pub fn receipt(&self, container: ContainerId) -> PathBuf {
         self.receipts().join(format!("{container}.json"))
     }
@@ -120,17 +120,17 @@ impl Layout {
         self.base.join(format!("lib/intents/{container}.json"))
     }
 
-    /// What the host remembers of the snapshot that a container goes back to when its new driver fails.
+    /// The host's record of the snapshot that a container goes back to when its new driver fails.
     pub fn rollback(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/rollbacks/{container}.json"))
     }
 
-    /// What the host remembers of a container beside the receipt.
+    /// The host's record of a container beside the receipt.
     pub fn container_record(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/containers/{container}.json"))
     }
 
-    /// What the host remembers of a container of Proxmox VE: what we gave it, and what we were about.
+    /// The host's record of a container of Proxmox VE: what we gave it, and what we were about.
     pub fn proxmox_record(&self, container: ContainerId) -> PathBuf {
         self.base.join(format!("lib/proxmox/{container}.json"))
     }

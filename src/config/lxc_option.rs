@@ -38,7 +38,7 @@ impl LxcOption {
         let mut options = Vec::new();
         for (place, text) in node.texts(EXPECTED, findings) {
             let Some(option) = Self::parse(text) else {
-                let message = format!("{} is no line of an LXC configuration", quoted(text));
+                let message = format!("{} is not a line of an LXC configuration", quoted(text));
                 findings.push(place.finding(Severity::Error, message).expected(EXPECTED));
                 continue;
             };

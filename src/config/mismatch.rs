@@ -4,12 +4,12 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnMismatch {
-    /// It tells, and lets the container start.
+    /// It warns, and lets the container start.
     #[default]
     Warn,
     /// It keeps the container from starting.
     Refuse,
-    /// It brings the container in step; where the way of installing cannot do that, it keeps it from starting.
+    /// It brings the container in sync; where the method cannot do that, it keeps it from starting.
     Update,
 }
 

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_key_is_told_at_once() {
+    fn every_wrong_key_is_reported_at_once() {
         let (network, findings) = network(r#"{ "name": "a,b=c", "ip": "10.0.0.1", "gw": "router", "nameservers": 8 }"#);
         assert!(network.is_none());
         assert_eq!(findings.len(), 5, "{findings:?}");

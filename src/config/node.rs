@@ -5,9 +5,9 @@ use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::document::{Tree, Value};
 use super::finding::{Finding, Severity, printable, quoted};
 use super::source::Source;
+use super::tree::{Tree, Value};
 
 /// A value, its key path, and the document around it.
 #[derive(Clone)]
@@ -177,7 +177,7 @@ impl<'d> Node<'d> {
         self.finding(Severity::Error, format!("`{}` is {}", printable(self.key), self.what())).expected(expected)
     }
 
-    /// The text; anything else is told.
+    /// The text; anything else is a finding.
     pub(super) fn text(&self, expected: &str, findings: &mut Vec<Finding>) -> Option<&'d str> {
         let text = self.as_text();
         if text.is_none() {
@@ -186,7 +186,7 @@ impl<'d> Node<'d> {
         text
     }
 
-    /// The text read as a `T`; anything else is told.
+    /// The text read as a `T`; anything else is a finding.
     pub(super) fn parsed<T: FromStr>(&self, expected: &str, findings: &mut Vec<Finding>) -> Option<T> {
         let text = self.text(expected, findings)?;
         let parsed = text.parse().ok();
@@ -203,7 +203,7 @@ impl<'d> Node<'d> {
             .expected(expected)
     }
 
-    /// The whole number in a range; anything else is told. Digits in a string are taken, with a note.
+    /// The whole number in a range; anything else is a finding. Digits in a string are taken, with a note.
     pub(super) fn whole_number(
         &self,
         range: RangeInclusive<u64>,
@@ -236,7 +236,7 @@ impl<'d> Node<'d> {
         }
     }
 
-    /// The boolean; anything else is told. `"true"` and `"false"` are taken, with a note.
+    /// The boolean; anything else is a finding. `"true"` and `"false"` are taken, with a note.
     pub(super) fn boolean(&self, findings: &mut Vec<Finding>) -> Option<bool> {
         let quoted = match &self.tree.value {
             Value::Boolean(boolean) => return Some(*boolean),
@@ -252,7 +252,7 @@ impl<'d> Node<'d> {
         quoted
     }
 
-    /// The texts of a list; what is no list, or no text in it, is told. Null is an empty list.
+    /// The texts of a list; what is no list, or no text in it, is a finding. Null is an empty list.
     pub(super) fn texts(&self, expected: &str, findings: &mut Vec<Finding>) -> Vec<(Node<'d>, &'d str)> {
         if matches!(self.tree.value, Value::Null) {
             return Vec::new();

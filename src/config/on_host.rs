@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use super::container::Container;
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::driver::mig::NamedInstance;
@@ -15,8 +14,6 @@ pub struct OnHost<'a> {
     pub driver: &'a dyn Fn() -> Option<DriverVersion>,
     /// N of `/dev/nvidiaN` of every GPU that the module drives; none while it is not loaded.
     pub gpus: &'a BTreeSet<u32>,
-    /// What this host has against a container's GPUs, a sentence each; asked where the file is looked at for itself.
-    pub doubts: Option<&'a Doubts<'a>>,
     /// The only container whose instances are asked for, where the others are of no interest.
     pub only: Option<ContainerId>,
     /// The instance of a divided GPU (MIG) that has this UUID; asked only where somebody writes one.
@@ -32,9 +29,6 @@ impl<'a> OnHost<'a> {
         }
     }
 }
-
-/// What a host has against a container's GPUs, a sentence each.
-pub type Doubts<'a> = dyn Fn(&Container) -> Vec<String> + 'a;
 
 /// The word for the host's driver.
 pub(super) const HOSTS_DRIVER: &str = "host";

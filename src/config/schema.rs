@@ -1,6 +1,6 @@
 //! JSON schemas of both files, for editors that complete and check while one types.
 //!
-//! The types here are only what the schemas are made of; reading is done elsewhere and tells more than a schema could.
+//! The types here are only what the schemas are made of; reading is done elsewhere and reports more than a schema can.
 //! The schemas are lenient: keys that they do not know belong to other tools.
 
 #![expect(dead_code, reason = "the fields are read by the derived code of the schemas alone")]
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 
 use super::hypervisor::Backend;
+use super::method::Method;
 use super::mismatch::OnMismatch;
-use super::way::Way;
 use crate::driver::placement::Profile;
 
 /// The schema of `phoenix_lxc_configs.json`, as text with a line break at its end.
@@ -128,15 +128,16 @@ struct Scalars {
     /// The repository of CUDA's packages, for other tools; only compared with the template.
     nvidia_repo_url: Option<String>,
     /// How the driver gets into the container.
-    nvidia_install_method: Option<Way>,
+    nvidia_install_method: Option<Method>,
     /// The SHA-256 of the run file, 64 hexadecimal digits.
     #[schemars(regex(pattern = "^[0-9a-fA-F]{64}$"))]
     nvidia_runfile_sha256: Option<String>,
-    /// Which part of the driver the container gets, where the way to install it leaves a choice.
+    /// Which part of the driver the container gets, where the method to install it leaves a choice.
     nvidia_driver_profile: Option<Profile>,
     /// What is done when a container is about to start with another driver than the host's.
     nvidia_on_mismatch: Option<OnMismatch>,
-    /// Whether the way `runfile` is gone where the chosen one cannot mount an image on this host or in the container.
+    /// Whether the method `runfile` is gone where the chosen one cannot mount an image on this host or in the
+    /// container.
     nvidia_allow_fallback: Option<bool>,
 }
 

@@ -46,7 +46,10 @@ impl Source {
         let mut bytes = Vec::new();
         fs_err::File::open(path)?.take(Self::MAXIMUM + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > Self::MAXIMUM {
-            return Err(wrong(format!("is larger than {} MiB, so it is no configuration file", Self::MAXIMUM >> 20)));
+            return Err(wrong(format!(
+                "is larger than {} MiB, so it is not a configuration file",
+                Self::MAXIMUM >> 20
+            )));
         }
         let text = String::from_utf8(bytes).map_err(|error| {
             let valid = error.utf8_error().valid_up_to();
@@ -129,7 +132,7 @@ mod tests {
         let path = directory.path().join("large.json");
         fs_err::File::create(&path).unwrap().set_len(Source::MAXIMUM + 1).unwrap();
         let error = Source::read(&path).unwrap_err();
-        assert!(error.message().ends_with("is larger than 16 MiB, so it is no configuration file"), "{error}");
+        assert!(error.message().ends_with("is larger than 16 MiB, so it is not a configuration file"), "{error}");
     }
 
     #[test]
@@ -139,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_byte_that_is_no_text_is_told_with_its_line() {
+    fn a_byte_that_is_no_text_is_reported_with_its_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("latin1.json");
         crate::sys::atomic::write(&path, b"{\n\"name\": \"M\xfcnchen\"}", 0o644).unwrap();

@@ -10,9 +10,9 @@ pub(super) enum UrlFault {
     Form,
     #[error("holds a user name or a password")]
     Credentials,
-    #[error("has the placeholder `{{{0}}}`, which is none of `{{version}}` and `{{arch}}`")]
+    #[error("has the placeholder `{{{0}}}`, only `{{version}}` and `{{arch}}` are known")]
     Placeholder(String),
-    #[error("is not encrypted, and `{0}` is no host of `nvidia_driver.allow_http`")]
+    #[error("is not encrypted, and `{0}` is not listed in `nvidia_driver.allow_http`")]
     Plain(String),
     #[error("names version {named}, but {wanted} is wanted")]
     OtherVersion { named: String, wanted: DriverVersion },

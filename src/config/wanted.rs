@@ -1,14 +1,14 @@
-//! The driver that a container shall have: version, way to install it, and where its run file comes from.
+//! The driver that a container shall have: version, method to install it, and where its run file comes from.
 
 use super::candidates::Candidates;
-use super::container::Surroundings;
 use super::finding::{Finding, Severity};
 use super::hypervisor::Hypervisor;
 use super::lookup::Lookup;
+use super::method::Method;
 use super::node::Node;
 use super::on_host::{HOSTS_DRIVER, OnHost};
+use super::surroundings::Surroundings;
 use super::url::Target;
-use super::way::Way;
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, Sha256, Variant};
 
@@ -19,11 +19,11 @@ pub struct WantedDriver {
     pub version: DriverVersion,
     /// For whom NVIDIA has packed it, as the name of its run file says.
     pub variant: Variant,
-    /// How it is installed, where the operator has said so; see [`WantedDriver::way`].
-    pub method: Option<Way>,
+    /// How it is installed, where the operator has said so; see [`WantedDriver::method`].
+    pub chosen_method: Option<Method>,
     /// Which part of it, where the operator has said so; see [`WantedDriver::profile`].
     pub chosen_profile: Option<Profile>,
-    /// Whether another way may be gone where the chosen one cannot mount anything.
+    /// Whether another method may be gone where the chosen one cannot mount anything.
     pub allow_fallback: bool,
     /// The sum that the operator has said its run file has.
     pub sha256: Option<ConfiguredSum>,
@@ -84,29 +84,38 @@ impl WantedDriver {
         let mut candidates = Candidates::new(Target { variant, ..target }, &version_node, &hypervisor.settings);
         candidates.collect(url, findings);
         let Candidates { urls, notes, .. } = candidates;
-        Some(Self { method, chosen_profile: profile, allow_fallback, sha256, urls, notes, variant, version })
+        Some(Self {
+            chosen_method: method,
+            chosen_profile: profile,
+            allow_fallback,
+            sha256,
+            urls,
+            notes,
+            variant,
+            version,
+        })
     }
 }
 
 impl WantedDriver {
     /// How it is installed when it must be.
-    pub fn way(&self) -> Way {
-        self.method.unwrap_or_default()
+    pub fn method(&self) -> Method {
+        self.chosen_method.unwrap_or_default()
     }
 
     /// Which part of it is installed; NVIDIA's installer leaves a choice of 32 bits alone.
     pub fn profile(&self) -> Profile {
         let chosen = self.chosen_profile.unwrap_or_default();
-        match self.way() {
-            Way::Runfile | Way::Installer => chosen.of_installer(),
-            Way::Native | Way::Shared => chosen,
+        match self.method() {
+            Method::Runfile | Method::Installer => chosen.of_installer(),
+            Method::Native | Method::Shared => chosen,
         }
     }
 
     /// Whether a stopped container must be started for it, and stopped again: for NVIDIA's installer, which may have to
-    /// do for the way `shared`.
+    /// do for the method `shared`.
     pub fn needs_a_running_container(&self) -> bool {
-        self.way().needs_processes() || (self.way() == Way::Shared && self.allow_fallback)
+        self.method().needs_processes() || (self.method() == Method::Shared && self.allow_fallback)
     }
 
     /// The driver of a version that no container wants: from the mirrors, and where NVIDIA publishes run files.
@@ -117,7 +126,7 @@ impl WantedDriver {
         Self {
             version: version.clone(),
             variant,
-            method: None,
+            chosen_method: None,
             chosen_profile: None,
             allow_fallback: false,
             sha256: None,
@@ -135,14 +144,14 @@ fn hosts_driver(
     findings: &mut Vec<Finding>,
 ) -> Option<DriverVersion> {
     if let Some(sum) = lookup.scalar("nvidia_runfile_sha256") {
-        let message = "a sum belongs to one version, and `nvidia_driver_version` is whichever the host has";
+        let message = "a sum belongs to one version, but `nvidia_driver_version` is `host`";
         findings.push(sum.finding(Severity::Error, message).hint("remove `nvidia_runfile_sha256`, or name a version"));
         return None;
     }
     let driver = (host?.driver)();
     if driver.is_none() {
         let message = "`nvidia_driver_version` is `host`, and this host has no NVIDIA kernel module";
-        let hint = "load it with `modprobe nvidia`; `phoenix-nvidia doctor` says why it is not there";
+        let hint = "load it with `modprobe nvidia`; `phoenix-nvidia doctor` says why it is missing";
         findings.push(version.finding(Severity::Error, message).hint(hint));
     }
     driver
@@ -152,14 +161,14 @@ fn hosts_driver(
 fn without_compat32(url: &Node<'_>, profile: Option<Profile>) -> Option<Finding> {
     let profile = profile.filter(|profile| profile.has_compat32())?;
     let word = profile.word();
-    let message = format!("the URL's file has no libraries of 32 bits, which the profile `{word}` asks for");
+    let message = format!("the URL's file has no 32-bit libraries, which the profile `{word}` asks for");
     let hint = "let its name end in the version and `.run`, or choose a profile without `+compat32`";
     Some(url.finding(Severity::Error, message).hint(hint))
 }
 
 fn without_version(lookup: &Lookup<'_>, features: &Node<'_>) -> Finding {
     let container = lookup.container.path();
-    features.finding(Severity::Error, "the feature `nvidia` is wanted, but no `nvidia_driver_version` is set").hint(
+    features.finding(Severity::Error, "the feature `nvidia` needs `nvidia_driver_version`, which is not set").hint(
         format!(
             "set `nvidia_driver_version` in `{container}`, or at the root of the file for all, such as \"580.76.05\""
         ),
@@ -177,7 +186,7 @@ fn compare_with_host(
         let message = format!("`nvidia_driver_version` is {version}, but {} is {hosts}", place.origin());
         findings.push(
             node.finding(Severity::Warning, message)
-                .hint("the kernel module of the host decides: a container's driver works with the same version only"),
+                .hint("the user-space driver must have the version of the host's kernel module"),
         );
     }
 }
@@ -193,7 +202,8 @@ fn sum(
     let is_own = |node: &Node<'_>| node.path().starts_with(lookup.container.path());
     let roots = lookup.root.member("nvidia_driver_version").and_then(|node| node.as_text());
     if is_own(version_node) && !is_own(&node) && roots != Some(version.as_str()) {
-        let message = format!("version {version} is this container's own, but the sum of its run file is set for all");
+        let message =
+            format!("version {version} is this container's own, but the sum of its run file is set for all containers");
         findings.push(version_node.finding(Severity::Error, message).hint(format!(
             "set `nvidia_runfile_sha256` of {version} in `{}` beside the version",
             lookup.container.path()

@@ -194,7 +194,7 @@ pub struct Sum {
     is_empty: bool,
 }
 
-// Sixteen lanes: the default table of one is seven times slower.
+// Sixteen parallel tables: the default table of one is seven times slower.
 static MPEG_2: crc::Crc<u32, crc::Table<16>> = crc::Crc::<u32, crc::Table<16>>::new(&crc::CRC_32_MPEG_2);
 
 impl Sum {

@@ -97,7 +97,7 @@ fn parse(daemon: &str) -> Result<CstRootNode, NotThat> {
 }
 
 fn not_toml(error: toml_edit::TomlError) -> NotThat {
-    let message = error.message().lines().next().unwrap_or("it is no TOML").to_owned();
+    let message = error.message().lines().next().unwrap_or("it is not TOML").to_owned();
     NotThat(message)
 }
 

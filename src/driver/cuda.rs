@@ -37,7 +37,7 @@ pub enum Answer {
     Killed(u32),
     /// The container has no such user.
     NoSuchUser,
-    /// The probe did not come to its end.
+    /// The probe did not finish.
     Unfinished,
 }
 
@@ -72,9 +72,9 @@ fn cleaned(text: &str) -> String {
 /// What a result of `cuInit` means, in one phrase.
 pub fn meaning(result: u32) -> &'static str {
     match result {
-        2 => "there is no memory left",
+        2 => "out of memory",
         34 => "the library is a stub of the CUDA toolkit, not a driver",
-        46 => "a GPU is used by another process alone",
+        46 => "a GPU is used exclusively by another process",
         100 => "it finds no GPU",
         101 => "a GPU is not usable",
         304 => "a call to the kernel failed",
@@ -82,7 +82,7 @@ pub fn meaning(result: u32) -> &'static str {
         801 => "this system is not supported",
         802 => "the system is not ready: the GPUs' NVLink fabric has not been set up",
         803 => "the library is of another version than the host's kernel module",
-        804 => "the library is one for compatibility, which does not support this GPU",
+        804 => "it is a forward-compatibility library, which does not support this GPU",
         805 => "the MPS server does not answer",
         999 => "unknown error",
         _ => "see `CUresult` in NVIDIA's documentation of the CUDA driver API",
@@ -93,14 +93,14 @@ pub fn meaning(result: u32) -> &'static str {
 pub fn remedy(result: u32) -> &'static str {
     match result {
         34 | 803 | 804 => {
-            "see which one comes first with `ldconfig -p | grep libcuda` in the container; remove the packages `cuda-compat-*` and \
-             the files in `/etc/ld.so.conf.d` that name another directory, then run `ldconfig` in it; `LD_LIBRARY_PATH` among \
-             `lxc.environment` of its settings comes before all that"
+            "check which one comes first with `ldconfig -p | grep libcuda` in the container; remove the packages \
+             `cuda-compat-*` and the files in `/etc/ld.so.conf.d` that name another directory, then run `ldconfig` in \
+             it; `LD_LIBRARY_PATH` among `lxc.environment` of its settings takes precedence over all these"
         }
-        46 => "see with `nvidia-smi -q -d COMPUTE` on the host whether its compute mode is `Exclusive_Process`",
+        46 => "check with `nvidia-smi -q -d COMPUTE` on the host whether its compute mode is `Exclusive_Process`",
         100 | 101 | 800 => {
-            "see with `phoenix-nvidia doctor` which device node is missing or closed, and with `nvidia-smi -L` on the host whether the \
-             GPU is divided (MIG): then assign one of its instances"
+            "run `phoenix-nvidia doctor` to see which device node is missing or closed, and check with `nvidia-smi -L` \
+             on the host whether the GPU is divided (MIG): then assign one of its instances"
         }
         801 => {
             "on a virtual machine, give it the CPU of its host (`cpu: host`) and a vGPU that supports CUDA; then reboot it"
@@ -111,8 +111,8 @@ pub fn remedy(result: u32) -> &'static str {
         }
         805 => "start the MPS server, or stop it with `echo quit | nvidia-cuda-mps-control`",
         _ => {
-            "load the module anew on the host, with nothing that uses the GPUs: `modprobe -r nvidia_uvm && modprobe nvidia_uvm`; then \
-             run `phoenix-nvidia host prepare`, and restart the container; see `dmesg | grep -i nvrm`"
+            "reload the module on the host while nothing uses the GPUs: `modprobe -r nvidia_uvm && modprobe \
+             nvidia_uvm`; then run `phoenix-nvidia host prepare`, and restart the container; see `dmesg | grep -i nvrm`"
         }
     }
 }

@@ -32,9 +32,9 @@ impl WantedNode {
     }
 }
 
-/// What the module tells about itself in `/proc`.
+/// What the module says about itself in `/proc`.
 #[derive(Debug, Clone, Copy)]
-pub struct Told<'a> {
+pub struct KernelAnswers<'a> {
     /// `/proc/devices`.
     pub devices: &'a str,
     /// Its GPUs.
@@ -50,16 +50,16 @@ pub struct Told<'a> {
 /// What is not in `/proc/devices` has no driver behind it, and a node for it would only hide that. `nvidia-modeset` is made
 /// all the same: its number is fixed, CUDA does not need it, and a container that was given it while its module was loaded
 /// does not start on Proxmox VE where the node is missing.
-pub fn wanted(told: &Told<'_>) -> Vec<WantedNode> {
-    let NodeAccess { modify, user, group, mode } = told.access;
+pub fn wanted(answers: &KernelAnswers<'_>) -> Vec<WantedNode> {
+    let NodeAccess { modify, user, group, mode } = answers.access;
     let node = |name: String, major, minor| WantedNode {
         name,
         device: CharacterDevice { major, minor, mode, user, group },
         modify,
     };
-    let major = |name| proc_files::character_major(told.devices, name);
+    let major = |name| proc_files::character_major(answers.devices, name);
     let mut nodes: Vec<_> =
-        told.gpus.iter().map(|gpu| node(format!("nvidia{}", gpu.minor), MAJOR, gpu.minor)).collect();
+        answers.gpus.iter().map(|gpu| node(format!("nvidia{}", gpu.minor), MAJOR, gpu.minor)).collect();
     for companion in &COMPANIONS {
         let (dynamic, minor) = companion.numbers;
         let found = match dynamic {
@@ -69,7 +69,7 @@ pub fn wanted(told: &Told<'_>) -> Vec<WantedNode> {
         nodes.extend(found.map(|major| node(companion.name.to_owned(), major, minor)));
     }
     if let Some(major) = major("nvidia-caps") {
-        for capability in told.capabilities {
+        for capability in answers.capabilities {
             let name = format!("{CAPABILITIES}/nvidia-cap{}", capability.minor);
             let mut node = node(name, major, capability.minor);
             node.device.mode = capability.mode;
@@ -106,7 +106,7 @@ pub enum Verdict {
     /// An empty file, as a bind mount leaves it behind that was made onto nothing.
     EmptyFile,
     /// Something that may be somebody's, and is not ours to remove.
-    InTheWay {
+    OtherFile {
         /// What it is, in words.
         what: String,
     },
@@ -117,8 +117,8 @@ pub fn judge(wanted: &WantedNode, found: Option<Found>) -> Verdict {
     match found {
         None => Verdict::Missing,
         Some(Found::File(0)) => Verdict::EmptyFile,
-        Some(Found::File(size)) => Verdict::InTheWay { what: format!("a file of {size} bytes") },
-        Some(Found::Other(what)) => Verdict::InTheWay { what: what.to_owned() },
+        Some(Found::File(size)) => Verdict::OtherFile { what: format!("a file of {size} bytes") },
+        Some(Found::Other(what)) => Verdict::OtherFile { what: what.to_owned() },
         Some(Found::Device(CharacterDevice { major, minor, .. }))
             if (major, minor) != (wanted.device.major, wanted.device.minor) =>
         {
@@ -136,12 +136,12 @@ impl Verdict {
     /// How it is, as a phrase.
     pub fn phrase(&self) -> String {
         match self {
-            Self::Right => "right".to_owned(),
+            Self::Right => "ok".to_owned(),
             Self::Missing => "missing".to_owned(),
             Self::WrongNumbers { major, minor } => format!("wrong: it is {major}:{minor}"),
             Self::WrongAccess { mode } => format!("wrong: its mode is {mode:04o}, or its owner another"),
             Self::EmptyFile => "wrong: an empty file, left by a bind mount onto a missing node".to_owned(),
-            Self::InTheWay { what } => format!("wrong: {what} is there"),
+            Self::OtherFile { what } => format!("wrong: {what} is there"),
         }
     }
 }
@@ -160,7 +160,7 @@ mod tests {
     fn names(devices: &str, access: NodeAccess) -> Vec<String> {
         let gpus = [gpu(0), gpu(2)];
         let capabilities = [Capability { minor: 1, mode: 0o400, modify: true }];
-        let nodes = wanted(&Told { devices, gpus: &gpus, access, capabilities: &capabilities });
+        let nodes = wanted(&KernelAnswers { devices, gpus: &gpus, access, capabilities: &capabilities });
         nodes
             .iter()
             .map(|it| format!("{} {}:{} {:o}", it.name, it.device.major, it.device.minor, it.device.mode))
@@ -201,15 +201,15 @@ mod tests {
         assert_eq!(judge(&WantedNode { modify: false, ..node.clone() }, device(508, 0o600)), Verdict::Right);
         assert_eq!(judge(&node, Some(Found::File(0))), Verdict::EmptyFile);
         assert_eq!(judge(&node, None), Verdict::Missing);
-        assert!(matches!(judge(&node, Some(Found::File(1))), Verdict::InTheWay { .. }));
-        assert!(matches!(judge(&node, Some(Found::Other("a directory"))), Verdict::InTheWay { .. }));
+        assert!(matches!(judge(&node, Some(Found::File(1))), Verdict::OtherFile { .. }));
+        assert!(matches!(judge(&node, Some(Found::Other("a directory"))), Verdict::OtherFile { .. }));
     }
 
     #[test]
     fn the_link_of_a_node_leads_back_to_it() {
         let access = NodeAccess::default();
         let capabilities = [Capability { minor: 1, mode: 0o400, modify: true }];
-        let nodes = wanted(&Told { devices: DEVICES, gpus: &[], access, capabilities: &capabilities });
+        let nodes = wanted(&KernelAnswers { devices: DEVICES, gpus: &[], access, capabilities: &capabilities });
         let cap = nodes.last().unwrap();
         assert_eq!(
             (cap.char_link().as_str(), cap.char_link_target().as_str()),

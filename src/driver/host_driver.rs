@@ -45,7 +45,7 @@ pub fn is_of_driver(path: &str) -> bool {
     const PROGRAMS: [&str; 5] =
         ["nvidia-smi", "nvidia-debugdump", "nvidia-persistenced", "nvidia-cuda-mps-control", "nvidia-cuda-mps-server"];
     const DIRECTORIES: [&str; 4] = ["lib", "lib64", "x86_64-linux-gnu", "aarch64-linux-gnu"];
-    // NVIDIA's toolkit, and the list that its installer keeps of what it has put aside.
+    // NVIDIA's toolkit, and the list that its installer keeps of what it has moved away.
     if path.contains("/libnvidia-container") || path.trim_start_matches('/').starts_with("var/") {
         return false;
     }

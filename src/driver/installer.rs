@@ -53,7 +53,7 @@ const OPTIONS: [(&str, &[u32]); 10] = [
 /// otherwise. Earlier releases only ask.
 const SINCE_COMPAT32: &[u32] = &[346, 16];
 
-/// The options for an installation of the user-space driver alone, that this version knows; with libraries of 32 bits or
+/// The options for an installation of the user-space driver alone, that this version knows; with 32-bit libraries or
 /// without them.
 pub fn install_options(version: &DriverVersion, compat32: bool) -> Vec<&'static str> {
     let compat32 = if compat32 { "--install-compat32-libs" } else { "--no-install-compat32-libs" };
@@ -76,14 +76,14 @@ pub fn exit_meaning(code: i32, said: &str) -> (&'static str, &'static str) {
         1 => ("the installer gave up", "the reason is in the last lines of its log"),
         2 => (
             "the run file's checksums are wrong inside the container",
-            "look for a full or failing disk below the container",
+            "check for a full or failing disk below the container",
         ),
         15 if says_killed(said) => (
-            "the run file could not be unpacked in the container, for the kernel killed a process of that",
-            "give the container more memory with `memory_mb`: what is unpacked to a tmpfs counts there, too",
+            "the run file could not be extracted in the container, because the kernel killed a process",
+            "give the container more memory with `memory_mb`: files in a tmpfs count as its memory",
         ),
         15 => (
-            "the run file could not be unpacked in the container",
+            "the run file could not be extracted in the container",
             "make room on the container's disk, or give it a temporary directory that is not mounted noexec",
         ),
         126 | 127 => (
@@ -94,7 +94,7 @@ pub fn exit_meaning(code: i32, said: &str) -> (&'static str, &'static str) {
             "the installer died of SIGBUS: the container's disk filled up while it copied",
             "make the container's disk larger",
         ),
-        137 => ("the installer was killed", "look whether the container was stopped, or ran out of memory"),
+        137 => ("the installer was killed", "check whether the container was stopped, or ran out of memory"),
         _ => ("the installer failed", "the reason is in the last lines of its log"),
     }
 }
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_from_a_lack_of_room() {
+    fn damage_is_reported_from_a_lack_of_room() {
         let zstd = "/*stdin*\\ : Decoding error (36) : Restored data doesn't match checksum";
         assert!(says_damaged(zstd));
         assert!(!says_damaged("tar: ./libcuda.so: Cannot write: No space left on device"));

@@ -72,7 +72,7 @@ pub fn not_driven(log: &str) -> Vec<NotDriven> {
             None => found.push(new),
         }
     }
-    // At its end, the module counts those of which it has told the cause before.
+    // At its end, the module counts those of which it has logged the cause before.
     if found.len() > 1 {
         found.retain(|gpu| gpu.why != Why::NotInitialised || !gpu.pci_address.is_empty());
     }

@@ -196,8 +196,8 @@ GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-d8594bd4-0fc3-8595-e355-7c98138f3b95)
         assert_eq!(named(LISTED, &other), []);
         let index = details("00000000:07:00.0", "GPU-fcf41002-68b6-5900-d7d1-74026173bb44", &[(7, 1, 0)]);
         assert_eq!(named(LISTED, &index), []);
-        let told = index.replace("<index>7", "<uuid>MIG-a65afc88-50b5-5ccf-b0a8-f93b3247ae9e</uuid>\n<index>7");
-        assert_eq!(named("", &told), [of("a65afc88", "00000000:07:00.0", "1:0")]);
+        let text = index.replace("<index>7", "<uuid>MIG-a65afc88-50b5-5ccf-b0a8-f93b3247ae9e</uuid>\n<index>7");
+        assert_eq!(named("", &text), [of("a65afc88", "00000000:07:00.0", "1:0")]);
         for nonsense in ["", "<", "<mig_device>", "<gpu id=\"", "<gpu id=\"x\"><mig_device></gpu><index>", LISTED] {
             assert_eq!(named(nonsense, nonsense), [], "{nonsense}");
         }

@@ -45,7 +45,7 @@ pub enum Failure {
     NoPower,
     /// 10: the kernel module does not get a GPU's interrupts.
     NoInterrupts,
-    /// 124, as timeout(1) says it: it did not come to its end.
+    /// 124, as timeout(1) says it: it did not finish.
     Hangs,
     /// 126 and 127: there is no such program in the container, or it cannot run there.
     NotThere,
@@ -59,17 +59,19 @@ impl Failure {
     /// The cause in one phrase.
     pub fn cause(self) -> &'static str {
         match self {
-            Self::NoDriver => "it reaches no NVIDIA kernel module",
+            Self::NoDriver => "it cannot reach an NVIDIA kernel module",
             Self::NoLibrary => "it does not find libnvidia-ml.so.1",
-            Self::VersionMismatch => "the host's kernel module has another version than the container's libraries",
+            Self::VersionMismatch => {
+                "the version of the host's kernel module differs from that of the container's libraries"
+            }
             Self::Denied => "the container's device cgroup denies it the GPU",
-            Self::NoPermission => "the mode or the owner of a device node keeps it out",
+            Self::NoPermission => "the mode or owner of a device node denies access",
             Self::NoGpu => "it sees no GPU",
-            Self::Lost => "a GPU does not answer any more",
+            Self::Lost => "a GPU no longer answers",
             Self::NoPower => "a GPU's power cables are not attached",
-            Self::NoInterrupts => "the kernel does not get a GPU's interrupts",
-            Self::Hangs => "it does not come to its end, as where a GPU or its driver hangs",
-            Self::NotThere => "there is no nvidia-smi that runs in the container",
+            Self::NoInterrupts => "the kernel does not receive a GPU's interrupts",
+            Self::Hangs => "it does not finish: a GPU or its driver may hang",
+            Self::NotThere => "no working `nvidia-smi` is in the container",
             Self::Other => "it failed",
             Self::Unreadable => "its answer is not a list of versions",
         }
@@ -104,7 +106,7 @@ pub fn answer(code: i32, stdout: &str) -> Answer {
         }
     }
     warnings.truncate(MOST_WARNINGS);
-    // With a GPU that is lost or unhealthy beside one that works, the exit code is that of the former.
+    // With a GPU that is lost or unhealthy beside one that works, the exit code is that of the first one.
     if !versions.is_empty() && !has_other && (code == 0 || !warnings.is_empty() || OF_ONE_GPU.contains(&code)) {
         return Answer::Versions { versions, warnings };
     }

@@ -1,4 +1,4 @@
-//! What the kernel module tells in `/proc`: its version, its GPUs, and how its device nodes shall be.
+//! What the kernel module says in `/proc`: its version, its GPUs, and how its device nodes shall be.
 
 use super::DriverVersion;
 
@@ -26,7 +26,7 @@ pub struct Gpu {
 
 /// Reads the description of the GPU in the directory of this name, the `place`-th in the order of their addresses.
 ///
-/// Drivers up to 384 tell no device minor: they number the GPUs in that order.
+/// Drivers up to 384 list no device minor: they number the GPUs in that order.
 pub fn gpu(directory: &str, place: u32, text: &str) -> Gpu {
     let field = |name: &str| {
         let mut fields = text.lines().filter_map(|line| line.split_once(':'));

@@ -62,14 +62,14 @@ pub enum HeaderFault {
     DebianPackage,
     /// A compressed archive, such as NVIDIA's redistributables.
     #[error(
-        "it is a compressed archive, not a run file: an archive of NVIDIA's redistributables has no installer, and the \
-         run file of its version is to be had from NVIDIA"
+        "it is a compressed archive, not a run file: an archive of NVIDIA's redistributables has no installer, so \
+         download the run file of its version from NVIDIA"
     )]
     Archive,
     /// Another sort of self-extracting script: CUDA's are of makeself 2.1, whose headers have `offset` for `skip`.
     #[error(
-        "it is a self-extracting archive, but not of a driver; if it is CUDA's `cuda_*.run`, the driver's run file comes \
-         out of it with `sh FILE --silent --extract=/an/absolute/directory`"
+        "it is a self-extracting archive, but not of a driver; if it is CUDA's `cuda_*.run`, extract the driver's run \
+         file with `sh FILE --silent --extract=/an/absolute/directory`"
     )]
     OtherArchive,
     /// A shell script without the variables of a run file.
@@ -88,10 +88,10 @@ pub enum HeaderFault {
     #[error("its `skip` line is wrong: the payload cannot begin at line `{0}`")]
     WrongSkip(String),
     /// The header is whole and nothing follows.
-    #[error("it ends where its payload should begin: the header alone is there")]
+    #[error("it ends where its payload should begin: only the header is there")]
     NoPayload,
     /// A variable is there and cannot be what it should be.
-    #[error("its header line `{0}` holds `{1}`, which cannot be")]
+    #[error("its header line `{0}` has the invalid value `{1}`")]
     BadValue(&'static str, String),
     /// A variable is missing.
     #[error("its header does not say its {0}")]

@@ -6,7 +6,7 @@
 pub enum Variant {
     /// Everything.
     Full,
-    /// Without libraries of 32 bits.
+    /// Without 32-bit libraries.
     NoCompat32,
     /// For guests with a virtual GPU: beside the driver the licence daemon.
     Grid,
@@ -18,8 +18,8 @@ impl Variant {
     /// Every one of them.
     pub const ALL: [Self; 4] = [Self::Full, Self::NoCompat32, Self::Grid, Self::VgpuKvm];
 
-    /// Told by the paths of the package's files (as published lists of 535 and 570 packages have them). Packages for
-    /// other machines than x86_64 have no libraries of 32 bits, and NVIDIA calls them by no other name for that.
+    /// Answers by the paths of the package's files (as published lists of 535 and 570 packages have them). Packages for
+    /// other machines than x86_64 have no 32-bit libraries, and NVIDIA calls them by no other name for that.
     pub fn of_files<'f>(architecture: &str, files: impl Iterator<Item = &'f str>) -> Self {
         let (mut compat32, mut grid, mut vgpu, mut cuda) = (architecture != "x86_64", false, false, false);
         for path in files {
@@ -70,7 +70,7 @@ impl Variant {
     pub fn description(self) -> &'static str {
         match self {
             Self::Full => "the full file",
-            Self::NoCompat32 => "the file without libraries of 32 bits (`-no-compat32`)",
+            Self::NoCompat32 => "the file without 32-bit libraries (`-no-compat32`)",
             Self::Grid => "the file for guests with a virtual GPU (`-grid`)",
             Self::VgpuKvm => "the host's part of a virtual GPU (`-vgpu-kvm`)",
         }

@@ -13,7 +13,7 @@ pub struct DriverVersion(String);
 
 /// Why a text is not a driver version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a driver version: two or three numbers with dots are expected, such as `580.76.05`")]
+#[error("`{0}` is not a driver version: expected two or three dot-separated numbers, such as `580.76.05`")]
 pub struct NotAVersion(pub String);
 
 impl DriverVersion {

@@ -1,5 +1,5 @@
 //! The check in the moment before a container starts: are its device nodes there, and is its driver the host's? And the
-//! second look when its root is there, where only then its driver can be brought in step.
+//! second look when its root is there, where only then its driver can be brought in sync.
 //!
 //! It runs under the hypervisor's own lock of the container, so it asks no hypervisor and uses no network; what it needs
 //! lies in the configuration, in `/proc` and `/dev`, and in the host's receipt. It starts no process, except to mount the
@@ -11,16 +11,16 @@ use crate::config::{Configuration, Container, Layout, OnMismatch};
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Deaf, Listener};
+use crate::event::{Listener, NoListener};
 use crate::host::NvidiaHost;
 use crate::install::receipt::{self, Receipt};
 use crate::store::Store;
 use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
 
-use super::cards;
-use super::passthrough::minors_there;
-use super::record::Record;
+use crate::fleet::observe::container_record::ContainerRecord;
+use crate::fleet::observe::known_gpus;
+use crate::fleet::observe::passthrough::minors_there;
 
 /// What the check needs.
 #[derive(Clone, Copy)]
@@ -36,15 +36,15 @@ pub struct BeforeStart<'a> {
     /// Lets a container open its device nodes by the numbers that they have now, where its start has been prepared with
     /// others.
     pub allow_nodes: &'a dyn Fn(ContainerId) -> Result<()>,
-    /// Brings a container's driver to the version of the host's module: [`super::Fleet::install_while_starting`].
-    pub bring_in_step: &'a dyn Fn(ContainerId, &DriverVersion) -> Result<()>,
+    /// Brings a container's driver to the version of the host's module: [`crate::fleet::Fleet::install_while_starting`].
+    pub bring_in_sync: &'a dyn Fn(ContainerId, &DriverVersion) -> Result<()>,
 }
 
 impl BeforeStart<'_> {
     /// Checks one container, mounts the image of its driver where it has one, and makes the device
     /// nodes of its GPUs where they are missing or wrong.
     ///
-    /// What is wrong is told, or keeps the container from starting, as its `nvidia_on_mismatch` says. A container
+    /// A mismatch is reported, or keeps the container from starting, as its `nvidia_on_mismatch` says. A container
     /// without GPUs, or one that the configuration does not define, may always start.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl BeforeStart<'_> {
             Ok(host) => host,
             Err(error) => return self.judge(container, error),
         };
-        match cards::moved_since(self.layout, container, &host) {
+        match known_gpus::moved_since(self.layout, container, &host) {
             Ok(moved) => moved.into_iter().for_each(|sentence| self.listener.warn(Some(id), sentence)),
             Err(error) => self.listener.warn(Some(id), error.message()),
         }
@@ -73,36 +73,36 @@ impl BeforeStart<'_> {
         }
     }
 
-    /// Looks again when the root of a container that is being started can be reached: brings its driver in step where
+    /// Looks again when the root of a container that is being started can be reached: brings its driver in sync where
     /// that is wanted, and does nothing else.
     ///
     /// # Errors
-    /// It could not be brought in step.
+    /// It could not be brought in sync.
     pub fn check_root(&self, id: ContainerId) -> Result<()> {
         let Some(container) = self.configured(id) else { return Ok(()) };
         if container.gpus.is_none() || container.on_mismatch != OnMismatch::Update || self.is_being_worked_on(id) {
             return Ok(());
         }
         match (NvidiaHost::read()?.loaded, self.installed(id)) {
-            (Some(host), Some(installed)) if installed != host => (self.bring_in_step)(id, &host),
+            (Some(host), Some(installed)) if installed != host => (self.bring_in_sync)(id, &host),
             _ => Ok(()),
         }
     }
 
     /// Mounts the image that the container's configuration mounts from this host, without which it does not start.
     fn mount_image(&self, id: ContainerId) -> Result<()> {
-        // A damaged receipt is told where the driver is compared.
+        // A damaged receipt is reported where the driver is compared.
         let image = receipt::of_host(self.layout, id).ok().flatten().and_then(|receipt| receipt.needed_image());
         Store::new(self.layout, self.listener, self.cancel).ensure_mounted(image.as_slice())
     }
 
-    /// The container's entry; one that is faulty is told and cannot keep anything from starting.
+    /// The container's entry; one that is faulty is reported and cannot keep anything from starting.
     fn configured(&self, id: ContainerId) -> Option<&Container> {
         let (_, entry) = self.configuration.containers().find(|(defined, _)| *defined == id)?;
         match entry {
             Ok(container) => Some(container),
             Err(error) => {
-                self.listener.warn(Some(id), format!("nothing was checked: {}", error.message()));
+                self.listener.warn(Some(id), format!("the driver was not checked: {}", error.message()));
                 None
             }
         }
@@ -113,8 +113,8 @@ impl BeforeStart<'_> {
             return Err(Error::new(Kind::Host, host.no_module())
                 .hint("load it and make its nodes with `phoenix-nvidia host prepare`"));
         }
-        let cards = Record::load(self.layout, container.id)?.cards;
-        let (minors, lacking) = minors_there(container, host, &cards)?;
+        let known = ContainerRecord::load(self.layout, container.id)?.gpus;
+        let (minors, lacking) = minors_there(container, host, &known)?;
         let made = host.make_nodes_for(&minors);
         for change in made.as_deref().unwrap_or_default() {
             self.listener.note(Some(container.id), change.phrase());
@@ -138,13 +138,13 @@ impl BeforeStart<'_> {
         let id = container.id;
         let wanted = container.driver.as_ref().map(|driver| &driver.version);
         let install = match wanted {
-            Some(wanted) if wanted == host => format!("bring it in step with `phoenix-nvidia install {id}`"),
+            Some(wanted) if wanted == host => format!("run `phoenix-nvidia install {id}`"),
             _ => format!("set `nvidia_driver_version` to \"{host}\", then run `phoenix-nvidia install {id}`"),
         };
-        let message = format!("driver {installed} is installed and the host's kernel module is {host}");
+        let message = format!("driver {installed} is installed, but the host's kernel module is {host}");
         let error = Error::new(Kind::Verification, message).hint(install);
         match container.on_mismatch {
-            OnMismatch::Update if !self.is_being_worked_on(id) => (self.bring_in_step)(id, host),
+            OnMismatch::Update if !self.is_being_worked_on(id) => (self.bring_in_sync)(id, host),
             _ => self.judge(container, error),
         }
     }
@@ -163,7 +163,7 @@ impl BeforeStart<'_> {
     /// Whether this program itself starts the container, to install its driver: that must not be kept from mending it.
     fn is_being_worked_on(&self, id: ContainerId) -> bool {
         let path = self.layout.container_lock(id);
-        let lock = FileLock::acquire(&path, &format!("container {id}"), Duration::ZERO, &Deaf, self.cancel);
+        let lock = FileLock::acquire(&path, &format!("container {id}"), Duration::ZERO, &NoListener, self.cancel);
         lock.is_err_and(|error| error.kind() == Kind::Busy)
     }
 }

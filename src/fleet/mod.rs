@@ -1,31 +1,14 @@
-//! Containers as a whole: observe them, plan what is to do, do it, and tell how they are.
+//! Containers as a whole: observe them, plan what is to do, do it, and report how they are.
 
 pub mod apply;
 pub mod before_start;
-mod bring_up;
-mod cards;
-pub mod docker;
-pub mod doctor;
-mod doubts;
-mod dri;
-mod driver;
-pub mod in_step;
-mod lanes;
-mod network;
-mod nodes_inside;
 pub mod observe;
-pub mod passthrough;
 pub mod plan;
-mod record;
+mod planner;
 pub mod report;
-pub mod rollback;
-pub mod saved;
-pub mod status;
-pub mod step;
-mod undo;
-pub mod update;
+pub mod workers;
 
-pub use doubts::doubts;
+pub use observe::host_limits::host_limits;
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
@@ -37,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Listener;
 use crate::host::NvidiaHost;
 use crate::hypervisor::Hypervisor;
-use crate::install::Site;
+use crate::install::Guest;
 use crate::store::Store;
 use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
@@ -49,7 +32,7 @@ pub struct Fleet<'a> {
     pub configuration: &'a Configuration,
     /// Where our files lie on the host.
     pub layout: &'a Layout,
-    /// Who runs the containers.
+    /// Container backend.
     pub hypervisor: &'a dyn Hypervisor,
     /// The run files.
     pub cache: &'a Cache<'a>,
@@ -71,11 +54,11 @@ pub struct Fleet<'a> {
 
 impl<'a> Fleet<'a> {
     /// One container as a place of work.
-    pub fn site(&self, id: ContainerId) -> Site<'a> {
-        Site { id, hypervisor: self.hypervisor, layout: self.layout, listener: self.listener, cancel: self.cancel }
+    pub fn guest(&self, id: ContainerId) -> Guest<'a> {
+        Guest { id, hypervisor: self.hypervisor, layout: self.layout, listener: self.listener, cancel: self.cancel }
     }
 
-    fn lock(&self, id: ContainerId) -> Result<FileLock> {
+    pub(crate) fn lock(&self, id: ContainerId) -> Result<FileLock> {
         let path = self.layout.container_lock(id);
         FileLock::acquire(&path, &format!("container {id}"), self.lock_patience, self.listener, self.cancel)
     }

@@ -4,7 +4,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::install::verify::Verification;
 
-use super::step::Step;
+use crate::fleet::plan::step::Step;
 
 /// How the work on one container ended.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub enum Overall {
 
 impl Overall {
     /// What stands for these failures of so many containers.
-    pub(super) fn of(failures: &[Kind], containers: usize) -> Result<(), Self> {
+    pub(crate) fn of(failures: &[Kind], containers: usize) -> Result<(), Self> {
         match failures {
             [] => Ok(()),
             [kind, others @ ..] if failures.len() == containers && others.iter().all(|other| other == kind) => {

@@ -40,12 +40,12 @@ pub struct Boot {
     /// `nouveau` is loaded.
     pub nouveau: bool,
     /// NVIDIA's display devices on the PCI bus, and the driver that has each.
-    pub cards: Vec<Card>,
+    pub pci_gpus: Vec<PciGpu>,
 }
 
 /// A display device of NVIDIA's on the PCI bus.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Card {
+pub struct PciGpu {
     /// Its address, such as `0000:01:00.0`.
     pub pci_address: String,
     /// Its PCI device id: `0x1b80`.
@@ -82,7 +82,7 @@ impl Boot {
             refusal: secure_boot::refusal(&log).map(str::to_owned),
             not_driven: kernel_log::not_driven(&log),
             nouveau: modules.lines().any(|line| line.starts_with("nouveau ")),
-            cards: cards(),
+            pci_gpus: pci_gpus(),
             running,
             next,
         })
@@ -121,20 +121,20 @@ pub fn device_id(pci_address: &str) -> Option<String> {
     fs_err::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-fn cards() -> Vec<Card> {
+fn pci_gpus() -> Vec<PciGpu> {
     let Ok(directory) = fs_err::read_dir("/sys/bus/pci/devices") else { return Vec::new() };
-    let mut cards: Vec<Card> = directory.filter_map(|entry| card(&entry.ok()?.path())).collect();
-    cards.sort_by(|one, other| one.pci_address.cmp(&other.pci_address));
-    cards
+    let mut pci_gpus: Vec<PciGpu> = directory.filter_map(|entry| pci_gpu(&entry.ok()?.path())).collect();
+    pci_gpus.sort_by(|one, other| one.pci_address.cmp(&other.pci_address));
+    pci_gpus
 }
 
 /// A device of vendor 0x10de and class 0x03 (display); its audio and USB functions have other classes.
-fn card(device: &Path) -> Option<Card> {
+fn pci_gpu(device: &Path) -> Option<PciGpu> {
     let field = |name: &str| fs_err::read_to_string(device.join(name)).ok();
     let is_ours = field("vendor")?.trim() == "0x10de" && field("class")?.trim().starts_with("0x03");
     let driver = fs_err::read_link(device.join("driver")).ok();
     let driver = driver.and_then(|link| Some(link.file_name()?.to_string_lossy().into_owned()));
-    is_ours.then(|| Card {
+    is_ours.then(|| PciGpu {
         pci_address: device.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         device: field("device").unwrap_or_default().trim().to_owned(),
         driver,

@@ -55,9 +55,9 @@ impl NvidiaHost {
     /// # Errors
     /// `/proc` cannot be read.
     pub fn capability_path(&self, capability: &str) -> Result<Option<PathBuf>> {
-        let told = read_if_there(&Path::new(CAPABILITIES).join(capability))?;
-        let told = told.as_deref().and_then(proc_files::capability).map(|capability| capability.minor);
-        let minor = match told {
+        let text = read_if_there(&Path::new(CAPABILITIES).join(capability))?;
+        let text = text.as_deref().and_then(proc_files::capability).map(|capability| capability.minor);
+        let minor = match text {
             Some(minor) => Some(minor),
             None => proc_files::listed_minor(&lists_of_minors()?, capability),
         };

@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;
 use crate::sys::device_node::{self, Found};
 
-pub use boot::{Boot, Card, device_id};
+pub use boot::{Boot, PciGpu, device_id};
 pub use prepare::{Change, Prepared, modules_to_load, prepare, rehearse};
 pub use survey::{Node, directory};
 
@@ -102,8 +102,8 @@ impl NvidiaHost {
         if self.gpus.iter().any(|gpu| gpu.minor == minor) {
             return missing_node(&path);
         }
-        Error::new(Kind::Configuration, format!("this host has no GPU {minor}: there is no `{}`", path.display()))
-            .hint(format!("set `gpu_assignment` to GPUs that are there: {}", self.describe_gpus()))
+        Error::new(Kind::Configuration, format!("this host has no GPU {minor}: `{}` does not exist", path.display()))
+            .hint(format!("set `gpu_assignment` to available GPUs: {}", self.describe_gpus()))
     }
 
     fn describe_gpus(&self) -> String {
@@ -125,7 +125,7 @@ fn wrong_numbers(node: &DeviceNode, major: u32, minor: u32) -> Error {
     let path = node.path.display();
     Error::new(
         Kind::Host,
-        format!("the device node `{path}` is {}:{}, and the driver answers at {major}:{minor}", node.major, node.minor),
+        format!("the device node `{path}` is {}:{}, but the driver uses {major}:{minor}", node.major, node.minor),
     )
     .hint("replace it with `phoenix-nvidia host prepare`")
 }
@@ -137,9 +137,8 @@ fn device_node(path: &Path) -> Result<Option<DeviceNode>> {
         Some(Found::Device(device_node::CharacterDevice { major, minor, mode, group, .. })) => {
             Ok(Some(DeviceNode { path: path.to_owned(), major, minor, mode, group }))
         }
-        Some(_) => Err(Error::new(Kind::Host, format!("`{}` is not a device node", path.display())).hint(
-            "bring it in order with `phoenix-nvidia host prepare`; a bind mount onto a missing node leaves a file",
-        )),
+        Some(_) => Err(Error::new(Kind::Host, format!("`{}` is not a device node", path.display()))
+            .hint("repair it with `phoenix-nvidia host prepare`; a bind mount onto a missing node leaves a file")),
     }
 }
 

@@ -143,9 +143,9 @@ fn node_change(node: &Node) -> Result<Option<Change>> {
     let (path, device) = (node.path.clone(), node.wanted.device);
     let shown = path.display();
     if !node.wanted.modify && node.verdict != Verdict::Right {
-        let message = format!("`{shown}` is {}, and not ours to change", node.verdict.phrase());
+        let message = format!("`{shown}` is {}, and must not be changed", node.verdict.phrase());
         return Err(Error::new(Kind::Host, message).hint(
-            "the module was loaded with `NVreg_ModifyDeviceFiles=0`: make the node by your own rules, or leave that out",
+            "the module was loaded with `NVreg_ModifyDeviceFiles=0`: create the node yourself, or remove that option",
         ));
     }
     Ok(match &node.verdict {
@@ -156,9 +156,9 @@ fn node_change(node: &Node) -> Result<Option<Change>> {
             Some(Change::Replace { path, device, was: format!("{major}:{minor}") })
         }
         Verdict::EmptyFile => Some(Change::Replace { path, device, was: "an empty file".to_owned() }),
-        Verdict::InTheWay { what } => {
-            return Err(Error::new(Kind::Host, format!("`{shown}` should be a device node, and {what} is there"))
-                .hint(format!("look at it, and remove it when nobody needs it: `rm -r {shown}`")));
+        Verdict::OtherFile { what } => {
+            return Err(Error::new(Kind::Host, format!("`{shown}` is {what}, not a device node"))
+                .hint(format!("inspect it, and remove it if nobody needs it: `rm -r {shown}`")));
         }
     })
 }
@@ -191,8 +191,8 @@ pub fn rehearse() -> Result<Prepared> {
 pub fn prepare(cancel: &Cancel) -> Result<Prepared> {
     let (host, loaded) = load(NvidiaHost::read()?, cancel)?;
     if host.gpus.is_empty() {
-        return Err(Error::new(Kind::Host, "the NVIDIA kernel module is loaded and drives no GPU")
-            .hint("see with `lspci -nnk -d 10de:` whether another driver, such as vfio-pci, has it"));
+        return Err(Error::new(Kind::Host, "the NVIDIA kernel module is loaded, but drives no GPU")
+            .hint("check with `lspci -nnk -d 10de:` whether another driver, such as vfio-pci, uses it"));
     }
     let mut prepared = all_nodes(&host)?.carried_out();
     prepared.changes.splice(0..0, loaded.into_iter().map(|module| Change::Load { module }));
@@ -305,7 +305,7 @@ fn load(mut host: NvidiaHost, cancel: &Cancel) -> Result<(NvidiaHost, Vec<&'stat
         if modules_to_load(&host).contains(module) {
             return Err(Error::new(Kind::Host, format!("the kernel module {module} could not be loaded"))
                 .output(said)
-                .hint("install NVIDIA's driver on the host, and see with `dmesg | grep -i nvrm` what it says"));
+                .hint("install NVIDIA's driver on the host, and check `dmesg | grep -i nvrm`"));
         }
     }
     Ok((host, wanted))

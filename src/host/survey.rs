@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::driver::device_nodes::{self, Told, Verdict, WantedNode};
+use crate::driver::device_nodes::{self, KernelAnswers, Verdict, WantedNode};
 use crate::driver::proc_files::{self, Capability};
 use crate::error::Result;
 use crate::sys::device_node;
@@ -44,13 +44,13 @@ impl NvidiaHost {
             return Ok(Vec::new());
         }
         let params = read_if_there(Path::new("/proc/driver/nvidia/params"))?.unwrap_or_default();
-        let told = Told {
+        let answers = KernelAnswers {
             devices: &self.devices,
             gpus: &self.gpus,
             access: proc_files::node_access(&params),
             capabilities: &capabilities()?,
         };
-        device_nodes::wanted(&told).into_iter().map(look).collect()
+        device_nodes::wanted(&answers).into_iter().map(look).collect()
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Liblxc<'a> {
 }
 
 impl Liblxc<'_> {
-    /// One of liblxc's tools, told which container it is about.
+    /// One of liblxc's tools, with the options that name the container.
     pub(super) fn tool(&self, program: impl AsRef<OsStr>, id: ContainerId) -> Command {
         Command::new(program).arg("-P").arg(self.lxcpath).args(["-n", &id.to_string()])
     }
@@ -81,7 +81,7 @@ impl Liblxc<'_> {
                 Kind::Command,
                 format!("container {id} does not run, so `{first}` could not be run in it"),
             )
-            .hint(format!("start it with `{start}`, and see why it stopped"))
+            .hint(format!("start it with `{start}`, and check why it stopped"))
             .output(output.last_lines()));
         }
         Ok(output)
@@ -160,20 +160,20 @@ pub(super) fn idmap_of<'v>(values: impl Iterator<Item = &'v str>, id: ContainerI
         None => Ok(map),
         Some(what) => Err(Error::new(
             Kind::Configuration,
-            format!(
-                "container {id}: its `lxc.idmap` lines give {what} no number on the host, so nothing can run in it"
-            ),
+            format!("container {id}: its `lxc.idmap` lines do not map {what}, so commands cannot run in it"),
         )
         .hint("an idmap has lines of both kinds, from 0 on: `u 0 100000 65536` and `g 0 100000 65536`")),
     }
 }
 
-/// What is told of a container whose device nodes are to have owners or permissions of their own, where they cannot: one
+/// The note about a container whose device nodes are to have owners or permissions of their own, where they cannot: one
 /// that `lxc.mount.entry` binds is the host's, with the host's.
 pub(super) fn no_access_of_its_own(container: &Container, hypervisor: &str) -> Option<String> {
     (!container.gpu_access.is_none() && !container.gpus.is_none()).then(|| {
         format!(
-            "{hypervisor} binds the host's own device nodes, so `gpu_mode`, `gpu_uid` and `gpu_gid` change nothing; `NVreg_DeviceFileMode`, `NVreg_DeviceFileUID` and `NVreg_DeviceFileGID` of the module `nvidia` decide for all containers"
+            "{hypervisor} binds the host's device nodes, so `gpu_mode`, `gpu_uid` and `gpu_gid` change nothing; \
+             `NVreg_DeviceFileMode`, `NVreg_DeviceFileUID` and `NVreg_DeviceFileGID` of the module `nvidia` decide for \
+             all containers"
         )
     })
 }
@@ -277,6 +277,6 @@ mod tests {
         assert!(idmap_of(["u 0 x 1"].into_iter(), id).is_err());
         let error = idmap_of(["g 0 100000 44", "g 44 44 1"].into_iter(), id).unwrap_err();
         assert_eq!(error.kind(), Kind::Configuration);
-        assert!(error.message().contains("give users no number"), "{}", error.message());
+        assert!(error.message().contains("do not map users"), "{}", error.message());
     }
 }

@@ -1,4 +1,4 @@
-//! What is asked of every hypervisor: a dozen verbs on containers, the same for plain LXC, Proxmox VE and Incus.
+//! What is asked of every hypervisor, in small traits: the life of containers, their settings, their inside.
 
 pub mod cluster;
 mod liblxc;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::driver::device::DeviceNode;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::sys::command::Output;
 use crate::sys::readable::Readable;
 use crate::sys::rootfs::Rootfs;
@@ -99,7 +99,7 @@ pub struct HostsDriver {
 /// What separates a container from how it should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drift {
-    /// What [`Hypervisor::configure`] would change, each in one phrase.
+    /// What [`Settings::configure`] would change, each in one phrase.
     pub changes: Vec<String>,
     /// It runs with other settings than those that it should have: only a restart brings them in.
     pub restart: bool,
@@ -146,11 +146,8 @@ impl Exec {
     }
 }
 
-/// A hypervisor's containers. Every verb is idempotent where that has a meaning, and says what it could not do.
-pub trait Hypervisor: Sync {
-    /// Its name for people: `lxc`.
-    fn name(&self) -> &'static str;
-
+/// The life of containers: whether they exist and run. Every verb is idempotent where that has a meaning.
+pub trait LifeCycle: Sync {
     /// How a container is.
     ///
     /// # Errors
@@ -178,10 +175,56 @@ pub trait Hypervisor: Sync {
         Ok(None)
     }
 
+    /// That a killed run has begun to make the container, and what it has left, in one phrase; changes nothing.
+    ///
+    /// # Errors
+    /// What is remembered of it cannot be read.
+    fn left_by_making(&self, _id: ContainerId) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Makes the container from its template; it is there as a whole or not at all, and stopped.
+    ///
+    /// # Errors
+    /// It is not possible; nothing is then left behind.
+    fn create(&self, desired: &Desired<'_>) -> Result<()>;
+
+    /// Makes the container as a copy of another; it is there as a whole or not at all, and stopped.
+    ///
+    /// # Errors
+    /// It is not possible; nothing is then left behind.
+    fn clone_from(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()>;
+
+    /// Starts a stopped container, or thaws a frozen one; returns when commands can run in it.
+    ///
+    /// # Errors
+    /// It does not start.
+    fn start(&self, id: ContainerId) -> Result<()>;
+
+    /// Stops a running container; its processes get a chance to end in order.
+    ///
+    /// # Errors
+    /// It does not stop.
+    fn stop(&self, id: ContainerId) -> Result<()>;
+
+    /// Removes a container with everything in it, running or not.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    fn destroy(&self, id: ContainerId) -> Result<()>;
+
+    /// Whether a container is just being started, so that commands cannot be run in it yet though its root is there.
+    fn is_being_started(&self, _id: ContainerId) -> bool {
+        false
+    }
+}
+
+/// What containers are given: their settings, device nodes and mounts.
+pub trait Settings: Sync {
     /// Finds out, without changing anything, whether a container could be created as desired.
     ///
     /// # Errors
-    /// What stands against it: no template, no such bridge, no idmap.
+    /// The reason why not: no template, no such bridge, no idmap.
     fn check(&self, desired: &Desired<'_>) -> Result<()>;
 
     /// Those of these device nodes that a running container has and may not open, for its start has allowed others.
@@ -208,26 +251,6 @@ pub trait Hypervisor: Sync {
     /// What the hypervisor knows of it cannot be read.
     fn left_out(&self, container: &Container) -> Result<Vec<String>>;
 
-    /// That a killed run has begun to make the container, and what it has left, in one phrase; changes nothing.
-    ///
-    /// # Errors
-    /// What is remembered of it cannot be read.
-    fn left_by_making(&self, _id: ContainerId) -> Result<Option<String>> {
-        Ok(None)
-    }
-
-    /// Makes the container from its template; it is there as a whole or not at all, and stopped.
-    ///
-    /// # Errors
-    /// Whatever stands against it; nothing is then left behind.
-    fn create(&self, desired: &Desired<'_>) -> Result<()>;
-
-    /// Makes the container as a copy of another; it is there as a whole or not at all, and stopped.
-    ///
-    /// # Errors
-    /// Whatever stands against it; nothing is then left behind.
-    fn clone_from(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()>;
-
     /// What separates an existing container from how it should be; changes nothing.
     ///
     /// # Errors
@@ -245,37 +268,17 @@ pub trait Hypervisor: Sync {
     /// at its next start.
     ///
     /// # Errors
-    /// They cannot be written; the former ones are then untouched.
+    /// They cannot be written; the previous ones are then untouched.
     fn configure(&self, desired: &Desired<'_>) -> Result<()>;
+}
 
-    /// Starts a stopped container, or thaws a frozen one; returns when commands can run in it.
-    ///
-    /// # Errors
-    /// It does not start.
-    fn start(&self, id: ContainerId) -> Result<()>;
-
-    /// Stops a running container; its processes get a chance to end in order.
-    ///
-    /// # Errors
-    /// It does not stop.
-    fn stop(&self, id: ContainerId) -> Result<()>;
-
-    /// Removes a container with everything in it, running or not.
-    ///
-    /// # Errors
-    /// It cannot be removed.
-    fn destroy(&self, id: ContainerId) -> Result<()>;
-
+/// The inside of containers: commands and files.
+pub trait Inside: Sync {
     /// Runs a command in a running container, whatever its exit code; `watch` sees standard output as it comes.
     ///
     /// # Errors
     /// The container does not run, or the command ran past one of its limits.
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output>;
-
-    /// Whether a container is just being started, so that commands cannot be run in it yet though its root is there.
-    fn is_being_started(&self, _id: ContainerId) -> bool {
-        false
-    }
 
     /// The in-root door of a container, running or stopped.
     ///
@@ -291,73 +294,73 @@ pub trait Hypervisor: Sync {
     fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Box<dyn Readable>>> {
         Ok(Some(Box::new(self.rootfs(id)?)))
     }
+}
 
+/// The sizes of containers' roots.
+pub trait RootSizes: Sync {
     /// The size in GiB that the container's root has to be grown to; `None` when it is large enough, or when this
-    /// hypervisor gives roots no size. For one that does not exist yet: what is to be done after its making.
+    /// hypervisor cannot resize roots. For one that does not exist yet: what is to be done after its making.
     ///
     /// # Errors
     /// Its settings cannot be read.
-    fn growth(&self, _container: &Container) -> Result<Option<u64>> {
-        Ok(None)
-    }
+    fn growth(&self, container: &Container) -> Result<Option<u64>>;
 
     /// Grows a container's root to this many GiB.
     ///
     /// # Errors
     /// Its storage refuses, or its file system has not grown with it.
-    fn grow(&self, id: ContainerId, _gib: u64) -> Result<()> {
-        Err(Error::new(Kind::Bug, format!("container {id}: `{}` gives roots no size", self.name())))
-    }
+    fn grow(&self, id: ContainerId, gib: u64) -> Result<()>;
+}
 
-    /// The names of the container's snapshots; `None` where it can have none.
+/// Snapshots of containers, by their names.
+pub trait Snapshots: Sync {
+    /// The names of the container's snapshots; `None` where this container can have none.
     ///
     /// # Errors
     /// Its settings cannot be read.
-    fn snapshots(&self, _container: &Container) -> Result<Option<Vec<String>>> {
-        Ok(None)
-    }
+    fn names(&self, container: &Container) -> Result<Option<Vec<String>>>;
 
     /// Takes a snapshot of this name, with a description in ASCII letters, digits, blanks, `-` and `.`.
     ///
     /// # Errors
     /// Its storage cannot, or there is one of that name.
-    fn snapshot(&self, id: ContainerId, _name: &str, _description: &str) -> Result<()> {
-        Err(no_snapshots(id, self.name()))
-    }
+    fn take(&self, id: ContainerId, name: &str, description: &str) -> Result<()>;
 
     /// Why no snapshot of an existing container can be taken, as far as that is known before; `None` where one can.
     ///
     /// # Errors
     /// Its settings cannot be read.
-    fn snapshot_obstacle(&self, _id: ContainerId) -> Result<Option<String>> {
-        Ok(Some(format!("`{}` takes none", self.name())))
-    }
+    fn why_not(&self, id: ContainerId) -> Result<Option<String>>;
 
     /// The container's snapshot of this name.
     ///
     /// # Errors
     /// Its settings cannot be read.
-    fn find_snapshot(&self, _id: ContainerId, _name: &str) -> Result<Option<Snapshot>> {
-        Ok(None)
-    }
+    fn find(&self, id: ContainerId, name: &str) -> Result<Option<Snapshot>>;
 
     /// Removes a snapshot, if it is there; the container stays as it is.
     ///
     /// # Errors
     /// Its storage refuses.
-    fn remove_snapshot(&self, id: ContainerId, _name: &str) -> Result<()> {
-        Err(no_snapshots(id, self.name()))
-    }
+    fn remove(&self, id: ContainerId, name: &str) -> Result<()>;
 
     /// Brings a container, its disks and its settings, back to a snapshot, which stays. Afterwards it is stopped.
     ///
     /// # Errors
     /// There is no such snapshot, or its storage refuses.
-    fn roll_back(&self, id: ContainerId, _name: &str) -> Result<()> {
-        Err(no_snapshots(id, self.name()))
-    }
+    fn roll_back(&self, id: ContainerId, name: &str) -> Result<()>;
 }
 
-fn no_snapshots(id: ContainerId, hypervisor: &str) -> Error {
-    Error::new(Kind::Bug, format!("container {id}: `{hypervisor}` takes no snapshots"))
+/// A hypervisor's containers.
+pub trait Hypervisor: LifeCycle + Settings + Inside {
+    /// Its name for people: `lxc`.
+    fn name(&self) -> &'static str;
+
+    /// Snapshots, or why it has none.
+    fn snapshots(&self) -> std::result::Result<&dyn Snapshots, &'static str>;
+
+    /// The sizes of roots, where it gives them any.
+    fn root_sizes(&self) -> Option<&dyn RootSizes> {
+        None
+    }
 }

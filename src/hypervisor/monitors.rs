@@ -38,7 +38,7 @@ impl Monitors {
         Self { lxcpath, found: Mutex::default() }
     }
 
-    /// The state of a container that exists; `None` when it cannot be told from `/proc` alone.
+    /// The state of a container that exists; `None` when it cannot be known from `/proc` alone.
     pub(super) fn state(&self, id: ContainerId) -> Option<State> {
         self.known_monitor(id).map_or_else(|| self.state_among(id, &self.listening()?), running)
     }

@@ -32,7 +32,7 @@ impl CLibrary {
     /// Looks which one it is.
     ///
     /// # Errors
-    /// The container's files cannot be looked at.
+    /// The container's files cannot be examined.
     pub fn of(rootfs: &dyn Readable) -> Result<Self> {
         let is_there = rootfs.is_executable(LOADER)?;
         if is_there && is_glibcs(rootfs)? {
@@ -49,21 +49,21 @@ impl CLibrary {
         })
     }
 
-    /// What stands against NVIDIA's driver, and what to do; nothing where it is glibc.
+    /// What prevents NVIDIA's driver, and what to do; nothing where it is glibc.
     pub fn fault(self) -> Option<(String, &'static str)> {
-        let template = "use a template of Debian, Ubuntu, Fedora or the like, then `phoenix-nvidia create` it anew";
+        let template =
+            "use a template of Debian, Ubuntu, Fedora or similar, then create it again with `phoenix-nvidia create`";
         match self {
             Self::Glibc => None,
             Self::NixOs => Some((
-                "the container is NixOS, whose programs look for libraries in `/nix/store` alone, not where a driver is put"
-                    .to_owned(),
-                "let its own configuration bring the driver: `hardware.graphics.enable` and `hardware.nvidia.package` of the \
-                 host's version; and take `nvidia` out of its `features`",
+                "the container is NixOS, whose programs load libraries only from `/nix/store`".to_owned(),
+                "install the driver with its own configuration: `hardware.graphics.enable` and \
+                 `hardware.nvidia.package` of the host's version; and remove `nvidia` from its `features`",
             )),
             Self::Compatibility => Some((
                 format!(
-                    "the container's C library is not glibc, which NVIDIA's driver needs: `{LOADER}` belongs to a layer for \
-                     compatibility (gcompat), which does not do"
+                    "the container's C library is not glibc, which NVIDIA's driver needs: `{LOADER}` belongs to a \
+                     layer for compatibility (gcompat), which is not enough"
                 ),
                 template,
             )),
@@ -72,7 +72,7 @@ impl CLibrary {
                 template,
             )),
             Self::Unknown => Some((
-                format!("there is no glibc in the container, which NVIDIA's driver needs (`{LOADER}` is missing)"),
+                format!("NVIDIA's driver needs glibc, which the container lacks (`{LOADER}` is missing)"),
                 template,
             )),
         }

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::scratch::Scratch;
-use super::{OWN_DIRECTORY, Site};
+use super::{Guest, OWN_DIRECTORY};
 
 // Starting CUDA takes a second a GPU where no process keeps the GPUs awake; a host has up to 16.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -50,38 +50,38 @@ pub(super) struct Fault {
 ///
 /// # Errors
 /// The probe cannot be put there, run or removed.
-pub(super) fn ask(site: &Site<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Outcome> {
-    let init = site.require_running()?;
+pub(super) fn ask(guest: &Guest<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Outcome> {
+    let init = guest.require_running()?;
     let Some(place) = place(rootfs)? else {
-        return Ok(not_asked("no directory of the container can hold a program to ask CUDA with"));
+        return Ok(not_asked("no directory of the container can hold the program that checks CUDA"));
     };
     let users = users(rootfs);
     let scratch = Scratch::make(rootfs, init, place)?;
-    let output = run(site, rootfs, scratch.path(), &users);
+    let output = run(guest, rootfs, scratch.path(), &users);
     scratch.remove()?;
     let output = output?;
     if output.code == GIVEN_UP {
-        let reason = format!("CUDA does not come to its end of starting within {} s", DEADLINE.as_secs());
+        let reason = format!("CUDA does not finish initializing within {} s", DEADLINE.as_secs());
         return Ok(Outcome::Fails(Fault { reason, hint: cuda::remedy(999).to_owned() }));
     }
     if NOT_STARTED.contains(&output.code) && output.stdout.is_empty() {
-        return Ok(not_asked("no program for glibc starts in the container"));
+        return Ok(not_asked("no glibc program starts in the container"));
     }
-    Ok(judge(site, &cuda::read(&output.stdout_text()), users.len(), gpus))
+    Ok(judge(guest, &cuda::read(&output.stdout_text()), users.len(), gpus))
 }
 
-fn run(site: &Site<'_>, rootfs: &Rootfs, directory: &str, users: &[u32]) -> Result<crate::sys::command::Output> {
+fn run(guest: &Guest<'_>, rootfs: &Rootfs, directory: &str, users: &[u32]) -> Result<crate::sys::command::Output> {
     let path = format!("{directory}/cuda-probe");
     let mut file = rootfs.create_file(&path, 0o700)?;
     let written = file.write_all(PROBE);
     // A file that is open for writing is not executed.
     drop(file);
     written.map_err(|error| {
-        Error::new(Kind::Host, format!("container {}: `{path}` could not be written", site.id)).caused_by(error)
+        Error::new(Kind::Host, format!("container {}: `{path}` could not be written", guest.id)).caused_by(error)
     })?;
     let words = std::iter::once(path).chain(users.iter().map(u32::to_string));
     let words: Vec<String> = words.collect();
-    site.ask(&words.iter().map(String::as_str).collect::<Vec<_>>(), DEADLINE)
+    guest.ask(&words.iter().map(String::as_str).collect::<Vec<_>>(), DEADLINE)
 }
 
 /// A directory in which a program can be put and run.
@@ -109,15 +109,15 @@ fn not_asked(reason: impl Into<String>) -> Outcome {
     Outcome::NotAsked { reason: reason.into() }
 }
 
-/// What follows from the answers; of several faults the first is told, which is root's.
-fn judge(site: &Site<'_>, asked: &[Asked], users: usize, gpus: usize) -> Outcome {
+/// What follows from the answers; of several faults the first is reported, which is root's.
+fn judge(guest: &Guest<'_>, asked: &[Asked], users: usize, gpus: usize) -> Outcome {
     if asked.len() != users {
-        return not_asked("the program that asks CUDA printed no answer");
+        return not_asked("the program that checks CUDA printed nothing");
     }
-    asked.iter().map(|asked| judge_one(site, asked, gpus)).find(|it| *it != Outcome::Starts).unwrap_or(Outcome::Starts)
+    asked.iter().map(|asked| judge_one(guest, asked, gpus)).find(|it| *it != Outcome::Starts).unwrap_or(Outcome::Starts)
 }
 
-fn judge_one(site: &Site<'_>, asked: &Asked, gpus: usize) -> Outcome {
+fn judge_one(guest: &Guest<'_>, asked: &Asked, gpus: usize) -> Outcome {
     let (whose, though) = match asked.user {
         0 => ("as root".to_owned(), ""),
         user => (format!("as the user {user}"), ", though it does as root"),
@@ -133,17 +133,17 @@ fn judge_one(site: &Site<'_>, asked: &Asked, gpus: usize) -> Outcome {
         Answer::Starts { .. } | Answer::NoSuchUser => Outcome::Starts,
         Answer::Fails(result) => {
             let reason = format!("{fails}: `cuInit` of `{library}` returns {result}: {}", cuda::meaning(*result));
-            let closed = format!("see with `phoenix-nvidia doctor {}` which device node is closed to it", site.id);
+            let closed = format!("see with `phoenix-nvidia doctor {}` which device node is closed to it", guest.id);
             Outcome::Fails(fault(reason, if asked.user == 0 { cuda::remedy(*result) } else { &closed }))
         }
         Answer::NoLibrary(said) => {
-            let install = format!("install the driver again with `phoenix-nvidia install {}`", site.id);
+            let install = format!("install the driver again with `phoenix-nvidia install {}`", guest.id);
             Outcome::NoLibrary(fault(format!("{fails}: the loader says `{said}`"), &install))
         }
         Answer::Killed(signal) => {
             let reason = format!("{fails}: `{library}` ends its program by signal {signal}");
             Outcome::Fails(fault(reason, cuda::remedy(999)))
         }
-        Answer::Unfinished => not_asked("the program that asks CUDA did not come to its end"),
+        Answer::Unfinished => not_asked("the program that asks CUDA did not finish"),
     }
 }

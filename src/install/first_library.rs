@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::sys::readable::Readable;
 
 use super::LIBRARY_DIRECTORIES;
-use super::placed::is_of_image;
+use super::files::is_of_image;
 
 const CACHE: &str = "/etc/ld.so.cache";
 const CONFIGURATIONS: &str = "/etc/ld.so.conf.d";
@@ -58,7 +58,7 @@ impl ForeignLibrary {
 /// that cannot be known: without a cache the loader looks into its own directories.
 ///
 /// # Errors
-/// The container's files cannot be looked at.
+/// The container's files cannot be examined.
 pub fn foreign_library(rootfs: &dyn Readable, installed: &DriverVersion) -> Result<Option<ForeignLibrary>> {
     let cache = rootfs.read(CACHE, LoaderCache::LIMIT as u64).ok().flatten();
     let Some(cache) = cache.and_then(|bytes| LoaderCache::parse(&bytes).ok()) else { return Ok(None) };

@@ -2,44 +2,44 @@
 
 mod c_library;
 mod cuda;
+pub mod files;
 mod first_library;
-pub mod installer;
-mod installer_run;
+mod host_records;
 mod loadable;
-pub mod native;
-pub mod placed;
+pub mod methods;
 pub mod preflight;
 pub mod presence;
+mod programs;
 pub mod receipt;
-mod remembered;
-pub mod runfile;
 mod scratch;
-pub mod shared;
 mod target;
 pub mod uninstall;
 pub mod verify;
 
 pub use c_library::CLibrary;
 pub use first_library::{ForeignLibrary, foreign_library};
-pub use remembered::Remembered;
+pub use host_records::HostRecords;
 pub use scratch::{clear_away, leftovers};
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::config::Layout;
 use crate::container_id::ContainerId;
+use crate::driver::device::DeviceNode;
 use crate::driver::nvidia_smi::GIVEN_UP;
 use crate::error::{Error, Kind, Result};
 use crate::event::Listener;
 use crate::hypervisor::{Exec, Hypervisor, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
+use crate::sys::rootfs::Rootfs;
 
 use receipt::Receipt;
 
-/// The container that is worked on, and what the work needs.
+/// A handle on one container: its id, who runs it, and what work on it needs.
 #[derive(Clone, Copy)]
-pub struct Site<'a> {
+pub struct Guest<'a> {
     /// The container.
     pub id: ContainerId,
     /// Who runs it.
@@ -52,29 +52,57 @@ pub struct Site<'a> {
     pub cancel: &'a Cancel,
 }
 
-impl Site<'_> {
+impl Guest<'_> {
     /// The process of the container's init.
     ///
     /// # Errors
     /// The container does not run.
     pub fn require_running(&self) -> Result<u32> {
-        match self.hypervisor.state(self.id)? {
+        match self.state()? {
             State::Running { init } => Ok(init),
             State::Absent => Err(Error::new(Kind::Command, format!("container {} does not exist", self.id))
                 .hint(format!("create it with `phoenix-nvidia create {}`", self.id))),
             state => Err(Error::new(
                 Kind::Command,
-                format!("container {} is {}, and must run for this", self.id, state.word()),
+                format!("container {} is {}, but must run for this", self.id, state.word()),
             )
             .hint(format!("start it with `phoenix-nvidia create {}`", self.id))),
         }
     }
 
-    fn exec(&self, exec: &Exec) -> Result<Output> {
-        self.hypervisor.exec(self.id, exec, &mut |_| {})
+    /// How it is.
+    ///
+    /// # Errors
+    /// The hypervisor cannot be asked.
+    pub fn state(&self) -> Result<State> {
+        self.hypervisor.state(self.id)
     }
 
-    /// Asks a program about the driver. One that does not come to its end is an answer: a GPU may hang, and then it does.
+    /// The in-root door to its files.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub fn root(&self) -> Result<Rootfs> {
+        self.hypervisor.rootfs(self.id)
+    }
+
+    fn refused_nodes(&self, devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
+        self.hypervisor.refused_nodes(self.id, devices)
+    }
+
+    fn is_being_started(&self) -> bool {
+        self.hypervisor.is_being_started(self.id)
+    }
+
+    fn exec(&self, exec: &Exec) -> Result<Output> {
+        self.exec_watched(exec, &mut |_| {})
+    }
+
+    fn exec_watched(&self, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
+        self.hypervisor.exec(self.id, exec, watch)
+    }
+
+    /// Asks a program about the driver. One that does not end is an answer: a GPU may hang, and then it does.
     ///
     /// # Errors
     /// The container does not run, or the program printed too much.
@@ -96,12 +124,12 @@ impl Site<'_> {
 pub enum Attempt {
     /// The driver is there.
     Installed(Receipt),
-    /// Nothing could be mounted, and nothing has been changed: another way may do.
+    /// Nothing could be mounted, and nothing has been changed: another method may do.
     NotMounted(Error),
 }
 
 impl Attempt {
-    /// An image could not be had or mounted; an interruption and somebody else's lock stand against every way.
+    /// An image could not be had or mounted; an interruption and somebody else's lock end every method.
     fn not_mounted(error: Error) -> Result<Self> {
         match error.kind() {
             Kind::Interrupted | Kind::Busy | Kind::Bug => Err(error),
@@ -111,7 +139,7 @@ impl Attempt {
 }
 
 /// Where libraries may lie in a container, in the order in which NVIDIA's installer looks for a place; and where the
-/// way `shared` shows them.
+/// method `shared` shows them.
 const LIBRARY_DIRECTORIES: [&str; 5] = [
     "/usr/lib/x86_64-linux-gnu",
     "/usr/lib/aarch64-linux-gnu",
@@ -122,6 +150,9 @@ const LIBRARY_DIRECTORIES: [&str; 5] = [
 
 /// Where a container sees images of drivers.
 const SHARED_DIRECTORY: &str = crate::hypervisor::DriverMount::DIRECTORY;
+
+/// The name of the link to the image that is used.
+const CURRENT: &str = "current";
 
 /// The directories of a root's `PATH`.
 const PROGRAM_DIRECTORIES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];

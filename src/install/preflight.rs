@@ -8,7 +8,8 @@ use crate::store::Tree;
 use crate::sys::readable::Readable;
 use crate::sys::rootfs::{Found, Rootfs, Space};
 
-use super::{CLibrary, OWN_DIRECTORY, PROGRAM_DIRECTORIES, Site, target};
+use super::programs::has_program;
+use super::{CLibrary, Guest, OWN_DIRECTORY, target};
 
 /// What a run of NVIDIA's installer needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,30 +51,30 @@ pub struct Ready {
 ///
 /// # Errors
 /// What the container lacks, with what to do about it.
-pub fn check(site: &Site<'_>, rootfs: &Rootfs, needs: Needs, profile: Profile) -> Result<Ready> {
-    require_shell(site, rootfs)?;
+pub fn check(guest: &Guest<'_>, rootfs: &Rootfs, needs: Needs, profile: Profile) -> Result<Ready> {
+    require_shell(guest, rootfs)?;
     require_regular_files(rootfs, &OPENED_BY_INSTALLER)?;
-    require_glibc(site, rootfs)?;
-    require_compat32(site, rootfs, profile)?;
-    require_programs(site, rootfs, needs)?;
+    require_glibc(guest, rootfs)?;
+    require_compat32(guest, rootfs, profile)?;
+    require_programs(guest, rootfs, needs)?;
     let mut stand_ins = Vec::new();
     for program in STAND_INS {
         if !has_program(rootfs, program)? {
             stand_ins.push(program);
         }
     }
-    Ok(Ready { workplace: find_workplace(site, rootfs, needs)?, stand_ins })
+    Ok(Ready { workplace: find_workplace(guest, rootfs, needs)?, stand_ins })
 }
 
 /// That NVIDIA's installer finds a shell: images of applications have none.
 ///
 /// # Errors
 /// There is none.
-pub fn require_shell(site: &Site<'_>, rootfs: &dyn Readable) -> Result<()> {
+pub fn require_shell(guest: &Guest<'_>, rootfs: &dyn Readable) -> Result<()> {
     if has_program(rootfs, "sh")? {
         return Ok(());
     }
-    let message = format!("container {}: NVIDIA's installer needs a shell, and there is no shell in it", site.id);
+    let message = format!("container {}: NVIDIA's installer needs a shell, which the container lacks", guest.id);
     Err(Error::new(Kind::Configuration, message)
         .hint("set `nvidia_install_method` to \"native\" or \"shared\", which run no program in the container"))
 }
@@ -90,11 +91,11 @@ pub(super) fn require_regular_files(rootfs: &Rootfs, paths: &[&str]) -> Result<(
 ///
 /// # Errors
 /// They are not, and why.
-pub(super) fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+pub(super) fn require_glibc(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
     match CLibrary::of(rootfs)?.fault() {
         None => Ok(()),
         Some((cause, remedy)) => {
-            Err(Error::new(Kind::Configuration, format!("container {}: {cause}", site.id)).hint(remedy))
+            Err(Error::new(Kind::Configuration, format!("container {}: {cause}", guest.id)).hint(remedy))
         }
     }
 }
@@ -103,8 +104,8 @@ pub(super) fn require_glibc(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
 ///
 /// # Errors
 /// What is missing, on which side.
-pub(super) fn require_profile(site: &Site<'_>, rootfs: &Rootfs, tree: &Tree, profile: Profile) -> Result<()> {
-    require_cuda(site, tree.manifest())?;
+pub(super) fn require_profile(guest: &Guest<'_>, rootfs: &Rootfs, tree: &Tree, profile: Profile) -> Result<()> {
+    require_cuda(guest, tree.manifest())?;
     let target = Target::of_any_system();
     let native = target.library_directory.as_str();
     let mut needed: Vec<(&str, &[&str])> = vec![(native, &["libcuda.so."]), (native, &["libnvidia-ml.so."])];
@@ -121,7 +122,7 @@ pub(super) fn require_profile(site: &Site<'_>, rootfs: &Rootfs, tree: &Tree, pro
         let has = |path: String| placed.iter().any(|placement| placement.destination == path);
         if !stems.iter().map(path).any(has) {
             let bits = if directory == native { "" } else { " of 32 bits" };
-            let (id, version, word, stem) = (site.id, tree.version(), profile.word(), stems.first().unwrap_or(&""));
+            let (id, version, word, stem) = (guest.id, tree.version(), profile.word(), stems.first().unwrap_or(&""));
             return Err(Error::new(
                 Kind::Configuration,
                 format!(
@@ -131,48 +132,48 @@ pub(super) fn require_profile(site: &Site<'_>, rootfs: &Rootfs, tree: &Tree, pro
             .hint("choose another profile or version"));
         }
     }
-    require_compat32(site, rootfs, profile)
+    require_compat32(guest, rootfs, profile)
 }
 
 /// That CUDA can start with what the package has. NVIDIA's own installer does not ask.
 ///
 /// # Errors
 /// It has no `libcuda`: it is the host's part of a virtual GPU.
-pub(super) fn require_cuda(site: &Site<'_>, manifest: &Manifest) -> Result<()> {
+pub(super) fn require_cuda(guest: &Guest<'_>, manifest: &Manifest) -> Result<()> {
     if manifest.files().any(|entry| entry.file.starts_with("libcuda.so.")) {
         return Ok(());
     }
     let message = format!(
         "container {}: the package of driver {} has no `libcuda`: it is the host's part of a virtual GPU (vgpu-kvm)",
-        site.id, manifest.version
+        guest.id, manifest.version
     );
     Err(Error::new(Kind::Configuration, message).hint(
-        "nothing in a container can compute with it, whichever way it goes in; run the container in a guest that has a \
-         virtual GPU, with the guest's driver, whose file ends in `-grid.run`",
+        "no method makes it usable in a container; run the container in a guest that has a virtual GPU, with the \
+         guest's driver, whose file ends in `-grid.run`",
     ))
 }
 
-/// That there is a place for libraries of 32 bits, where the profile has them. Without one NVIDIA's installer leaves them
+/// That there is a place for 32-bit libraries, where the profile has them. Without one NVIDIA's installer leaves them
 /// out and says that it succeeded.
 ///
 /// # Errors
 /// There is none.
-fn require_compat32(site: &Site<'_>, rootfs: &Rootfs, profile: Profile) -> Result<()> {
+fn require_compat32(guest: &Guest<'_>, rootfs: &Rootfs, profile: Profile) -> Result<()> {
     if !profile.has_compat32() || target::has_compat32(rootfs)? {
         return Ok(());
     }
     let word = profile.word();
     let message = format!(
-        "container {}: it has no directory for libraries of 32 bits, which the profile `{word}` asks for",
-        site.id
+        "container {}: it has no directory for 32-bit libraries, which the profile `{word}` asks for",
+        guest.id
     );
     Err(Error::new(Kind::Configuration, message).hint(
-        "let the container run programs of 32 bits (on Debian and Ubuntu: `dpkg --add-architecture i386`, \
-         `apt-get update`, `apt-get install libc6:i386`), or choose a profile without `+compat32`",
+        "enable 32-bit programs in the container (on Debian and Ubuntu: `dpkg --add-architecture i386`, `apt-get \
+         update`, `apt-get install libc6:i386`), or choose a profile without `+compat32`",
     ))
 }
 
-fn require_programs(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<()> {
+fn require_programs(guest: &Guest<'_>, rootfs: &Rootfs, needs: Needs) -> Result<()> {
     let mut missing = Vec::new();
     for program in needs.programs.iter().copied().flatten().copied() {
         if !has_program(rootfs, program)? {
@@ -185,26 +186,13 @@ fn require_programs(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<()
     let names = missing.join("`, `");
     Err(Error::new(
         Kind::Configuration,
-        format!("container {}: the installer needs `{names}`, which it lacks", site.id),
+        format!("container {}: the installer needs `{names}`, which it lacks", guest.id),
     )
     .hint("install them in the container; on Debian and Ubuntu they are in coreutils, tar, grep, mawk and libc-bin"))
 }
 
-/// Whether a container has a program, somewhere in the `PATH` of its root.
-///
-/// # Errors
-/// It cannot be looked at.
-pub(super) fn has_program(rootfs: &dyn Readable, program: &str) -> Result<bool> {
-    for directory in PROGRAM_DIRECTORIES {
-        if rootfs.is_executable(&format!("{directory}/{program}"))? {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
-fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'static str> {
-    let target = require_writable(site, rootfs)?;
+fn find_workplace(guest: &Guest<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'static str> {
+    let target = require_writable(guest, rootfs)?;
     rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
     let mut refusals: Vec<(String, Vec<&str>)> = Vec::new();
     for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {
@@ -214,8 +202,8 @@ fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'st
         }
         match refusal(rootfs.space(directory)?, target, needs) {
             None => return Ok(directory),
-            // Directories of one file system are refused alike, and told together.
-            Some(refusal) => match refusals.iter_mut().find(|(told, _)| *told == refusal) {
+            // Directories of one file system are refused alike, and reported together.
+            Some(refusal) => match refusals.iter_mut().find(|(found, _)| *found == refusal) {
                 Some((_, directories)) => directories.push(directory),
                 None => refusals.push((refusal, vec![directory])),
             },
@@ -223,23 +211,28 @@ fn find_workplace(site: &Site<'_>, rootfs: &Rootfs, needs: Needs) -> Result<&'st
     }
     let reason = |(refusal, directories): &(String, Vec<&str>)| format!("`{}`: {refusal}", directories.join("`, `"));
     let reasons = refusals.iter().map(reason).collect::<Vec<_>>().join("; ");
-    Err(Error::new(Kind::Host, format!("container {}: there is no room to install from: {reasons}", site.id)).hint(
-        format!(
-            "{} are needed in all; make the container's disk larger, or free some space in it",
-            megabytes(needs.scratch.saturating_add(needs.installed))
-        ),
-    ))
+    Err(Error::new(
+        Kind::Host,
+        format!("container {}: no directory has enough space to install from: {reasons}", guest.id),
+    )
+    .hint(format!(
+        "{} are needed in total; make the container's disk larger, or free some space in it",
+        megabytes(needs.scratch.saturating_add(needs.installed))
+    )))
 }
 
 /// That `/usr` can be written; its room and rules.
 ///
 /// # Errors
 /// It is mounted read-only.
-pub(super) fn require_writable(site: &Site<'_>, rootfs: &Rootfs) -> Result<Space> {
+pub(super) fn require_writable(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<Space> {
     let usr = rootfs.space("/usr")?;
     if usr.read_only {
-        return Err(Error::new(Kind::Configuration, format!("container {}: its `/usr` is mounted read-only", site.id))
-            .hint("mount it writable for the installation"));
+        return Err(Error::new(
+            Kind::Configuration,
+            format!("container {}: its `/usr` is mounted read-only", guest.id),
+        )
+        .hint("mount it writable for the installation"));
     }
     Ok(usr)
 }
@@ -256,7 +249,7 @@ fn refusal(space: Space, target: Space, needs: Needs) -> Option<String> {
         Some(format!("{} free and {} needed", megabytes(space.available), megabytes(here + shared)))
     } else if shared == 0 && target.available < needs.installed {
         let (free, needed) = (megabytes(target.available), megabytes(needs.installed));
-        Some(format!("it would do, but `/usr` has {free} free and {needed} are needed"))
+        Some(format!("it would fit, but `/usr` has {free} free and {needed} are needed"))
     } else {
         None
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::{WantedDriver, Way};
+use crate::config::{Method, WantedDriver};
 use crate::driver::backup_log::BackupLog;
 use crate::driver::placement::Profile;
 use crate::driver::{DriverVersion, installer};
@@ -10,8 +10,9 @@ use crate::error::Result;
 use crate::hypervisor::State;
 use crate::sys::readable::Readable;
 
+use super::files::intent;
 use super::receipt::{self, Choice, Receipt};
-use super::{LIBRARY_DIRECTORIES, Site, placed};
+use super::{Guest, LIBRARY_DIRECTORIES};
 
 // The log of a full driver has about 400 lines.
 const BACKUP_LOG_LIMIT: u64 = 4 << 20;
@@ -28,8 +29,9 @@ pub enum Presence {
     Complete {
         /// Its version.
         version: DriverVersion,
-        /// How we put it there, or would have, had the host and the container allowed it; absent when somebody else ran NVIDIA's installer.
-        way: Option<Way>,
+        /// How we put it there, or would have, had the host and the container allowed it; absent when somebody else ran
+        /// NVIDIA's installer.
+        method: Option<Method>,
         /// Which part of it, or which one was chosen.
         profile: Profile,
     },
@@ -54,11 +56,11 @@ impl Presence {
 
     /// Whether it is what is wanted. A way and a profile that the operator has not chosen may be any.
     pub fn satisfies(&self, wanted: &WantedDriver) -> bool {
-        let Self::Complete { version, way, profile } = self else { return false };
-        // Somebody's own run of the installer is what the way `runfile` does.
-        let way = way.unwrap_or(Way::Runfile);
+        let Self::Complete { version, method, profile } = self else { return false };
+        // Somebody's own run of the installer is what the method `runfile` does.
+        let method = method.unwrap_or(Method::Runfile);
         *version == wanted.version
-            && wanted.method.is_none_or(|chosen| chosen == way)
+            && wanted.chosen_method.is_none_or(|chosen| chosen == method)
             && wanted.chosen_profile.is_none_or(|chosen| *profile == chosen || *profile == wanted.profile())
     }
 }
@@ -66,33 +68,33 @@ impl Presence {
 /// Looks what driver lies in the container.
 ///
 /// # Errors
-/// Its files cannot be looked at.
-pub fn observe(site: &Site<'_>, rootfs: &dyn Readable) -> Result<Presence> {
+/// Its files cannot be examined.
+pub fn observe(guest: &Guest<'_>, rootfs: &dyn Readable) -> Result<Presence> {
     let versions = library_versions(rootfs)?;
     let incomplete =
         |versions: BTreeSet<DriverVersion>, why: &str| Presence::Incomplete { versions, why: why.to_owned() };
-    if placed::is_interrupted(site)? {
-        return Ok(incomplete(versions, "a change of it did not come to its end"));
+    if intent::is_interrupted(guest)? {
+        return Ok(incomplete(versions, "a change of it was interrupted"));
     }
-    if let Some(receipt) = receipt::load(site, rootfs)? {
-        return judge_by_receipt(site, rootfs, &receipt, versions);
+    if let Some(receipt) = receipt::load(guest, rootfs)? {
+        return judge_by_receipt(guest, rootfs, &receipt, versions);
     }
     let log = backup_log(rootfs)?;
     match (versions.len(), log) {
         (0, None) => Ok(Presence::Absent),
-        (0, Some(_)) => Ok(incomplete(versions, "the installer's log is there and the libraries are not")),
+        (0, Some(_)) => Ok(incomplete(versions, "the installer's log is there, but the libraries are missing")),
         (1, Some(log)) => {
             // An installation that was killed has listed all that it had done; only its success line says it was all.
             let version = versions.first().filter(|version| log.version == version.as_str());
             let said = rootfs.read_end(installer::LOG, LOG_END).ok().flatten().unwrap_or_default();
             match version {
                 Some(version) if installer::log_says_complete(&said, version) => {
-                    Ok(Presence::Complete { version: version.clone(), way: None, profile: Profile::Full })
+                    Ok(Presence::Complete { version: version.clone(), method: None, profile: Profile::Full })
                 }
-                _ => Ok(incomplete(versions, "an installation of it did not come to its end")),
+                _ => Ok(incomplete(versions, "an installation of it was interrupted")),
             }
         }
-        (1, None) => Ok(incomplete(versions, "its libraries were put there by something else than NVIDIA's installer")),
+        (1, None) => Ok(incomplete(versions, "its libraries were not installed by NVIDIA's installer")),
         (_, _) => Ok(incomplete(versions, "libraries of more than one version are there")),
     }
 }
@@ -100,7 +102,7 @@ pub fn observe(site: &Site<'_>, rootfs: &dyn Readable) -> Result<Presence> {
 /// The list that NVIDIA's installer keeps; `None` when there is none or it is not to be read.
 ///
 /// # Errors
-/// The container's files cannot be looked at.
+/// The container's files cannot be examined.
 pub fn backup_log(rootfs: &dyn Readable) -> Result<Option<BackupLog>> {
     let text = rootfs.read(installer::BACKUP_LOG, BACKUP_LOG_LIMIT)?;
     Ok(text.and_then(|text| BackupLog::parse(&String::from_utf8_lossy(&text)).ok()))
@@ -109,7 +111,7 @@ pub fn backup_log(rootfs: &dyn Readable) -> Result<Option<BackupLog>> {
 /// The versions of the libraries that every driver has: `libcuda.so.<version>` and `libnvidia-ml.so.<version>`.
 ///
 /// # Errors
-/// The container's files cannot be looked at.
+/// The container's files cannot be examined.
 pub fn library_versions(rootfs: &dyn Readable) -> Result<BTreeSet<DriverVersion>> {
     let mut versions = BTreeSet::new();
     for directory in LIBRARY_DIRECTORIES {
@@ -122,7 +124,7 @@ pub fn library_versions(rootfs: &dyn Readable) -> Result<BTreeSet<DriverVersion>
 }
 
 fn judge_by_receipt(
-    site: &Site<'_>,
+    guest: &Guest<'_>,
     rootfs: &dyn Readable,
     receipt: &Receipt,
     mut versions: BTreeSet<DriverVersion>,
@@ -132,26 +134,29 @@ fn judge_by_receipt(
         if versions.is_empty() && missing.len() == (receipt.files.len() + receipt.links.len()).min(10) {
             return Ok(Presence::Absent);
         }
-        let why = format!("`{}` is not as it was installed", first.display());
+        let why = format!("`{}` has changed since its installation", first.display());
         return Ok(Presence::Incomplete { versions, why });
     }
-    if versions.is_empty() && will_be_mounted(site, receipt)? {
+    if versions.is_empty() && will_be_mounted(guest, receipt)? {
         versions.insert(receipt.version.clone());
     }
     // A container can bring a receipt that lists nothing; a driver without its libraries is none.
     if versions.is_empty() {
-        return Ok(Presence::Incomplete { versions, why: "there is a receipt and the libraries are not".to_owned() });
+        return Ok(Presence::Incomplete {
+            versions,
+            why: "there is a receipt, but the libraries are missing".to_owned(),
+        });
     }
     if versions.iter().any(|version| *version != receipt.version) {
         return Ok(Presence::Incomplete { versions, why: "libraries of more than one version are there".to_owned() });
     }
-    let Choice { way, profile } = receipt.chosen();
-    Ok(Presence::Complete { version: receipt.version.clone(), way: Some(way), profile })
+    let Choice { method, profile } = receipt.chosen();
+    Ok(Presence::Complete { version: receipt.version.clone(), method: Some(method), profile })
 }
 
 /// Whether the libraries are in an image that the container will see as soon as it runs. A copy of a container has its
 /// source's receipt, and not its mounts.
-fn will_be_mounted(site: &Site<'_>, receipt: &Receipt) -> Result<bool> {
-    let stopped = || Ok::<_, crate::error::Error>(site.hypervisor.state(site.id)? == State::Stopped);
-    Ok(receipt.image().is_some() && receipt::of_host(site.layout, site.id)?.as_ref() == Some(receipt) && stopped()?)
+fn will_be_mounted(guest: &Guest<'_>, receipt: &Receipt) -> Result<bool> {
+    let stopped = || Ok::<_, crate::error::Error>(guest.state()? == State::Stopped);
+    Ok(receipt.image().is_some() && receipt::of_host(guest.layout, guest.id)?.as_ref() == Some(receipt) && stopped()?)
 }

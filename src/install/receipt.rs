@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Layout, Way};
+use crate::config::{Layout, Method};
 use crate::container_id::ContainerId;
 use crate::driver::backup_log::{BackedUp, plain_path};
 use crate::driver::placement::Profile;
@@ -15,11 +15,10 @@ use crate::sys::atomic;
 use crate::sys::readable::Readable;
 use crate::sys::rootfs::{Found, Rootfs};
 
-use super::shared::CURRENT;
-use super::{OWN_DIRECTORY, SHARED_DIRECTORY, Site};
+use super::{CURRENT, Guest, OWN_DIRECTORY, SHARED_DIRECTORY};
 
-// 1: without `profile`.
-const FORMAT: u32 = 2;
+// 1: without `profile`. 2: `method` was called `way`.
+const FORMAT: u32 = 3;
 // A receipt of a full driver is about 20 KiB; a container's own copy may be anything.
 const LIMIT: u64 = 4 << 20;
 
@@ -31,8 +30,9 @@ pub struct Receipt {
     /// The driver's version.
     pub version: DriverVersion,
     /// How it got there.
-    pub way: Way,
-    /// The way that was chosen for it and could not be gone; the next run does not try that again.
+    #[serde(alias = "way")]
+    pub method: Method,
+    /// The method that was chosen for it and could not be used; the next run does not try that again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<Choice>,
     /// Which part of it; everything, where the receipt is of a release that knew nothing else.
@@ -60,7 +60,8 @@ pub struct Receipt {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     /// How the driver was to get there.
-    pub way: Way,
+    #[serde(alias = "way")]
+    pub method: Method,
     /// Which part of it.
     pub profile: Profile,
 }
@@ -87,7 +88,7 @@ impl Receipt {
     /// A receipt of now.
     pub fn new(
         version: DriverVersion,
-        way: Way,
+        method: Method,
         profile: Profile,
         run_file_sha256: Sha256,
         files: Vec<InstalledFile>,
@@ -96,7 +97,7 @@ impl Receipt {
         Self {
             format: FORMAT,
             version,
-            way,
+            method,
             instead_of: None,
             profile,
             run_file_sha256,
@@ -121,12 +122,12 @@ impl Receipt {
 
     /// What was chosen for the container: what it has, or what could not be had.
     pub fn chosen(&self) -> Choice {
-        self.instead_of.unwrap_or(Choice { way: self.way, profile: self.profile })
+        self.instead_of.unwrap_or(Choice { method: self.method, profile: self.profile })
     }
 
     /// The image that the container sees; none where the driver's files are its own.
     pub fn image(&self) -> Option<ImageName> {
-        let plain = (self.way == Way::Shared).then(|| ImageName::placed(self.version.clone(), self.profile))?;
+        let plain = (self.method == Method::Shared).then(|| ImageName::placed(self.version.clone(), self.profile))?;
         let current = self.links.iter().find(|link| link.path == Path::new(SHARED_DIRECTORY).join(CURRENT));
         let linked = current.and_then(|link| link.target.to_str()?.parse::<ImageName>().ok());
         // A container's own copy may say anything.
@@ -143,7 +144,7 @@ impl Receipt {
     /// What of it is no longer in the container as it was: the first ten paths.
     ///
     /// # Errors
-    /// The container's files cannot be looked at.
+    /// The container's files cannot be examined.
     pub fn missing_in(&self, rootfs: &dyn Readable) -> Result<Vec<PathBuf>> {
         let mut missing = Vec::new();
         for file in &self.files {
@@ -164,12 +165,12 @@ impl Receipt {
 
 /// The receipt of a container: the host's, or else the one that the container itself keeps (a clone brings it along).
 ///
-/// One of the host's that is damaged or of a later release counts as none; whoever writes the next keeps it aside.
+/// One of the host's that is damaged or of a later release counts as none; whoever writes the next renames it.
 ///
 /// # Errors
 /// The host's file is there and cannot be read.
-pub fn load(site: &Site<'_>, rootfs: &dyn Readable) -> Result<Option<Receipt>> {
-    if let Some(receipt) = of_host(site.layout, site.id)? {
+pub fn load(guest: &Guest<'_>, rootfs: &dyn Readable) -> Result<Option<Receipt>> {
+    if let Some(receipt) = of_host(guest.layout, guest.id)? {
         return Ok(Some(receipt));
     }
     // What a container says of itself is believed no further than looking whether those files are there.
@@ -205,12 +206,12 @@ pub fn of_containers(layout: &Layout) -> Result<Vec<(ContainerId, Receipt)>> {
     let mut receipts = Vec::new();
     for entry in directory {
         let path = entry?.path();
-        // What a killed run has left beside them is no receipt.
+        // What a killed run left beside them is no receipt.
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Some(id) = name.strip_suffix(".json").and_then(|id| id.parse().ok()) else { continue };
         let receipt = Receipt::parse(&fs_err::read(&path)?).ok_or_else(|| {
-            Error::new(Kind::Host, format!("`{}` is damaged, or of a later release", path.display()))
-                .hint("remove it if its container is gone, or install the container's driver again")
+            Error::new(Kind::Host, format!("`{}` is damaged, or was written by a later release", path.display()))
+                .hint("remove it if its container no longer exists, or install the container's driver again")
         })?;
         receipts.push((id, receipt));
     }
@@ -222,38 +223,38 @@ pub fn of_containers(layout: &Layout) -> Result<Vec<(ContainerId, Receipt)>> {
 ///
 /// # Errors
 /// One of them cannot be written.
-pub fn save(site: &Site<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()> {
+pub fn save(guest: &Guest<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()> {
     let json = serde_json::to_vec_pretty(receipt)
         .map_err(|error| Error::new(Kind::Bug, "a receipt could not be written as JSON").caused_by(error))?;
     rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
     rootfs.write(&in_container(), &json, 0o644)?;
-    keep_aside_if_unreadable(site)?;
-    atomic::write_under_lock(&site.layout.receipt(site.id), &json, 0o644)
+    rename_if_unreadable(guest)?;
+    atomic::write_under_lock(&guest.layout.receipt(guest.id), &json, 0o644)
 }
 
-/// Makes the host's copy good again for a driver that is wholly there: one that cannot be read is kept aside, and the
+/// Makes the host's copy good again for a driver that is wholly there: one that cannot be read is renamed, and the
 /// container's own copy takes its place when everything that it lists is there. A copy that can be read stays.
 ///
 /// # Errors
-/// A file of the host cannot be read or written, or the container's files cannot be looked at.
-pub fn restore(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
-    let is_readable = read_if_there(site.layout, site.id)?.is_some_and(|bytes| Receipt::parse(&bytes).is_some());
-    let Some(own) = load(site, rootfs)?.filter(|_| !is_readable) else { return Ok(()) };
-    if own.missing_in(rootfs)?.is_empty() { save(site, rootfs, &own) } else { Ok(()) }
+/// A file of the host cannot be read or written, or the container's files cannot be examined.
+pub fn restore(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
+    let is_readable = read_if_there(guest.layout, guest.id)?.is_some_and(|bytes| Receipt::parse(&bytes).is_some());
+    let Some(own) = load(guest, rootfs)?.filter(|_| !is_readable) else { return Ok(()) };
+    if own.missing_in(rootfs)?.is_empty() { save(guest, rootfs, &own) } else { Ok(()) }
 }
 
-/// Gives a receipt of the host's that cannot be read another name, `901.json.unreadable-20261123T100000.000Z`: it may be
-/// of a later release, and somebody may want to know what it said.
-fn keep_aside_if_unreadable(site: &Site<'_>) -> Result<()> {
-    if read_if_there(site.layout, site.id)?.is_none_or(|bytes| Receipt::parse(&bytes).is_some()) {
+/// Gives a receipt of the host's that cannot be read another name, `901.json.unreadable-20261123T100000.000Z`: it may
+/// be of a later release, and somebody may want to know what it said.
+fn rename_if_unreadable(guest: &Guest<'_>) -> Result<()> {
+    if read_if_there(guest.layout, guest.id)?.is_none_or(|bytes| Receipt::parse(&bytes).is_some()) {
         return Ok(());
     }
-    let path = site.layout.receipt(site.id);
+    let path = guest.layout.receipt(guest.id);
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
     let aside = path.with_extension(format!("json.unreadable-{now}"));
     atomic::rename_synced(&path, &aside)?;
-    let text = format!("the receipt could not be read and is kept as `{}`", aside.display());
-    site.listener.warn(Some(site.id), text);
+    let text = format!("the receipt could not be read and was renamed to `{}`", aside.display());
+    guest.listener.warn(Some(guest.id), text);
     Ok(())
 }
 
@@ -270,9 +271,9 @@ fn read_if_there(layout: &Layout, id: ContainerId) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// One of them cannot be removed.
-pub fn remove(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
-    keep_aside_if_unreadable(site)?;
-    atomic::remove_if_there(&site.layout.receipt(site.id))?;
+pub fn remove(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
+    rename_if_unreadable(guest)?;
+    atomic::remove_if_there(&guest.layout.receipt(guest.id))?;
     rootfs.remove(&in_container())
 }
 
@@ -300,14 +301,14 @@ mod tests {
     fn the_first_format_is_still_read() {
         let receipt = Receipt::parse(FIRST.as_bytes()).unwrap();
         assert_eq!(receipt.version.as_str(), "580.76.05");
-        assert_eq!((receipt.way, receipt.profile), (Way::Runfile, Profile::Full));
+        assert_eq!((receipt.method, receipt.profile), (Method::Runfile, Profile::Full));
         assert_eq!((receipt.files.len(), receipt.links.len()), (1, 1));
     }
 
     #[test]
     fn a_damaged_or_later_receipt_is_none() {
         assert_eq!(Receipt::parse(&FIRST.as_bytes()[..100]), None);
-        assert_eq!(Receipt::parse(FIRST.replace("\"format\": 1", "\"format\": 3").as_bytes()), None);
+        assert_eq!(Receipt::parse(FIRST.replace("\"format\": 1", "\"format\": 4").as_bytes()), None);
     }
 
     #[test]

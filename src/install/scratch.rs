@@ -9,7 +9,7 @@ use crate::sys::processes;
 use crate::sys::readable::Readable;
 use crate::sys::rootfs::{Found, Rootfs};
 
-use super::{OWN_DIRECTORY, Site};
+use super::{Guest, OWN_DIRECTORY};
 
 /// What every such directory's name begins with, and so what marks the processes that work in one.
 const PREFIX: &str = "phoenix-nvidia-run-";
@@ -78,9 +78,9 @@ impl Drop for Scratch<'_> {
 ///
 /// # Errors
 /// Something of it does not go away.
-pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32>) -> Result<()> {
+pub(super) fn clear_leftovers(guest: &Guest<'_>, rootfs: &Rootfs, init: Option<u32>) -> Result<()> {
     if init.map(kill_orphans).transpose()?.unwrap_or_default() {
-        site.listener.warn(Some(site.id), "an installation that had lost its parent was still running and was ended");
+        guest.listener.warn(Some(guest.id), "an installation of a killed run was still running and was ended");
     }
     for path in leftovers(rootfs)? {
         match init {
@@ -88,7 +88,7 @@ pub(super) fn clear_leftovers(site: &Site<'_>, rootfs: &Rootfs, init: Option<u32
             // Where nothing runs, nothing is mounted either.
             None => rootfs.remove(&path)?,
         }
-        site.listener.note(Some(site.id), format!("removed `{path}`, which an interrupted run had left"));
+        guest.listener.note(Some(guest.id), format!("removed `{path}`, left by an interrupted run"));
     }
     Ok(())
 }
@@ -103,19 +103,19 @@ fn kill_orphans(init: u32) -> Result<bool> {
     Ok(any)
 }
 
-/// Removes what an interrupted run has left, where nothing else is to do in the container.
+/// Removes what an interrupted run left, where nothing else is to do in the container.
 ///
 /// # Errors
 /// The container cannot be looked into, or something of it does not go away.
-pub fn clear_away(site: &Site<'_>) -> Result<()> {
-    let init = site.hypervisor.state(site.id)?.init();
-    clear_leftovers(site, &site.hypervisor.rootfs(site.id)?, init)
+pub fn clear_away(guest: &Guest<'_>) -> Result<()> {
+    let init = guest.state()?.init();
+    clear_leftovers(guest, &guest.root()?, init)
 }
 
 /// The directories that installations have made for themselves in a container, and not removed yet.
 ///
 /// # Errors
-/// The container's files cannot be looked at.
+/// The container's files cannot be examined.
 pub fn leftovers(rootfs: &dyn Readable) -> Result<Vec<String>> {
     let mut left = Vec::new();
     for directory in [OWN_DIRECTORY, "/var/tmp", "/tmp", "/root"] {

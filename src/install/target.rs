@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::sys::rootfs::{Found, Rootfs};
 
 use super::SHARED_DIRECTORY;
-use super::placed::Change;
+use super::files::change::Change;
 
 const LOADER_CACHE: &str = "/etc/ld.so.cache";
 
@@ -35,7 +35,7 @@ const X_CONFIGURATION: &str = "/usr/share/X11/xorg.conf.d";
 /// Looks at a container, as it will be when the driver that it has now is gone.
 ///
 /// # Errors
-/// Its files cannot be looked at.
+/// Its files cannot be examined.
 pub(super) fn of(rootfs: &Rootfs, change: &Change<'_>) -> Result<Target> {
     let cache = loader_cache(rootfs);
     let library_directory = library_directory(rootfs, &cache)?;
@@ -54,18 +54,18 @@ pub(super) fn of(rootfs: &Rootfs, change: &Change<'_>) -> Result<Target> {
     })
 }
 
-/// Whether a container has a place for libraries of 32 bits.
+/// Whether a container has a place for 32-bit libraries.
 ///
 /// # Errors
-/// Its files cannot be looked at.
+/// Its files cannot be examined.
 pub(super) fn has_compat32(rootfs: &Rootfs) -> Result<bool> {
     let cache = loader_cache(rootfs);
     let native = library_directory(rootfs, &cache)?;
     Ok(compat32_directory(rootfs, &cache, native)?.is_some())
 }
 
-/// What the container's loader finds, but for the images of the way `shared`, which lie below `/usr/lib` everywhere. A
-/// cache that is no file, or far too large, says nothing.
+/// What the container's loader finds, but for the images of the method `shared`, which lie below `/usr/lib` everywhere.
+/// A cache that is no file, or far too large, says nothing.
 fn loader_cache(rootfs: &Rootfs) -> LoaderCache {
     let bytes = rootfs.read(LOADER_CACHE, LoaderCache::LIMIT as u64).ok().flatten().unwrap_or_default();
     LoaderCache::parse(&bytes).unwrap_or_default().without(|path| path.starts_with(SHARED_DIRECTORY))

@@ -6,8 +6,8 @@ use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
 use crate::sys::rootfs::Rootfs;
 
-use super::placed::Change;
-use super::{OWN_DIRECTORY, Site, presence, receipt, scratch};
+use super::files::Change;
+use super::{Guest, OWN_DIRECTORY, presence, receipt, scratch};
 
 /// What an uninstallation did.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -23,23 +23,23 @@ pub enum Outcome {
 }
 
 /// Takes the driver out and puts back what it had replaced; nothing of it, nor of us, stays. What somebody has changed
-/// since the installation stays, and the listener is told.
+/// since the installation stays, and the listener is warned.
 ///
 /// # Errors
 /// The driver did not come by NVIDIA's installer or by us, or the container's file system refused.
-pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
-    let init = match site.hypervisor.state(site.id)? {
+pub fn uninstall(guest: &Guest<'_>) -> Result<Outcome> {
+    let init = match guest.state()? {
         State::Stopped => None,
-        _ => Some(site.require_running()?),
+        _ => Some(guest.require_running()?),
     };
-    let rootfs = site.hypervisor.rootfs(site.id)?;
-    scratch::clear_leftovers(site, &rootfs, init)?;
-    if let Some(former) = Change::begin(site, &rootfs)?.take_out()? {
-        let version = former.versions.first().filter(|_| former.versions.len() == 1);
+    let rootfs = guest.root()?;
+    scratch::clear_leftovers(guest, &rootfs, init)?;
+    if let Some(previous) = Change::begin(guest, &rootfs)?.take_out()? {
+        let version = previous.versions.first().filter(|_| previous.versions.len() == 1);
         return Ok(Outcome::Removed { version: version.cloned() });
     }
-    refuse_others(site, &rootfs)?;
-    receipt::remove(site, &rootfs)?;
+    refuse_others(guest, &rootfs)?;
+    receipt::remove(guest, &rootfs)?;
     for path in [installer::LOG, installer::UNINSTALL_LOG] {
         rootfs.remove(path)?;
     }
@@ -48,10 +48,10 @@ pub fn uninstall(site: &Site<'_>) -> Result<Outcome> {
 }
 
 /// A driver that nobody has listed is the package manager's.
-fn refuse_others(site: &Site<'_>, rootfs: &Rootfs) -> Result<()> {
+fn refuse_others(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
     let versions = presence::library_versions(rootfs)?;
     let Some(version) = versions.first() else { return Ok(()) };
-    let message = format!("container {}: driver {version} was not installed by NVIDIA's installer", site.id);
+    let message = format!("container {}: driver {version} was not installed by NVIDIA's installer", guest.id);
     Err(Error::new(Kind::Command, message)
-        .hint("remove it the way it came, for example with the container's package manager"))
+        .hint("remove it by the means that installed it, for example the container's package manager"))
 }

@@ -8,7 +8,7 @@ use crate::driver::nvidia_smi::{self, Answer, Failure};
 use crate::error::{Error, Kind, Result};
 use crate::sys::rootfs::{Found, Rootfs};
 
-use super::Site;
+use super::Guest;
 use super::cuda::{self, Fault};
 use super::first_library::foreign_library;
 use super::presence::{self, Presence};
@@ -89,8 +89,8 @@ impl Verification {
     ///
     /// # Errors
     /// [`Kind::Verification`], with what to change.
-    pub fn into_result(self, site: &Site<'_>, require_live: bool) -> Result<Self> {
-        let failure = |reason: &str| Error::new(Kind::Verification, format!("container {}: {reason}", site.id));
+    pub fn into_result(self, guest: &Guest<'_>, require_live: bool) -> Result<Self> {
+        let failure = |reason: &str| Error::new(Kind::Verification, format!("container {}: {reason}", guest.id));
         match &self.verdict {
             Verdict::Wrong { reason, hint, output } | Verdict::GpuUnavailable { reason, hint, output } => {
                 Err(failure(reason).hint(hint.clone()).output(output.clone()))
@@ -108,25 +108,25 @@ impl Verification {
 ///
 /// # Errors
 /// It does not run, or cannot be looked into. A wrong driver is an answer, not an error.
-pub fn verify(site: &Site<'_>, expected: &Expectation<'_>) -> Result<Verification> {
-    site.require_running()?;
-    judge(site, expected, true)
+pub fn verify(guest: &Guest<'_>, expected: &Expectation<'_>) -> Result<Verification> {
+    guest.require_running()?;
+    judge(guest, expected, true)
 }
 
 /// Verifies the files of a container that does not run; nobody can be asked there.
 ///
 /// # Errors
 /// It cannot be looked into. A wrong driver is an answer, not an error.
-pub fn verify_files(site: &Site<'_>, expected: &Expectation<'_>) -> Result<Verification> {
-    judge(site, expected, false)
+pub fn verify_files(guest: &Guest<'_>, expected: &Expectation<'_>) -> Result<Verification> {
+    judge(guest, expected, false)
 }
 
-fn judge(site: &Site<'_>, expected: &Expectation<'_>, runs: bool) -> Result<Verification> {
-    let rootfs = site.hypervisor.rootfs(site.id)?;
-    let presence = presence::observe(site, &rootfs)?;
+fn judge(guest: &Guest<'_>, expected: &Expectation<'_>, runs: bool) -> Result<Verification> {
+    let rootfs = guest.root()?;
+    let presence = presence::observe(guest, &rootfs)?;
     let installed = match presence.version() {
         Some(version) => Some(version.clone()),
-        None if runs => installed_by_help(site)?,
+        None if runs => installed_by_help(guest)?,
         None => None,
     };
     let mut verification = Verification {
@@ -137,18 +137,18 @@ fn judge(site: &Site<'_>, expected: &Expectation<'_>, runs: bool) -> Result<Veri
         warnings: Vec::new(),
         verdict: Verdict::Verified,
     };
-    let files = judge_files(site, expected, &presence, verification.installed.as_ref());
+    let files = judge_files(guest, expected, &presence, verification.installed.as_ref());
     let fault = files.map_or_else(|| judge_first_library(&rootfs, expected.wanted), |wrong| Ok(Some(wrong)))?;
     verification.verdict = match fault {
         Some(wrong) => wrong,
-        None => judge_gpus(site, expected, &rootfs, runs, &mut verification)?,
+        None => judge_gpus(guest, expected, &rootfs, runs, &mut verification)?,
     };
     Ok(verification)
 }
 
 /// The verdict on a container whose files are right.
 fn judge_gpus(
-    site: &Site<'_>,
+    guest: &Guest<'_>,
     expected: &Expectation<'_>,
     rootfs: &Rootfs,
     runs: bool,
@@ -160,11 +160,11 @@ fn judge_gpus(
         (Some(_), _) if !runs => Ok(waiting().unwrap_or_else(|| not_live("the container does not run"))),
         (Some(_), 0) => Ok(not_live("no GPU is assigned to the container")),
         (Some(host), _) => {
-            if let Some(wrong) = wrong_node(site, rootfs, expected.devices)? {
+            if let Some(wrong) = wrong_node(guest, rootfs, expected.devices)? {
                 return Ok(wrong);
             }
-            let verdict = match judge_live(site, expected, host, verification)? {
-                Verdict::Verified => judge_cuda(site, rootfs, expected.seen_by_cuda)?,
+            let verdict = match judge_live(guest, expected, host, verification)? {
+                Verdict::Verified => judge_cuda(guest, rootfs, expected.seen_by_cuda)?,
                 verdict => verdict,
             };
             Ok(match (&verdict, waiting()) {
@@ -176,11 +176,11 @@ fn judge_gpus(
 }
 
 /// What to do about GPUs that wait for the host.
-pub const WAITING_HINT: &str = "see what keeps the host from its GPUs with `phoenix-nvidia doctor`, then run \
+pub const WAITING_HINT: &str = "run `phoenix-nvidia doctor` to see why the host lacks its GPUs, then run \
                                 `phoenix-nvidia host prepare`; the container's settings keep what is assigned";
 
-fn installed_by_help(site: &Site<'_>) -> Result<Option<DriverVersion>> {
-    let output = site.ask(&nvidia_smi::HELP, DEADLINE)?;
+fn installed_by_help(guest: &Guest<'_>) -> Result<Option<DriverVersion>> {
+    let output = guest.ask(&nvidia_smi::HELP, DEADLINE)?;
     Ok(if output.success() { nvidia_smi::help_version(&output.stdout_text()) } else { None })
 }
 
@@ -200,40 +200,40 @@ fn wrong(reason: impl Into<String>, hint: impl Into<String>) -> Option<Verdict> 
 pub fn host_decides(wanted: &DriverVersion, host: &DriverVersion, on_disk: Option<&DriverVersion>) -> String {
     match on_disk {
         Some(on_disk) if on_disk == wanted => {
-            format!("the host's kernel module on disk is {on_disk} already and {host} is still loaded: reboot the host")
+            format!(
+                "the host's kernel module on disk is already {on_disk}, but {host} is still loaded: reboot the host"
+            )
         }
         _ => format!(
-            "the host's kernel module is {host} and decides; set `nvidia_driver_version` to \"{host}\", or upgrade the host and reboot"
+            "the host's kernel module is {host}; set `nvidia_driver_version` to \"{host}\", or upgrade the host and \
+             reboot"
         ),
     }
 }
 
 fn judge_files(
-    site: &Site<'_>,
+    guest: &Guest<'_>,
     expected: &Expectation<'_>,
     presence: &Presence,
     installed: Option<&DriverVersion>,
 ) -> Option<Verdict> {
     let wanted = expected.wanted;
-    let install = format!("phoenix-nvidia install {}", site.id);
-    let install_again = format!("install it again with `{install}`");
+    let install = format!("phoenix-nvidia install {}", guest.id);
+    let install_again = format!("reinstall the driver with `{install}`");
     match (presence, installed) {
         (Presence::Complete { version, .. }, _) if version == wanted => None,
         (Presence::Incomplete { why, .. }, Some(version)) if version == wanted => {
             wrong(format!("driver {wanted} is not completely installed: {why}"), install_again)
         }
-        (Presence::Incomplete { why, .. }, None) => {
-            wrong(format!("driver {wanted} was asked for: {why}"), install_again)
+        (Presence::Incomplete { why, .. }, None) => wrong(format!("driver {wanted} is wanted: {why}"), install_again),
+        (_, None) => {
+            wrong(format!("driver {wanted} is wanted, but none is installed"), format!("install it with `{install}`"))
         }
-        (_, None) => wrong(
-            format!("driver {wanted} was asked for and none is installed"),
-            format!("install it with `{install}`"),
-        ),
         (_, Some(version)) => wrong(
-            format!("driver {wanted} was asked for but {version} is installed"),
+            format!("driver {wanted} is wanted, but {version} is installed"),
             match expected.host {
                 Some(host) if host == version => host_decides(wanted, host, expected.on_disk.as_ref()),
-                _ => format!("bring {wanted} in with `{install}`"),
+                _ => format!("install {wanted} with `{install}`"),
             },
         ),
     }
@@ -245,8 +245,8 @@ fn judge_first_library(rootfs: &Rootfs, installed: &DriverVersion) -> Result<Opt
 }
 
 /// `nvidia-smi` needs less than CUDA does, so its answer alone proves little.
-fn judge_cuda(site: &Site<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict> {
-    Ok(match cuda::ask(site, rootfs, gpus)? {
+fn judge_cuda(guest: &Guest<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict> {
+    Ok(match cuda::ask(guest, rootfs, gpus)? {
         cuda::Outcome::Starts => Verdict::Verified,
         cuda::Outcome::NotAsked { reason } => not_live(&reason),
         cuda::Outcome::NoLibrary(Fault { reason, hint }) => Verdict::Wrong { reason, hint, output: String::new() },
@@ -254,9 +254,8 @@ fn judge_cuda(site: &Site<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict> 
     })
 }
 
-fn wrong_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
-    let create =
-        format!("bring it in with `phoenix-nvidia create {}`, which restarts the container where it must", site.id);
+fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
+    let create = format!("pass it with `phoenix-nvidia create {}`, which restarts the container if needed", guest.id);
     for node in devices {
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
@@ -270,54 +269,57 @@ fn wrong_node(site: &Site<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Resul
             return Ok(Some(unavailable(reason, create)));
         }
     }
-    let refused = site.hypervisor.refused_nodes(site.id, devices)?;
+    let refused = guest.refused_nodes(devices)?;
     Ok(refused.first().map(|path| {
         let path = path.display();
-        let reason = format!("the container may not open the device node `{path}`: it was another when it started");
+        let reason = format!(
+            "the container may not open the device node `{path}`: its number has changed since the container started"
+        );
         unavailable(reason, create)
     }))
 }
 
 fn judge_live(
-    site: &Site<'_>,
+    guest: &Guest<'_>,
     expected: &Expectation<'_>,
     host: &DriverVersion,
     verification: &mut Verification,
 ) -> Result<Verdict> {
-    let output = site.ask(&nvidia_smi::QUERY, DEADLINE)?;
+    let output = guest.ask(&nvidia_smi::QUERY, DEADLINE)?;
     let wanted = expected.wanted;
     let host_decides = host_decides(wanted, host, expected.on_disk.as_ref());
     let failure = match nvidia_smi::answer(output.code, &output.stdout_text()) {
         Answer::Failed(failure) => failure,
         Answer::Versions { versions, warnings } => {
             (verification.reported, verification.warnings) = (versions, warnings);
-            return Ok(judge_reported(site, expected, &verification.reported, host_decides));
+            return Ok(judge_reported(guest, expected, &verification.reported, host_decides));
         }
     };
     // The driver's files are right, so those that disagree with the module are others.
     let is_of_gpu = (failure.is_of_gpu() || failure == Failure::VersionMismatch) && host == wanted;
     let hint = match failure {
-        Failure::VersionMismatch if host == wanted => others_come_first(site),
+        Failure::VersionMismatch if host == wanted => others_come_first(guest),
         Failure::VersionMismatch => host_decides,
         Failure::NoDriver if host != wanted => host_decides,
         Failure::Denied => format!(
-            "bring its devices in order with `phoenix-nvidia create {}`, which restarts the container; where that finds nothing \
-             to do, a `devices.deny` of its own settings is in the way, or a reload of systemd has taken them away: restart it",
-            site.id
+            "repair its devices with `phoenix-nvidia create {}`, which restarts the container; if that finds nothing \
+             to do, remove a conflicting `devices.deny` from its own settings, and restart it: a reload of systemd may \
+             have revoked its devices",
+            guest.id
         ),
         Failure::NoPermission => {
-            "see with `phoenix-nvidia doctor` which device node is closed; `NVreg_DeviceFileMode` of the host's module decides their mode".to_owned()
+            "run `phoenix-nvidia doctor` to see which device node is closed; `NVreg_DeviceFileMode` of the host's \
+             module decides their mode"
+                .to_owned()
         }
         Failure::Lost | Failure::Hangs => LOST_HINT.to_owned(),
         Failure::NoLibrary | Failure::NotThere => {
-            format!("install the driver again with `phoenix-nvidia install {}`", site.id)
+            format!("install the driver again with `phoenix-nvidia install {}`", guest.id)
         }
-        _ => {
-            "run `nvidia-smi` on the host; when it fails there too, the host's driver is to be mended first".to_owned()
-        }
+        _ => "run `nvidia-smi` on the host; if it fails there too, repair the host's driver first".to_owned(),
     };
     let reason = format!(
-        "driver {wanted} was asked for and `nvidia-smi` fails with exit code {}: {}",
+        "driver {wanted} is wanted, but `nvidia-smi` fails with exit code {}: {}",
         output.code,
         failure.cause()
     );
@@ -330,31 +332,31 @@ fn judge_live(
 }
 
 /// What to do where the driver is the host's, and programs get another.
-fn others_come_first(site: &Site<'_>) -> String {
+fn others_come_first(guest: &Guest<'_>) -> String {
     format!(
         "libraries of another driver come before the right ones: see `ldconfig -p | grep libnvidia-ml` in the container, and \
          `LD_LIBRARY_PATH` among `lxc.environment` of its settings; then run `phoenix-nvidia verify {}`",
-        site.id
+        guest.id
     )
 }
 
-const LOST_HINT: &str = "look at `nvidia-smi -L` and `dmesg | grep -i -e nvrm -e xid` on the host: a GPU may have fallen \
-                         off the bus, which only a reset or a reboot of the host brings back";
+const LOST_HINT: &str = "look at `nvidia-smi -L` and `dmesg | grep -i -e nvrm -e xid` on the host: a GPU may have \
+                         fallen off the bus, in which case reset it or reboot the host";
 
 fn judge_reported(
-    site: &Site<'_>,
+    guest: &Guest<'_>,
     expected: &Expectation<'_>,
     reported: &[DriverVersion],
     host_decides: String,
 ) -> Verdict {
     let wanted = expected.wanted;
     if let Some(other) = reported.iter().find(|version| *version != wanted) {
-        let reason = format!("driver {wanted} was asked for but nvidia-smi reports {other}");
-        let hint = if expected.host == Some(wanted) { others_come_first(site) } else { host_decides };
+        let reason = format!("driver {wanted} is wanted, but nvidia-smi reports {other}");
+        let hint = if expected.host == Some(wanted) { others_come_first(guest) } else { host_decides };
         return Verdict::Wrong { reason, hint, output: String::new() };
     }
     if reported.len() < expected.gpus {
-        let reason = format!("{} GPUs are assigned and nvidia-smi reports {}", expected.gpus, reported.len());
+        let reason = format!("{} GPUs are assigned, but `nvidia-smi` reports {}", expected.gpus, reported.len());
         return unavailable(reason, LOST_HINT);
     }
     Verdict::Verified

@@ -37,7 +37,7 @@ impl Digest {
     }
 }
 
-/// What the thread of the sums is told.
+/// The messages to the thread of the sums.
 pub(super) enum Fed {
     Bytes(Arc<Vec<u8>>),
     EndOfFile,

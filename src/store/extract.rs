@@ -7,7 +7,7 @@ use super::tree::{FILES, Tree};
 use super::{Store, temporary};
 use crate::cache::VerifiedRunFile;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Deaf, Listener};
+use crate::event::{Listener, NoListener};
 use crate::sys::atomic;
 
 impl Store<'_> {
@@ -25,7 +25,7 @@ impl Store<'_> {
         let version = run_file.version();
         let _alone = self.lock(version, self.patience)?;
         // Whoever held the lock may have extracted it in the meantime.
-        if let Some(tree) = self.matching(run_file, &Deaf)? {
+        if let Some(tree) = self.matching(run_file, &NoListener)? {
             return Ok(tree);
         }
         let store = self.layout.store();
@@ -49,13 +49,14 @@ impl Store<'_> {
         atomic::rename_synced(coming.path(), &place)?;
         // It has another name now, under which it stays.
         let _ = coming.keep();
-        Tree::open(&place, version)?
-            .map_err(|fault| Error::new(Kind::Bug, format!("`{}` is wrong though just made: {fault}", place.display())))
+        Tree::open(&place, version)?.map_err(|fault| {
+            Error::new(Kind::Bug, format!("`{}` is wrong although it was just made: {fault}", place.display()))
+        })
     }
 
     /// The tree that is there, if it is sound and came from this file.
-    fn matching(&self, run_file: &VerifiedRunFile, told: &dyn Listener) -> Result<Option<Tree>> {
-        let tree = self.sound_tree(run_file.version(), told)?;
+    fn matching(&self, run_file: &VerifiedRunFile, listener: &dyn Listener) -> Result<Option<Tree>> {
+        let tree = self.sound_tree(run_file.version(), listener)?;
         let is_of =
             |tree: &Tree| tree.run_file_sha256() == run_file.sha256() && tree.architecture() == run_file.architecture();
         Ok(tree.filter(is_of))

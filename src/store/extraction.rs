@@ -22,7 +22,7 @@ use crate::sys::cancel::Cancel;
 // With `QUEUE` pieces waiting for each of two threads an extraction needs about 10 MiB besides the decompressor's own.
 const PIECE: usize = 512 << 10;
 const QUEUE: usize = 4;
-const TOLD_EVERY: u64 = 8 << 20;
+const PROGRESS_EVERY: u64 = 8 << 20;
 
 /// One extraction.
 pub(super) struct Extraction<'a> {
@@ -116,7 +116,8 @@ impl Extraction<'_> {
         }
         let fault = format!("its header says driver {header}, but the manifest inside says {inside}");
         Err(self.refused(fault).hint(
-            "somebody has put another driver into this one: get it again from NVIDIA, and `phoenix-nvidia cache replace FILE`",
+            "the file does not match its header: download it again from NVIDIA, and run `phoenix-nvidia cache replace \
+             FILE`",
         ))
     }
 
@@ -153,7 +154,7 @@ struct Visitor<'a> {
     to_sums: SyncSender<Fed>,
     to_writer: SyncSender<Order>,
     done: u64,
-    told: u64,
+    reported: u64,
 }
 
 /// The receiving thread is gone; why, it says itself.
@@ -175,7 +176,7 @@ impl<'a> Visitor<'a> {
     fn new(extraction: &'a Extraction<'a>, gate: Gate, to_sums: SyncSender<Fed>, to_writer: SyncSender<Order>) -> Self {
         let (files, hard_links, links) = (Vec::new(), Vec::new(), BTreeMap::new());
         let seen = Seen { gate, manifest: None, files, hard_links, links };
-        Self { extraction, seen, to_sums, to_writer, done: 0, told: 0 }
+        Self { extraction, seen, to_sums, to_writer, done: 0, reported: 0 }
     }
 
     fn visit(&mut self, raw: &RawMember, content: &mut dyn Read) -> Result<(), Stopped<Error>> {
@@ -231,8 +232,8 @@ impl<'a> Visitor<'a> {
 
     fn advance(&mut self, bytes: u64) {
         self.done += bytes;
-        if self.done - self.told >= TOLD_EVERY {
-            self.told = self.done;
+        if self.done - self.reported >= PROGRESS_EVERY {
+            self.reported = self.done;
             self.extraction.tell(self.done, false);
         }
     }

@@ -184,7 +184,7 @@ pub(super) struct Record {
 /// Why a directory holds no sound image.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ImageFault {
-    #[error("its `{RECORD}` is missing, damaged, or of another release")]
+    #[error("its `{RECORD}` is missing, damaged, or was written by another release")]
     Record,
     #[error("its file is missing")]
     Missing,
@@ -276,7 +276,7 @@ impl Record {
 impl Store<'_> {
     /// The image of this name, if there is a sound one. Looks at its file's size and time and does not read it.
     ///
-    /// An image that has changed counts as none, and the listener is told.
+    /// An image that has changed counts as none, and the listener is warned.
     ///
     /// # Errors
     /// The file system refused.

@@ -12,7 +12,7 @@ use crate::sys::{atomic, mount};
 use super::digest::Digest;
 use super::image::{Contents, DRIVER, FILE, FileSystem, Image, ImageName, Record};
 use super::tree::Tree;
-use super::{Store, remove_aside, temporary};
+use super::{Store, rename_and_remove, temporary};
 
 const DEADLINE: Duration = Duration::from_secs(60 * 60);
 const BUFFER: usize = 512 << 10;
@@ -116,11 +116,11 @@ impl Store<'_> {
         let sha256 = self.sum_of(&file)?;
         Record::new(&file, file_system, tree.run_file_sha256(), sha256)?.write(&made)?;
         let place = name.directory(self.layout);
-        remove_aside(&place, &name.version)?;
+        rename_and_remove(&place, &name.version)?;
         atomic::rename_synced(&made, &place)?;
         coming.close()?;
         let image = Image::open(name, &place)?.map_err(|fault| {
-            Error::new(Kind::Bug, format!("`{}` is wrong though just made: {fault}", place.display()))
+            Error::new(Kind::Bug, format!("`{}` is wrong although it was just made: {fault}", place.display()))
         })?;
         let megabytes = image.bytes().div_ceil(1_000_000);
         self.listener.note(None, format!("made the image {name}, {megabytes} MB as {}", file_system.word()));
@@ -134,8 +134,8 @@ impl Store<'_> {
                 return Ok(file_system);
             }
         }
-        Err(Error::new(Kind::Host, "this host's kernel knows neither EROFS nor Squashfs")
-            .hint("use the way `native` or `runfile`, or a kernel with one of the two"))
+        Err(Error::new(Kind::Host, "this host's kernel supports neither EROFS nor Squashfs")
+            .hint("use the method `native` or `runfile`, or a kernel with one of the two"))
     }
 
     fn format(&self, file_system: FileSystem, directory: &Path, file: &Path) -> Result<()> {

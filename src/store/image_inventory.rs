@@ -8,7 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::atomic;
 
 use super::image::{FileSystem, Image, ImageName, RECORD};
-use super::{Store, names_in, remove_aside, version_of_temporary};
+use super::{Store, names_in, rename_and_remove, version_of_temporary};
 
 /// One image of the store.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -27,9 +27,10 @@ pub struct ImageEntry {
 
 /// How an image can be.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(tag = "sort", rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum ImageSort {
     /// It looks as it did when it was made.
+    #[serde(rename = "ok")]
     Sound {
         /// The size of its file in bytes.
         bytes: u64,
@@ -90,9 +91,9 @@ impl Store<'_> {
             Err(fault) => fault.to_string(),
         };
         atomic::remove_if_there(&directory.join(RECORD))?;
-        let message = format!("the image in `{}` is not what was made: {fault}", directory.display());
+        let message = format!("the image in `{}` has changed: {fault}", directory.display());
         Err(Error::new(Kind::Verification, message)
-            .hint("install the driver again in the containers that use it; that makes it anew"))
+            .hint("install the driver again in the containers that use it; that makes a new image"))
     }
 
     /// What [`Store::prune_images`] would remove, as far as nobody is working on it.
@@ -122,12 +123,15 @@ impl Store<'_> {
                 Ok(_alone) => {
                     match entry.sort {
                         ImageSort::Temporary => fs_err::remove_dir_all(&entry.path)?,
-                        ImageSort::Sound { .. } | ImageSort::Damaged { .. } => remove_aside(&entry.path, &version)?,
+                        ImageSort::Sound { .. } | ImageSort::Damaged { .. } => {
+                            rename_and_remove(&entry.path, &version)?
+                        }
                     }
                     removed.push(entry);
                 }
                 Err(error) if error.kind() == Kind::Busy => {
-                    self.listener.warn(None, format!("`{}` stays: {}", entry.path.display(), error.message()));
+                    self.listener
+                        .warn(None, format!("`{}` was not removed: {}", entry.path.display(), error.message()));
                 }
                 Err(error) => return Err(error),
             }

@@ -104,8 +104,8 @@ impl Store<'_> {
             None => {}
         }
         let tree = self.open(&name.version)?.ok_or_else(|| {
-            Error::new(Kind::Host, format!("the image {name} is not there, nor the driver to make it from"))
-                .hint(format!("extract it again: `phoenix-nvidia store extract {}`", name.version))
+            Error::new(Kind::Host, format!("neither the image {name} nor its extracted driver is on this host"))
+                .hint(format!("extract it again with `phoenix-nvidia store extract {}`", name.version))
         })?;
         if tree.run_file_sha256() != *sum {
             return Err(of_another_file(name));
@@ -145,11 +145,17 @@ impl Store<'_> {
     }
 }
 
-/// The run file was replaced, and the image that was made of the former one has gone.
+/// The run file was replaced, and the image that was made of the previous one has gone.
 fn of_another_file(name: &ImageName) -> Error {
     let version = &name.version;
-    Error::new(Kind::Host, format!("what this host has of driver {version} is of another run file than the image {name}"))
-        .hint("take the driver out of the containers that see it, and in again: `phoenix-nvidia uninstall CTID`, then `install CTID`")
+    Error::new(
+        Kind::Host,
+        format!("the extracted driver {version} on this host is from another run file than the image {name}"),
+    )
+    .hint(
+        "reinstall the driver in the containers that use it: `phoenix-nvidia uninstall CTID`, then `phoenix-nvidia \
+         install CTID`",
+    )
 }
 
 /// Whether a mount is of this very file, and is as it must be.

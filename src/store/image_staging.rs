@@ -70,7 +70,7 @@ fn stage_placement(tree: &Tree, placement: &Placement, directory: &Path) -> Resu
         return set_mode(&destination, mode);
     }
     let facts = tree.file(source).ok_or_else(|| {
-        let message = format!("the manifest of driver {} names `{source}`, which its tree has not", tree.version());
+        let message = format!("the manifest of driver {} names `{source}`, which its tree lacks", tree.version());
         Error::new(Kind::Bug, message)
     })?;
     stage_file(tree, source, facts, mode, &destination)

@@ -22,9 +22,10 @@ pub struct Entry {
 
 /// The sorts of directories that the store makes.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-#[serde(tag = "sort", rename_all = "snake_case")]
+#[serde(tag = "state", rename_all = "snake_case")]
 pub enum Sort {
     /// A tree that looks as it did when it was extracted.
+    #[serde(rename = "ok")]
     Sound {
         /// How many files it has.
         files: usize,
@@ -82,7 +83,7 @@ impl Store<'_> {
     /// Removes the drivers of all versions but these, and what killed processes left.
     ///
     /// Whoever calls this names every version that a container still needs: a tree that is in use breaks what uses it.
-    /// What somebody is just working on is left alone, and the listener is told. Returns what was removed.
+    /// What somebody is just working on is left alone, and the listener is warned. Returns what was removed.
     ///
     /// # Errors
     /// [`Kind::Interrupted`], or the file system refused.
@@ -98,7 +99,8 @@ impl Store<'_> {
                     removed.push(entry);
                 }
                 Err(error) if error.kind() == Kind::Busy => {
-                    self.listener.warn(None, format!("`{}` stays: {}", entry.path.display(), error.message()));
+                    self.listener
+                        .warn(None, format!("`{}` was not removed: {}", entry.path.display(), error.message()));
                 }
                 Err(error) => return Err(error),
             }

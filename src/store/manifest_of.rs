@@ -1,4 +1,4 @@
-//! The manifest of a run file that is not extracted, read from its payload.
+//! The manifest of a run file that is not in the store, read from its payload.
 
 use std::io::Read;
 
@@ -22,7 +22,7 @@ enum Ended {
 pub fn manifest_of(run_file: &VerifiedRunFile, cancel: &Cancel) -> Result<Manifest> {
     let refused = |fault: String| {
         Error::new(Kind::Verification, format!("`{}` is refused: {fault}", run_file.path().display()))
-            .hint("get the file again from NVIDIA, compare its sum, and `phoenix-nvidia cache replace FILE`")
+            .hint("download the file again from NVIDIA, compare its sum, and run `phoenix-nvidia cache replace FILE`")
     };
     let mut gate = Gate::new(run_file.uncompressed_kib().map(|kib| kib.saturating_mul(1024)));
     let walked = archive::walk(run_file.archive()?, |raw, content| {

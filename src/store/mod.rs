@@ -74,7 +74,7 @@ impl<'a> Store<'a> {
         self
     }
 
-    /// Which GPUs a driver drives; `None` where it is not extracted here, or its package does not say.
+    /// Which GPUs a driver drives; `None` where it is not in the store here, or its package does not say.
     ///
     /// # Errors
     /// As [`Store::open`], or its list cannot be read.
@@ -90,7 +90,7 @@ impl<'a> Store<'a> {
 
     /// The tree of a version, if there is a sound one. Looks at every file's size, time and mode and reads none.
     ///
-    /// A tree that has changed counts as none, and the listener is told.
+    /// A tree that has changed counts as none, and the listener is warned.
     ///
     /// # Errors
     /// The file system refused.
@@ -98,8 +98,8 @@ impl<'a> Store<'a> {
         self.sound_tree(version, self.listener)
     }
 
-    /// As [`Store::open`]; `told` hears of what is wrong.
-    fn sound_tree(&self, version: &DriverVersion, told: &dyn Listener) -> Result<Option<Tree>> {
+    /// As [`Store::open`]; `listener` hears of what is wrong.
+    fn sound_tree(&self, version: &DriverVersion, listener: &dyn Listener) -> Result<Option<Tree>> {
         let directory = self.layout.stored_driver(version);
         if !is_there(&directory)? {
             return Ok(None);
@@ -108,7 +108,7 @@ impl<'a> Store<'a> {
             Ok(tree) => Ok(Some(tree)),
             Err(fault) => {
                 let path = directory.display();
-                told.warn(None, format!("the extracted driver in `{path}` is not used: {fault}"));
+                listener.warn(None, format!("the extracted driver in `{path}` is not used: {fault}"));
                 Ok(None)
             }
         }
@@ -121,7 +121,7 @@ impl<'a> Store<'a> {
 
     /// Takes a version's directory out of its place and removes it; the caller holds the lock.
     fn remove(&self, version: &DriverVersion) -> Result<()> {
-        remove_aside(&self.layout.stored_driver(version), version)
+        rename_and_remove(&self.layout.stored_driver(version), version)
     }
 
     /// Removes what killed processes have left in a directory; the lock of `version` is held.
@@ -156,7 +156,7 @@ impl<'a> Store<'a> {
             place.display(),
             free / 1_000_000
         );
-        Err(Error::new(Kind::Host, message).hint("`phoenix-nvidia store prune` removes the drivers that nothing needs"))
+        Err(Error::new(Kind::Host, message).hint("`phoenix-nvidia store prune` removes unused drivers"))
     }
 }
 
@@ -167,7 +167,7 @@ fn temporary(parent: &Path, version: &DriverVersion) -> Result<tempfile::TempDir
 }
 
 /// Takes a directory out of its place and removes it; the caller holds the version's lock.
-fn remove_aside(place: &Path, version: &DriverVersion) -> Result<()> {
+fn rename_and_remove(place: &Path, version: &DriverVersion) -> Result<()> {
     let (true, Some(parent)) = (is_there(place)?, place.parent()) else { return Ok(()) };
     let aside = temporary(parent, version)?;
     crate::sys::atomic::rename_synced(place, &aside.path().join("removed"))?;

@@ -62,7 +62,7 @@ pub(super) struct Record {
 pub(super) enum TreeFault {
     #[error("it has no `{RECORD}`")]
     NoRecord,
-    #[error("its `{RECORD}` is damaged, or of a later release")]
+    #[error("its `{RECORD}` is damaged, or was written by a later release")]
     Record,
     #[error("it is of driver {0}")]
     OtherVersion(DriverVersion),
@@ -70,7 +70,7 @@ pub(super) enum TreeFault {
     Missing(String),
     #[error("`{0}` has changed")]
     Changed(String),
-    #[error("`{0}` does not belong to it")]
+    #[error("`{0}` is not part of it")]
     Stranger(String),
     #[error("its manifest is damaged")]
     Manifest,
@@ -97,7 +97,7 @@ impl Tree {
         Variant::of_files(self.architecture(), self.record.files.keys().map(String::as_str))
     }
 
-    /// Whether it has libraries of 32 bits.
+    /// Whether it has 32-bit libraries.
     pub fn has_compat32(&self) -> bool {
         self.record.files.keys().any(|path| path.starts_with("32/"))
     }

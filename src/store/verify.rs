@@ -29,8 +29,8 @@ impl Store<'_> {
     pub fn verify(&self, version: &DriverVersion) -> Result<Tree> {
         let directory = self.layout.stored_driver(version);
         if !is_there(&directory)? {
-            return Err(Error::new(Kind::Usage, format!("driver {version} is not extracted"))
-                .hint(format!("extract it: `phoenix-nvidia store extract {version}`")));
+            return Err(Error::new(Kind::Usage, format!("driver {version} is not in the store"))
+                .hint(format!("extract it with `phoenix-nvidia store extract {version}`")));
         }
         let _alone = self.lock(version, self.patience)?;
         let faults = match Tree::open(&directory, version)? {
@@ -42,10 +42,10 @@ impl Store<'_> {
         };
         atomic::remove_if_there(&directory.join(RECORD))?;
         let lines: Vec<String> = faults.iter().take(SHOWN).map(ToString::to_string).collect();
-        let message = format!("the extracted driver in `{}` is not what was extracted", directory.display());
+        let message = format!("the extracted driver in `{}` was modified after extraction", directory.display());
         Err(Error::new(Kind::Verification, message)
             .output(lines.join("\n"))
-            .hint(format!("extract it again: `phoenix-nvidia store extract {version}`")))
+            .hint(format!("extract it again with `phoenix-nvidia store extract {version}`")))
     }
 
     fn faults_of(&self, tree: &Tree) -> Result<Vec<TreeFault>> {

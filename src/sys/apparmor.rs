@@ -18,7 +18,7 @@ const FILES: [&str; 2] = ["/proc/thread-self/attr/apparmor/current", "/proc/thre
 pub fn leave_profile() -> Result<()> {
     let Some((file, profile)) = profile() else { return Ok(()) };
     fs_err::write(file, "changeprofile unconfined").map_err(|error| {
-        let message = format!("AppArmor's profile `{profile}` may not be left, so mounts may be refused: {error}");
+        let message = format!("the AppArmor profile `{profile}` cannot be left, so mounts may be refused: {error}");
         Error::new(Kind::Host, message).hint("allow it `change_profile -> unconfined`, as lxc-start's own profile does")
     })
 }
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_profile_is_told_from_none() {
+    fn a_profile_is_reported_from_none() {
         assert_eq!(confining("/usr/bin/lxc-start (enforce)\n"), Some("/usr/bin/lxc-start"));
         assert_eq!(confining("lxc-901_</var/lib/lxc> (enforce)\n"), Some("lxc-901_</var/lib/lxc>"));
         assert_eq!(confining("unconfined\n"), None);

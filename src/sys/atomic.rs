@@ -23,8 +23,8 @@ pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     sync_directory(directory)
 }
 
-/// As [`write`], for a file that only the holder of a lock writes: under a temporary name that is always the same, so that
-/// what a killed run has left goes with the next one's.
+/// As [`write`], for a file that only the holder of a lock writes: under a temporary name that is always the same, so
+/// that what a killed run left goes with the next one's.
 ///
 /// # Errors
 /// The file system refused; the old file is then untouched.

@@ -85,7 +85,7 @@ impl Cancel {
     pub fn check(&self) -> Result<()> {
         if self.is_requested() {
             return Err(Error::new(Kind::Interrupted, "interrupted")
-                .hint("run the same command again; it goes on where it stopped"));
+                .hint("run the same command again; it continues where it stopped"));
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ pub fn set_access(path: &Path, device: &CharacterDevice) -> Result<()> {
 pub fn link(path: &Path, target: &str) -> Result<()> {
     if let Some(Found::Device(_) | Found::File(_)) = look(path)? {
         return Err(Error::new(Kind::Host, format!("`{}` is not a symbolic link", path.display()))
-            .hint(format!("look what it is; it should lead to `{target}`")));
+            .hint(format!("inspect it; it should be a link to `{target}`")));
     }
     let new = beside(path)?;
     let made = rustix::fs::symlink(target, &new).and_then(|()| rustix::fs::rename(&new, path));
@@ -138,7 +138,7 @@ fn could_not(what: &str, path: &Path, error: rustix::io::Errno) -> Error {
     let refused = refused.caused_by(std::io::Error::from(error));
     match error {
         rustix::io::Errno::PERM | rustix::io::Errno::ACCESS => {
-            refused.hint("run it as root on the host itself; a container may make no device nodes")
+            refused.hint("run it as root on the host itself; a container cannot create device nodes")
         }
         rustix::io::Errno::BUSY => {
             refused.hint(format!("something is mounted there; `umount {}` first", path.display()))

@@ -13,6 +13,7 @@ use pathrs::flags::OpenFlags;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 
 use super::rootfs::{Found, Rootfs};
+use super::temporary_name::temporary_name;
 use crate::error::{Error, Kind, Result};
 
 /// A directory of a container. Names are those in it, without any slash.
@@ -32,6 +33,22 @@ pub struct Ownership {
     pub user: u32,
     /// The group.
     pub group: u32,
+}
+
+impl Rootfs {
+    /// Holds a directory open, to work on what is in it by bare names; `None` when there is none.
+    ///
+    /// # Errors
+    /// Something on the way is a symbolic link, or the file system refused.
+    pub fn directory(&self, path: &str) -> Result<Option<Directory<'_>>> {
+        match self.open_without_links(path) {
+            Ok(place) => Ok(Some(Directory::new(self, place, path))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(self
+                .failed(path, "reached without symbolic links", error)
+                .hint("inspect it from inside the container; symbolic links are not followed")),
+        }
+    }
 }
 
 impl<'a> Directory<'a> {
@@ -234,7 +251,7 @@ impl<'a> Directory<'a> {
         let failure = self.rootfs.failed(path.trim_end_matches('/'), what, error);
         match error {
             rustix::io::Errno::BUSY | rustix::io::Errno::XDEV => {
-                failure.hint("something is mounted there: take the mount out of the container's configuration")
+                failure.hint("something is mounted there: remove the mount from the container's configuration")
             }
             rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT => failure.hint("make the container's disk larger"),
             _ => failure,
@@ -257,19 +274,6 @@ impl Found {
     }
 }
 
-const TEMPORARY: &str = ".phoenix-nvidia-";
-
-/// A name that nobody else has, for what gets its own later.
-pub fn temporary_name() -> String {
-    format!("{TEMPORARY}{:016x}", fastrand::u64(..))
-}
-
-/// Whether it is a name that [`temporary_name`] gives, and so of something that an interrupted run has left.
-pub fn is_temporary(name: &str) -> bool {
-    let digits = name.strip_prefix(TEMPORARY).unwrap_or_default();
-    digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
 /// The directory and the name of an absolute path.
 ///
 /// # Errors
@@ -278,19 +282,4 @@ pub fn split(path: &str) -> Result<(&str, &str)> {
     path.rsplit_once('/')
         .filter(|(_, name)| !name.is_empty())
         .ok_or_else(|| Error::new(Kind::Bug, format!("`{path}` is not the path of a file")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_that_are_given_here_are_temporary() {
-        assert!(is_temporary(&temporary_name()));
-        for other in
-            ["libcuda.so.1", ".phoenix-nvidia-", ".phoenix-nvidia-580.76.05-0123456", ".phoenix-nvidia-\u{1b}[2J"]
-        {
-            assert!(!is_temporary(other), "{other:?}");
-        }
-    }
 }

@@ -56,7 +56,7 @@ fn holder(table: &str, major: u32, minor: u32, inode: u64) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Deaf;
+    use crate::event::NoListener;
     use crate::sys::cancel::Cancel;
     use crate::sys::lock::FileLock;
 
@@ -74,7 +74,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("901.lock");
         let cancel = Cancel::new().unwrap();
-        let lock = FileLock::acquire(&path, "container 901", Duration::ZERO, &Deaf, &cancel).unwrap();
+        let lock = FileLock::acquire(&path, "container 901", Duration::ZERO, &NoListener, &cancel).unwrap();
         let held = held_in(directory.path()).unwrap();
         assert_eq!(
             held.iter().map(|it| (it.path.clone(), it.process)).collect::<Vec<_>>(),

@@ -139,7 +139,7 @@ impl Http {
             }
             let target = answer.header("location");
             url = target.and_then(|target| followed(&uri, target)).ok_or_else(|| {
-                Fault::Lasting(format!("`{url}` redirects to `{}`, which is no URL", target.unwrap_or_default()))
+                Fault::Lasting(format!("`{url}` redirects to `{}`, which is not a URL", target.unwrap_or_default()))
             })?;
         }
         Err(Fault::Lasting(format!("there were more than {MAX_REDIRECTS} redirects, the last one to `{url}`")))
@@ -147,9 +147,9 @@ impl Http {
 
     /// Only TLS, unless the operator allows the host without.
     fn permitted(&self, url: &str) -> Result<Uri, Fault> {
-        let uri: Uri = url.parse().map_err(|error| Fault::Lasting(format!("`{url}` is no URL ({error})")))?;
+        let uri: Uri = url.parse().map_err(|error| Fault::Lasting(format!("`{url}` is not a URL ({error})")))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(Fault::Lasting(format!("`{url}` is no URL: scheme and host are needed, as in `https://…`")));
+            return Err(Fault::Lasting(format!("`{url}` is not a URL: scheme and host are needed, as in `https://…`")));
         };
         let with_port = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
         let is_allowed =
@@ -158,7 +158,7 @@ impl Http {
             "https" => Ok(uri),
             "http" if self.limits.allow_http.iter().any(is_allowed) => Ok(uri),
             "http" => Err(Fault::Lasting(format!(
-                "`{url}` is not `https`, and `{with_port}` is not among the hosts that are allowed without"
+                "`{url}` is not `https`, and `{with_port}` is not listed in `nvidia_driver.allow_http`"
             ))),
             _ => Err(Fault::Lasting(format!("`{url}` is not `https`"))),
         }
@@ -174,7 +174,7 @@ impl Http {
         let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_for(uri));
         if let Some(Proxy { described, usable: None }) = proxy {
             return Err(Fault::Lasting(format!(
-                "{described} cannot be used: its address is to be one of http, https or socks5"
+                "{described} cannot be used: its scheme must be http, https or socks5"
             )));
         }
         let used = proxy.and_then(|proxy| proxy.usable.clone());
@@ -292,7 +292,7 @@ fn fault(error: ureq::Error, limits: &Limits) -> Fault {
         E::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
             Fault::Passing(format!("no connection within {} s", seconds(limits.connect_timeout)))
         }
-        E::Timeout(_) => Fault::Passing(format!("nothing came for {} s", seconds(limits.stall_timeout))),
+        E::Timeout(_) => Fault::Passing(format!("no data for {} s", seconds(limits.stall_timeout))),
         E::HostNotFound => Fault::Passing("the host's name is not known".to_owned()),
         E::Io(error) => io_fault(&error),
         E::Rustls(error) => Fault::Lasting(format!("TLS failed: {error}")),
@@ -355,7 +355,7 @@ mod tests {
         }
         for bad in ["http://a/b", "http://127.0.0.1:8081/", "http://mirror.lan.evil/", "http://mirror.lan@evil/"] {
             let fault = http.permitted(bad).unwrap_err().to_string();
-            assert!(fault.contains("is not among the hosts that are allowed without"), "{fault}");
+            assert!(fault.contains("is not listed in `nvidia_driver.allow_http`"), "{fault}");
         }
         for bad in ["ftp://mirror.lan/x", "file:///etc/passwd", "/x", "mirror.lan/x", "", "https://"] {
             assert!(matches!(http.permitted(bad), Err(Fault::Lasting(_))), "{bad}");

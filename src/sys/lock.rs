@@ -32,7 +32,7 @@ impl Drop for FileLock {
 }
 
 impl FileLock {
-    /// Takes the lock, or waits for it until `patience` is over; the wait is told to `listener` once.
+    /// Takes the lock, or waits for it until `patience` is over; the wait is reported to `listener` once.
     ///
     /// `subject` says what the lock protects, as in `the run file 580.76.05`. The file stays behind, on purpose:
     /// removing a lock file lets two processes hold locks of the same name.
@@ -51,7 +51,7 @@ impl FileLock {
         }
         let mut file = fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
         let deadline = Instant::now() + patience;
-        let mut told = false;
+        let mut reported = false;
         loop {
             match try_lock(&mut file, path)? {
                 None => return Ok(Self { file: file.into_parts().0 }),
@@ -60,9 +60,9 @@ impl FileLock {
                         return Err(Error::new(Kind::Busy, format!("{subject} is in use by {holder}"))
                             .hint("wait until it has finished, then run the same command again"));
                     }
-                    if !told {
+                    if !reported {
                         listener.hear(&Event::Waiting { reason: format!("{subject} is in use by {holder}") });
-                        told = true;
+                        reported = true;
                     }
                     cancel.wait(LOOK_AGAIN)?;
                 }
@@ -106,14 +106,14 @@ fn write_holder(file: &mut fs_err::File) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Deaf;
+    use crate::event::NoListener;
 
     #[test]
     fn a_held_lock_is_busy_and_names_its_holder() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("deep/run.lock");
         let cancel = Cancel::new().unwrap();
-        let acquire = || FileLock::acquire(&path, "the run file", Duration::ZERO, &Deaf, &cancel);
+        let acquire = || FileLock::acquire(&path, "the run file", Duration::ZERO, &NoListener, &cancel);
         let held = acquire().unwrap();
         let said = acquire().unwrap_err().message().to_owned();
         assert_eq!(said, "the run file is in use by another part of this run");
@@ -136,9 +136,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("run.lock");
         let cancel = Cancel::new().unwrap();
-        let held = FileLock::acquire(&path, "it", Duration::ZERO, &Deaf, &cancel).unwrap();
+        let held = FileLock::acquire(&path, "it", Duration::ZERO, &NoListener, &cancel).unwrap();
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| FileLock::acquire(&path, "it", Duration::from_secs(60), &Deaf, &cancel));
+            let waiting = scope.spawn(|| FileLock::acquire(&path, "it", Duration::from_secs(60), &NoListener, &cancel));
             drop(held);
             waiting.join().unwrap().unwrap();
         });

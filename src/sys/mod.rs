@@ -16,3 +16,4 @@ pub mod processes;
 pub mod readable;
 pub mod rootfs;
 pub mod subordinate_ids;
+pub mod temporary_name;

@@ -17,8 +17,8 @@ use pathrs::{Root, error::ErrorKind as PathErrorKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, Stat, StatVfsMountFlags, Uid};
 
 use crate::error::{Error, Kind, Result};
-use crate::sys::directory::{Directory, temporary_name};
 use crate::sys::idmap::IdMap;
+use crate::sys::temporary_name::temporary_name;
 
 /// A handle on a container's root. Paths are the container's, absolute or relative to its root.
 pub struct Rootfs {
@@ -111,20 +111,6 @@ impl Rootfs {
         Found::of(&self.stat(path, &handle)?, link).map(Some)
     }
 
-    /// Holds a directory open, to work on what is in it by bare names; `None` when there is none.
-    ///
-    /// # Errors
-    /// Something on the way is a symbolic link, or the file system refused.
-    pub fn directory(&self, path: &str) -> Result<Option<Directory<'_>>> {
-        match self.open_without_links(path) {
-            Ok(place) => Ok(Some(Directory::new(self, place, path))),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
-            Err(error) => Err(self
-                .failed(path, "reached without symbolic links", error)
-                .hint("look at it from inside the container; where a symbolic link leads is not believed, on purpose")),
-        }
-    }
-
     /// The permission bits and the owner and group, as the host numbers them, of what lies at `path`; a symbolic link at
     /// its end is not followed. `None` when nothing lies there.
     ///
@@ -156,7 +142,7 @@ impl Rootfs {
         let stat = self.stat(path, &handle)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::new(Kind::Verification, format!("{}: `{path}` is not a regular file", self.name))
-                .hint("look at it from inside the container; somebody put it there"));
+                .hint("inspect it from inside the container"));
         }
         let flags = OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK | OpenFlags::O_CLOEXEC | OpenFlags::O_NOCTTY;
         handle.reopen(flags).map(Some).map_err(|error| self.failed(path, "opened", error))
@@ -175,7 +161,7 @@ impl Rootfs {
                 Kind::Verification,
                 format!("{}: `{path}` is larger than {limit} bytes", self.name),
             )
-            .hint("look at it from inside the container; somebody put it there"));
+            .hint("inspect it from inside the container"));
         }
         Ok(Some(contents))
     }
@@ -241,7 +227,7 @@ impl Rootfs {
     /// Makes one directory that must not exist yet, owned by the container's root.
     ///
     /// # Errors
-    /// Something is there already, a symbolic link is on the way, or the file system refused.
+    /// Something has that name already, a symbolic link is on the way, or the file system refused.
     pub fn make_fresh_directory(&self, path: &str, mode: u32) -> Result<()> {
         self.make_new_directory(path, mode).map_err(|error| self.failed(path, "made", error))
     }
@@ -260,7 +246,7 @@ impl Rootfs {
     /// Makes a file that must not exist yet, for writing, owned by the container's root.
     ///
     /// # Errors
-    /// Something is there already, a symbolic link is on the way, or the file system refused.
+    /// Something has that name already, a symbolic link is on the way, or the file system refused.
     pub fn create_file(&self, path: &str, mode: u32) -> Result<File> {
         let (parent, name) = self.parent_without_links(path)?;
         let flags = rustix::fs::OFlags::WRONLY
@@ -334,7 +320,7 @@ impl Rootfs {
         match self.look(path)? {
             Some(Found::Directory) => Ok(()),
             _ => Err(Error::new(Kind::Verification, format!("{}: `{path}` is not a directory", self.name))
-                .hint("look at it from inside the container; a symbolic link there is not followed, on purpose")),
+                .hint("inspect it from inside the container; symbolic links are not followed")),
         }
     }
 
@@ -347,7 +333,7 @@ impl Rootfs {
         Ok((self.open_without_links(if parent.is_empty() { "/" } else { parent })?, name))
     }
 
-    fn open_without_links(&self, directory: &str) -> rustix::io::Result<File> {
+    pub(super) fn open_without_links(&self, directory: &str) -> rustix::io::Result<File> {
         let flags = OpenFlags::O_PATH | OpenFlags::O_DIRECTORY | OpenFlags::O_CLOEXEC;
         let strict = self.root.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
         strict.open_subpath(directory, flags).map_err(|error| errno(&error))

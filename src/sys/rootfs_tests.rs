@@ -146,7 +146,7 @@ fn removing_a_tree_does_not_follow_links_out_of_it() {
 }
 
 #[test]
-fn room_and_rules_of_the_file_system_are_told() {
+fn room_and_rules_of_the_file_system_are_reported() {
     let planted = planted(|_| {});
     let space = planted.door.space("/usr").unwrap();
     assert!(space.available > 0 && !space.noexec && !space.read_only);

@@ -2,7 +2,7 @@
 
 use crate::sys::idmap::Range;
 
-/// The first ids of the host among these ranges that the text of one of the files does not give to root.
+/// The first ids of the host among these ranges that the text of one of the files does not assign to root.
 ///
 /// The rules of shadow 4.13 (`verify_range` in `libmisc/idmapping.c`, `have_range` in `lib/subordinateio.c`): several lines
 /// together may give a range, and root's own id needs none.

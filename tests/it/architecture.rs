@@ -1,10 +1,11 @@
 //! The shape of the code, checked on its text: layers that use only what lies below them, and the rules of the house.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// What each module of the library may use beside itself and the ground. Siblings do not name each other.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("sys", &[]),
     ("driver", &["sys"]),
     ("host", &["sys", "driver"]),
@@ -14,6 +15,8 @@ const LAYERS: [(&str, &[&str]); 9] = [
     ("store", &["sys", "driver", "config", "cache"]),
     ("install", &["sys", "driver", "host", "config", "cache", "hypervisor", "store"]),
     ("fleet", &["sys", "driver", "host", "config", "cache", "hypervisor", "store", "install"]),
+    ("status", &["sys", "driver", "host", "config", "cache", "hypervisor", "store", "install", "fleet"]),
+    ("doctor", &["sys", "driver", "host", "config", "cache", "hypervisor", "store", "install", "fleet"]),
 ];
 
 /// What everything stands on.
@@ -144,6 +147,122 @@ fn every_layer_uses_only_what_lies_below_it() {
     assert_none(&faults, "a layer uses one that is not below it");
 }
 
+/// The files that each file imports from, by the paths in its code. Of a name that a module passes on, the file that
+/// defines it counts; tests are left out.
+fn imports() -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
+    let files: BTreeMap<PathBuf, String> = sources(&["src"])
+        .into_iter()
+        .filter(|source| !source.path.to_string_lossy().contains("tests"))
+        .map(|source| {
+            let code = source.text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            (source.path, code)
+        })
+        .collect();
+    let imported = |path: &PathBuf| {
+        let paths = paths_in(&files[path], &module_of(path));
+        paths.iter().filter_map(|names| file_of(names, &files)).filter(|file| file != path).collect()
+    };
+    files.keys().map(|path| (path.clone(), imported(path))).collect()
+}
+
+/// The module that a file is: `["fleet", "plan"]` for `src/fleet/plan/mod.rs`.
+fn module_of(path: &Path) -> Vec<String> {
+    let names = path.with_extension("");
+    let names = names.strip_prefix("src").unwrap_or(&names).iter().map(|name| name.to_string_lossy().into_owned());
+    names.filter(|name| name != "mod").collect()
+}
+
+/// Every path of names in a module's code that begins at the crate's root, `self` or `super`, from the root on.
+fn paths_in(code: &str, module: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices("::") {
+        let word = code[..at].rsplit(|it: char| !it.is_alphanumeric() && it != '_').next().unwrap_or_default();
+        let before = &code[..at - word.len()];
+        let base = match word {
+            "crate" | "phoenix_nvidia" => Vec::new(),
+            "self" if !before.ends_with("::") => module.to_vec(),
+            "super" if !before.ends_with("::") => module[..module.len().saturating_sub(1)].to_vec(),
+            _ => continue,
+        };
+        members(&code[at + 2..], base, &mut found);
+    }
+    found
+}
+
+/// Adds every path that `text` names below `base`: `a::b`, or each of `{a, b::c}`.
+fn members(text: &str, base: Vec<String>, found: &mut Vec<Vec<String>>) {
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut depth, mut start) = (0, 0);
+        for (at, character) in group.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                ',' | '}' if depth == 0 => {
+                    members(group[start..at].trim(), base.clone(), found);
+                    start = at + 1;
+                    if character == '}' {
+                        return;
+                    }
+                }
+                _ => {}
+            }
+        }
+        return;
+    }
+    let name = first_name(text);
+    let (mut path, rest) = (base, &text[name.len()..]);
+    match name {
+        "" => {}
+        "self" => found.push(path),
+        "super" => {
+            path.pop();
+            members(rest.trim_start_matches("::"), path, found);
+        }
+        _ => {
+            path.push(name.to_owned());
+            match rest.strip_prefix("::") {
+                Some(rest) => members(rest, path, found),
+                None => found.push(path),
+            }
+        }
+    }
+}
+
+/// The file that a path leads to: its module's, or the one from which that module passes the name on.
+fn file_of(names: &[String], files: &BTreeMap<PathBuf, String>) -> Option<PathBuf> {
+    let file = |names: &[String]| {
+        let below = names.iter().fold(PathBuf::from("src"), |path, name| path.join(name));
+        [below.with_extension("rs"), below.join("mod.rs")].into_iter().find(|path| files.contains_key(path))
+    };
+    let length = (1..=names.len()).rev().find(|length| file(&names[..*length]).is_some())?;
+    let (module, path) = (&names[..length], file(&names[..length])?);
+    let Some(name) = names.get(length) else { return Some(path) };
+    let passed_on = files[&path].lines().filter(|line| line.contains("use ") && has_word(line, name));
+    let mut from = passed_on.flat_map(|line| paths_in(&line.replace("use ", "use self::"), module));
+    let origin = from.find(|names| names.last() == Some(name)).and_then(|names| file(&names[..names.len() - 1]));
+    Some(origin.unwrap_or(path))
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let mut imports = imports();
+    assert!(imports.values().map(BTreeSet::len).sum::<usize>() > 500, "imports are not seen");
+    // What imports nothing that is left, or is imported by nothing that is left, is in no circle.
+    let is_free = |path: &PathBuf, imports: &BTreeMap<PathBuf, BTreeSet<PathBuf>>| {
+        imports[path].is_empty() || imports.values().all(|used| !used.contains(path))
+    };
+    while let Some(free) = imports.keys().find(|path| is_free(path, &imports)).cloned() {
+        imports.remove(&free);
+        imports.values_mut().for_each(|used| {
+            used.remove(&free);
+        });
+    }
+    let of = |used: &BTreeSet<PathBuf>| used.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", ");
+    let faults: Vec<String> = imports.iter().map(|(path, used)| format!("{}: {}", path.display(), of(used))).collect();
+    assert_none(&faults, "files import each other in a circle");
+}
+
 #[test]
 fn only_the_command_line_prints() {
     let words = ["println!", "print!", "eprintln!", "eprint!", "stdout()", "stderr()", "anstream", "indicatif"];
@@ -208,5 +327,10 @@ fn the_checks_see_what_they_are_to_find() {
     assert_eq!(seen, "2:error 2:fleet 3:cache ");
     assert_eq!(source.places("println!"), Vec::<String>::new(), "a comment prints nothing");
     assert_eq!(source.places("Plan"), ["src/driver/x.rs:2"]);
+    let paths = paths_in("use super::{a, b::{C, self}};\nself::d::e();", &["x".to_owned(), "y".to_owned()]);
+    assert_eq!(
+        paths.iter().map(|names| names.join("::")).collect::<Vec<_>>(),
+        ["x::a", "x::b::C", "x::b", "x::y::d::e"]
+    );
     assert!(!has_word("eprintln!(1)", "println!") && !has_word("unsafe_code", "unsafe"));
 }

@@ -8,7 +8,7 @@ use phoenix_nvidia::config::{Configuration, Layout};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::device::DeviceNode;
 use phoenix_nvidia::error::Kind;
-use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 use phoenix_nvidia::hypervisor::{Desired, Exec, Hypervisor, State};
@@ -240,7 +240,7 @@ fn devices_go_when_they_are_no_longer_desired(ground: &Ground<'_>) {
     assert!(ground.hypervisor.drift(&none).unwrap().restart);
     ground.hypervisor.configure(&none).unwrap();
     let drift = ground.hypervisor.drift(&none).unwrap();
-    assert!(drift.changes.is_empty() && drift.restart, "written, and it still runs with the former ones");
+    assert!(drift.changes.is_empty() && drift.restart, "written, and it still runs with the previous ones");
     ground.hypervisor.stop(id(FIRST)).unwrap();
     ground.hypervisor.start(id(FIRST)).unwrap();
     assert!(!ground.hypervisor.drift(&none).unwrap().restart);
@@ -250,23 +250,27 @@ fn devices_go_when_they_are_no_longer_desired(ground: &Ground<'_>) {
 /// Where a hypervisor has snapshots, a container comes back whole, stopped, and with nothing of what came after.
 fn going_back(ground: &Ground<'_>) {
     let (hypervisor, first) = (ground.hypervisor, id(FIRST));
-    assert_eq!(hypervisor.find_snapshot(first, "before").unwrap(), None);
-    if let Some(why) = hypervisor.snapshot_obstacle(first).unwrap() {
+    let snapshots = match hypervisor.snapshots() {
+        Ok(snapshots) => snapshots,
+        Err(why) => return assert!(!why.is_empty()),
+    };
+    assert_eq!(snapshots.find(first, "before").unwrap(), None);
+    if let Some(why) = snapshots.why_not(first).unwrap() {
         assert!(!why.is_empty());
-        assert!(hypervisor.snapshot(first, "before", "of a test").is_err());
+        assert!(snapshots.take(first, "before", "of a test").is_err());
         return;
     }
-    hypervisor.snapshot(first, "before", "of a test").unwrap();
-    let found = hypervisor.find_snapshot(first, "before").unwrap().unwrap();
+    snapshots.take(first, "before", "of a test").unwrap();
+    let found = snapshots.find(first, "before").unwrap().unwrap();
     assert_eq!((found.description.as_str(), found.is_whole), ("of a test", true));
-    assert!(hypervisor.snapshot(first, "before", "again").is_err(), "a name is taken once");
+    assert!(snapshots.take(first, "before", "again").is_err(), "a name is taken once");
     ground.sh(FIRST, "rm /root/mark; echo later > /root/later");
-    hypervisor.roll_back(first, "before").unwrap();
+    snapshots.roll_back(first, "before").unwrap();
     assert_eq!(hypervisor.state(first).unwrap(), State::Stopped);
     for _ in 0..2 {
-        hypervisor.remove_snapshot(first, "before").unwrap();
+        snapshots.remove(first, "before").unwrap();
     }
-    assert_eq!(hypervisor.find_snapshot(first, "before").unwrap(), None);
+    assert_eq!(snapshots.find(first, "before").unwrap(), None);
     hypervisor.start(first).unwrap();
     assert_eq!(ground.sh(FIRST, "cat /root/mark; stat -c %u /root/mark; ls /root"), "mine\n33\nmark");
 }
@@ -316,7 +320,7 @@ fn proxmox_conforms(privilege: Privilege) {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
     let node = ProxmoxNode::new(&world);
     let layout = Layout::new(world.base());
-    let proxmox = Proxmox::new(node.settings(), &layout, &Deaf, &cancel);
+    let proxmox = Proxmox::new(node.settings(), &layout, &NoListener, &cancel);
     let ground = Ground::new(&proxmox, &world, Path::new(proxmox_node::TEMPLATE), privilege);
     conformance(&ground);
     assert_eq!(node.left(), Vec::<String>::new(), "nothing is left");

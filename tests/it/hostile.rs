@@ -166,7 +166,7 @@ fn a_receipt_of_the_container_without_libraries_installs_nothing() {
         "installed_at": "2026-11-23T10:00:00Z", "written_by": "somebody", "files": [], "links": [],
     });
     guest.sh(&format!("mkdir -p {OWN}; echo '{receipt}' > {OWN}/receipt.json"));
-    guest.fails(&["verify"], 7, "there is a receipt and the libraries are not");
+    guest.fails(&["verify"], 7, "there is a receipt, but the libraries are missing");
     let installed = guest.program(&["install"]).ok().stdout;
     assert!(installed.contains("install driver 580.76.05"), "{installed}");
 }

@@ -9,7 +9,7 @@ use phoenix_nvidia::config::{Configuration, Layout};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::device::DeviceNode;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
-use phoenix_nvidia::hypervisor::{Desired, Hypervisor, State};
+use phoenix_nvidia::hypervisor::{Desired, Inside, LifeCycle, Settings, State};
 use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::{Value, json};
 

@@ -92,7 +92,7 @@ fn the_life_of_two_containers() {
 }
 
 #[test]
-fn a_creation_told_to_people_and_to_machines() {
+fn a_creation_reported_to_people_and_to_machines() {
     let world = world(VERSION);
     shows("create", &world, &["create", "901"]);
     world.run(&["destroy", "--yes", "901"]).ok();

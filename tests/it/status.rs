@@ -14,7 +14,7 @@ use crate::world::{Privilege, World};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 const MANY: usize = 200;
 
-/// Containers at rest that are in step on a host with one GPU.
+/// Containers at rest that are in sync on a host with one GPU.
 fn resting(count: usize) -> (World, PretendedGpuHost) {
     let (world, host) = (World::new(), PretendedGpuHost::with_one_gpu(VERSION));
     resting_fleet::make(&world, count);
@@ -72,13 +72,13 @@ pub(crate) fn assert_fits_the_schema(ran: &Ran) {
 }
 
 #[test]
-fn two_hundred_containers_in_step_are_shown_and_planned_without_a_process_for_any() {
+fn two_hundred_containers_in_sync_are_shown_and_planned_without_a_process_for_any() {
     let (world, host) = resting(MANY);
     let shown = world.run_on(&host, &["status", "--output", "json", "--exit-code"]).ok();
     let rows = rows(&shown);
     assert_eq!(rows.len(), MANY);
     for row in &rows {
-        assert_eq!((&row["verdict"], &row["in_step"]), (&json!("in step (not asked)"), &json!(true)), "{row}");
+        assert_eq!((&row["verdict"], &row["in_sync"]), (&json!("in sync (not verified live)"), &json!(true)), "{row}");
     }
     assert_fits_the_schema(&shown);
     for verb in [&["status"][..], &["plan", "--all", "--exit-code"]] {
@@ -87,7 +87,7 @@ fn two_hundred_containers_in_step_are_shown_and_planned_without_a_process_for_an
 }
 
 #[test]
-fn what_differs_is_told_with_the_side_to_change() {
+fn what_differs_is_reported_with_the_side_to_change() {
     let (world, host) = resting(6);
     let rootfs = |ctid| world.rootfs(ctid);
     fs_err::remove_file(rootfs(1001).join(format!("usr/lib/x86_64-linux-gnu/libcuda.so.{VERSION}"))).unwrap();
@@ -105,7 +105,7 @@ fn what_differs_is_told_with_the_side_to_change() {
     world.run_on(&host, &["status", "--exit-code", "1000"]).ok();
     let upgraded = PretendedGpuHost::with_module("590.44.01").on_disk(VERSION).gpu("0000:01:00.0", 0).start();
     let row = &rows(&world.run_on(&upgraded, &["status", "1000", "--output", "json"]).ok())[0];
-    assert_eq!(row["reason"], format!("driver {VERSION} was asked for and the host's kernel module is 590.44.01"));
+    assert_eq!(row["reason"], format!("driver {VERSION} is wanted, but the host's kernel module is 590.44.01"));
     assert!(row["hint"].as_str().unwrap().ends_with("590.44.01 is still loaded: reboot the host"), "{row}");
     let without = &rows(&world.run(&["status", "1000", "--output", "json"]).ok())[0];
     assert_eq!(without["verdict"], "GPU unavailable", "its settings name devices that this host has not: {without}");
@@ -196,5 +196,5 @@ fn a_terminal_is_redrawn_in_place() {
     assert!(frames.len() >= 2, "{:?}", ran.stdout);
     let differing: BTreeSet<&str> = frames.iter().map(|frame| frame.split("\u{1b}[J").next().unwrap()).collect();
     assert_eq!(differing.len(), 1, "{differing:?}");
-    assert!(frames[0].contains("2 containers: 2 in step, 0 not"), "{:?}", frames[0]);
+    assert!(frames[0].contains("2 containers: 2 in sync, 0 not"), "{:?}", frames[0]);
 }

@@ -55,7 +55,7 @@ struct Screen {
     dark: bool,
 }
 
-/// A page of so many containers, of which three are not in step.
+/// A page of so many containers, of which three are not in sync.
 fn page(count: usize) -> (World, PathBuf) {
     let (world, host) = (World::new(), PretendedGpuHost::with_one_gpu(VERSION));
     resting_fleet::make(&world, count);

@@ -98,7 +98,7 @@ fn a_cache_with_the_older_table_in_front_is_read() {
     fs_err::create_dir_all(root.path().join("usr/lib")).unwrap();
     fs_err::create_dir_all(root.path().join("etc")).unwrap();
     fs_err::write(root.path().join("usr/lib/libcuda.so.1"), shared_object("libcuda.so.1", 0)).unwrap();
-    // What glibc before 2.32 writes unless it is told otherwise.
+    // What glibc before 2.32 writes unless an option says otherwise.
     let arguments = ["-c".as_ref(), "compat".as_ref(), "-r".as_ref(), root.path().as_os_str()];
     Ran::of("ldconfig", &arguments, &[]).ok();
     let (theirs, ours) = (root.path().join("etc/ld.so.cache"), root.path().join("ours"));

@@ -123,7 +123,7 @@ fn an_unknown_option_and_a_missing_program_end_it_with_1() {
 }
 
 #[test]
-fn it_misbehaves_as_it_is_told() {
+fn it_misbehaves_as_it_is_reported() {
     let guest = Guest::new(Privilege::Privileged);
     let before = guest.contents();
     let misbehaving = |how| TestDriver::new("580.76.05").misbehaving(how);

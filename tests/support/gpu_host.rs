@@ -196,8 +196,8 @@ impl GpuHostBuilder {
         self
     }
 
-    /// Divides a GPU, by its minor: an instance, whose nodes are not there. The minors of all that could be are fixed: 9 for
-    /// each of 15 GPU instances, as the list in NVIDIA's Multi-Instance GPU User Guide goes on from 3.
+    /// Divides a GPU, by its minor: an instance, whose nodes are missing. The minors of all that could be are fixed: 9
+    /// for each of 15 GPU instances, as the list in NVIDIA's Multi-Instance GPU User Guide goes on from 3.
     pub fn mig(mut self, gpu: u32, gpu_instance: u32, compute_instance: u32) -> Self {
         self.instances.push([gpu, gpu_instance, compute_instance]);
         let first = 3 + 9 * (15 * gpu + gpu_instance);

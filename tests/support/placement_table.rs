@@ -37,7 +37,7 @@ impl Layout {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Debian, Self::Rpm, Self::Arch];
 
-    /// The directories of libraries of 64 bits, of libraries of 32 bits, and of the X server's modules.
+    /// The directories of libraries of 64 bits, of 32-bit libraries, and of the X server's modules.
     pub fn directories(self) -> [&'static str; 3] {
         match self {
             Self::Debian => ["/usr/lib/x86_64-linux-gnu", "/usr/lib/i386-linux-gnu", "/usr/lib/xorg/modules"],

@@ -136,7 +136,7 @@ impl ProxmoxNode {
         self.directory.join("volumes").join(pool).join(format!("subvol-{ctid}-disk-0"))
     }
 
-    /// The calls of `pct` so far, with this world's paths and CTIDs told apart from the words; then none.
+    /// The calls of `pct` so far, with this world's paths and CTIDs distinguished from the words; then none.
     pub fn calls(&self) -> Vec<String> {
         let path = self.directory.join("calls");
         let text = fs_err::read_to_string(&path).unwrap_or_default();

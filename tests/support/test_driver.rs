@@ -124,7 +124,7 @@ impl TestDriver {
         self
     }
 
-    /// It has no libraries of 32 bits.
+    /// It has no 32-bit libraries.
     pub fn without_compat32(mut self) -> Self {
         (self.compat32, self.ending) = (false, "-no-compat32");
         self

@@ -150,7 +150,7 @@ impl World {
         points.filter(|point| point.starts_with(directory)).collect()
     }
 
-    /// How the program is told where this world is.
+    /// How the program is reported where this world is.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
         [
             ("PHOENIX_BASE", self.base().into_os_string()),

@@ -13,7 +13,7 @@ programs=$target/release
 # An emulated machine that hangs is given up before anybody loses patience with it.
 limit=1200
 
-[ "$(id -u)" = 0 ] || { echo "run.sh: the machine's root file system is made by root alone" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "run.sh: the machine's root file system is made only by root" >&2; exit 1; }
 
 install_packages() {
     missing=

@@ -1,16 +1,18 @@
 //! Containers that do not exist, for the tests of page and metrics.
 
-use phoenix_nvidia::fleet::status::{ContainerStatus, Verdict};
 use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::status::{ContainerStatus, Verdict};
 
 use super::Fleet;
 
 pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
-    let in_step = match verdict {
-        Verdict::Verified | Verdict::InStep => Some(true),
-        Verdict::Wrong | Verdict::GpuUnavailable | Verdict::SettingsDiffer | Verdict::NotInstalled | Verdict::Error => {
-            Some(false)
-        }
+    let in_sync = match verdict {
+        Verdict::Verified | Verdict::InSync => Some(true),
+        Verdict::OutOfSync
+        | Verdict::GpuUnavailable
+        | Verdict::SettingsDiffer
+        | Verdict::NotInstalled
+        | Verdict::Error => Some(false),
         Verdict::NotVerifiedLive
         | Verdict::Unknown
         | Verdict::NotKnownFromHere
@@ -18,7 +20,7 @@ pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
         | Verdict::NoDriverWanted => None,
     };
     ContainerStatus {
-        moved_cards: Vec::new(),
+        moved_gpus: Vec::new(),
         cluster_node: None,
         id: id.to_string().parse().unwrap(),
         name: format!("gpu-{id}"),
@@ -28,12 +30,12 @@ pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
         host: "580.76.05".parse().ok(),
         installed: "580.76.05".parse().ok(),
         reported: Vec::new(),
-        way: None,
+        method: None,
         profile: None,
         nodes: None,
         cached: Some("yes"),
         verdict,
-        in_step,
+        in_sync,
         reason: None,
         hint: None,
     }

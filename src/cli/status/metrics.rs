@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use phoenix_nvidia::fleet::status::{ContainerStatus, Verdict};
+use phoenix_nvidia::status::{ContainerStatus, Verdict};
 
 use super::Fleet;
 use crate::cli::terminal;
@@ -20,7 +20,7 @@ pub(super) fn of(fleet: &Fleet<'_>) -> String {
     let mut metrics = host_metrics(fleet);
     metrics.extend(container_metrics(&fleet.rows));
     metrics.push(cluster_nodes(&fleet.rows));
-    let mut made = Metric::new("phoenix_nvidia_status_timestamp_seconds", "When these metrics were made, since 1970.");
+    let mut made = Metric::new("phoenix_nvidia_status_timestamp_seconds", "Unix time of these metrics.");
     made.sample(&[], fleet.at.as_second());
     metrics.push(made);
     metrics.iter().filter(|metric| !metric.samples.is_empty()).map(Metric::text).collect()
@@ -29,11 +29,11 @@ pub(super) fn of(fleet: &Fleet<'_>) -> String {
 fn host_metrics(fleet: &Fleet<'_>) -> Vec<Metric> {
     let mut driver = Metric::new(
         "phoenix_nvidia_host_driver_info",
-        "The versions of the host's NVIDIA kernel module, loaded and on disk; empty where there is none.",
+        "Version of the host's NVIDIA kernel module, loaded and on disk; empty if none.",
     );
     let text = |version: Option<&_>| version.map_or_else(String::new, ToString::to_string);
     driver.sample(&[("loaded", &text(fleet.host.loaded.as_ref())), ("on_disk", &text(fleet.on_disk.as_ref()))], 1);
-    let mut gpus = Metric::new("phoenix_nvidia_host_gpu_info", "A GPU that the host's kernel module drives.");
+    let mut gpus = Metric::new("phoenix_nvidia_host_gpu_info", "GPU bound to the host's NVIDIA kernel module.");
     for gpu in &fleet.host.gpus {
         let minor = gpu.minor.to_string();
         let uuid = gpu.uuid.as_deref().unwrap_or_default();
@@ -43,12 +43,12 @@ fn host_metrics(fleet: &Fleet<'_>) -> Vec<Metric> {
 }
 
 fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {
-    let mut info = Metric::new("phoenix_nvidia_container_info", "How a container is, in words.");
-    let mut in_step = Metric::new(
-        "phoenix_nvidia_container_in_step",
-        "1 where everything that was looked at agrees, 0 where something differs or cannot be told.",
+    let mut info = Metric::new("phoenix_nvidia_container_info", "The state of a container, in labels.");
+    let mut in_sync = Metric::new(
+        "phoenix_nvidia_container_in_sync",
+        "1 where the container is in sync, 0 where it is not or that is unknown.",
     );
-    let mut gpus = Metric::new("phoenix_nvidia_container_gpus", "How many GPUs are assigned to a container.");
+    let mut gpus = Metric::new("phoenix_nvidia_container_gpus", "Number of GPUs assigned to a container.");
     let mut missing = Metric::new(
         "phoenix_nvidia_container_device_nodes_missing",
         "How many of its device nodes a running container lacks.",
@@ -62,14 +62,14 @@ fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {
         info.sample(&said, 1);
         // Where no driver is wanted, nothing exists or another node knows better, there is nothing to be alarmed by.
         if !matches!(row.verdict, Verdict::NoDriverWanted | Verdict::Absent | Verdict::NotKnownFromHere) {
-            in_step.sample(&labels, u8::from(row.in_step == Some(true)));
+            in_sync.sample(&labels, u8::from(row.in_sync == Some(true)));
         }
         gpus.sample(&labels, row.gpus.len());
         if let Some(nodes) = &row.nodes {
             missing.sample(&labels, nodes.missing.len());
         }
     }
-    vec![info, in_step, gpus, missing]
+    vec![info, in_sync, gpus, missing]
 }
 
 /// The nodes of the cluster that are known to answer, or not to, once each.
@@ -90,7 +90,7 @@ fn words(row: &ContainerStatus) -> [(&'static str, String); 6] {
         ("state", row.state.to_owned()),
         ("wanted", text(row.wanted.as_ref())),
         ("installed", text(row.installed.as_ref())),
-        ("way", row.way.map(|way| way.word().to_owned()).unwrap_or_default()),
+        ("method", row.method.map(|method| method.word().to_owned()).unwrap_or_default()),
         ("profile", row.profile.map(|profile| profile.word().to_owned()).unwrap_or_default()),
         ("verdict", row.verdict.words().to_owned()),
     ]

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use phoenix_nvidia::fleet::status::{ClusterNode, Nodes};
 use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::status::{ClusterNode, Nodes};
 
 use super::*;
 use crate::cli::status::made_up;
@@ -67,17 +67,17 @@ fn expected(values: &[(&str, f64)]) -> Vec<(String, f64)> {
 
 #[test]
 fn every_container_that_can_be_out_of_step_says_whether_it_is() {
-    let mut lacking = made_up::row(902, Verdict::Wrong);
+    let mut lacking = made_up::row(902, Verdict::OutOfSync);
     lacking.nodes = Some(Nodes { wanted: 5, missing: vec!["/dev/nvidia-uvm".into()] });
     let scrape = scraped(vec![
-        made_up::row(901, Verdict::InStep),
+        made_up::row(901, Verdict::InSync),
         lacking,
         made_up::row(903, Verdict::NoDriverWanted),
         made_up::row(904, Verdict::Absent),
         made_up::row(905, Verdict::NotVerifiedLive),
     ]);
     assert_eq!(
-        values(&scrape, "phoenix_nvidia_container_in_step"),
+        values(&scrape, "phoenix_nvidia_container_in_sync"),
         expected(&[("901", 1.0), ("902", 0.0), ("905", 0.0)])
     );
     assert_eq!(values(&scrape, "phoenix_nvidia_container_device_nodes_missing"), expected(&[("902", 1.0)]));
@@ -86,14 +86,14 @@ fn every_container_that_can_be_out_of_step_says_whether_it_is() {
 }
 
 #[test]
-fn containers_of_other_nodes_alarm_nobody_and_their_nodes_are_told_once() {
+fn containers_of_other_nodes_alarm_nobody_and_their_nodes_are_reported_once() {
     let on = |id, online| {
         let mut row = made_up::row(id, Verdict::NotKnownFromHere);
         row.cluster_node = Some(ClusterNode { name: "pve2".to_owned(), online });
         row
     };
-    let scrape = scraped(vec![on(950, Some(false)), on(951, Some(false)), made_up::row(901, Verdict::InStep)]);
-    assert_eq!(values(&scrape, "phoenix_nvidia_container_in_step"), expected(&[("901", 1.0)]));
+    let scrape = scraped(vec![on(950, Some(false)), on(951, Some(false)), made_up::row(901, Verdict::InSync)]);
+    assert_eq!(values(&scrape, "phoenix_nvidia_container_in_sync"), expected(&[("901", 1.0)]));
     assert_eq!(values(&scrape, "phoenix_nvidia_cluster_node_online"), [(String::new(), 0.0)]);
     let nodes = scrape.iter().filter(|it| it.metric == "phoenix_nvidia_container_info").map(|it| it.labels.get("node"));
     assert_eq!(nodes.map(|node| node.map(String::as_str)).collect::<Vec<_>>(), [Some("pve2"), Some("pve2"), None]);
@@ -103,25 +103,25 @@ fn containers_of_other_nodes_alarm_nobody_and_their_nodes_are_told_once() {
 #[test]
 fn labels_hold_whatever_a_name_may_be() {
     let name = "a \"quoted\" \\ name, with {braces}=1";
-    let mut row = made_up::row(901, Verdict::InStep);
+    let mut row = made_up::row(901, Verdict::InSync);
     row.name = name.to_owned();
     let scrape = scraped(vec![row]);
     let info = scrape.iter().find(|it| it.metric == "phoenix_nvidia_container_info").unwrap();
     assert_eq!(info.labels["name"], name);
-    assert_eq!(info.labels["verdict"], "in step (not asked)");
+    assert_eq!(info.labels["verdict"], "in sync (not verified live)");
 }
 
 #[test]
 fn a_line_break_in_a_name_begins_no_line() {
-    let mut row = made_up::row(901, Verdict::InStep);
-    row.name = "a\nphoenix_nvidia_container_in_step{ctid=\"666\"} 1".to_owned();
+    let mut row = made_up::row(901, Verdict::InSync);
+    row.name = "a\nphoenix_nvidia_container_in_sync{ctid=\"666\"} 1".to_owned();
     let scrape = scraped(vec![row]);
-    assert_eq!(values(&scrape, "phoenix_nvidia_container_in_step"), expected(&[("901", 1.0)]));
+    assert_eq!(values(&scrape, "phoenix_nvidia_container_in_sync"), expected(&[("901", 1.0)]));
 }
 
 #[test]
 fn every_metric_has_its_help_and_its_type_once() {
-    let text = text_of(vec![made_up::row(901, Verdict::InStep), made_up::row(902, Verdict::InStep)]);
+    let text = text_of(vec![made_up::row(901, Verdict::InSync), made_up::row(902, Verdict::InSync)]);
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split(['{', ' ']).next().unwrap();
         for kind in ["HELP", "TYPE"] {

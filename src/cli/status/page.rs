@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use phoenix_nvidia::fleet::status::{ContainerStatus, Verdict};
+use phoenix_nvidia::status::{ContainerStatus, Verdict};
 
 use super::{Fleet, table};
 use crate::cli::{report, terminal};
@@ -25,7 +25,7 @@ const COLUMNS: [&str; 12] = [
     "Wanted",
     "Installed",
     "Reported",
-    "Way",
+    "Method",
     "Profile",
     "GPUs",
     "Nodes",
@@ -46,9 +46,9 @@ impl Tone {
 
     fn of(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Wrong | Verdict::GpuUnavailable | Verdict::NotInstalled | Verdict::Error => Self::Bad,
+            Verdict::OutOfSync | Verdict::GpuUnavailable | Verdict::NotInstalled | Verdict::Error => Self::Bad,
             Verdict::NotVerifiedLive | Verdict::SettingsDiffer | Verdict::Unknown => Self::Doubtful,
-            Verdict::Verified | Verdict::InStep => Self::Good,
+            Verdict::Verified | Verdict::InSync => Self::Good,
             Verdict::Absent | Verdict::NoDriverWanted | Verdict::NotKnownFromHere => Self::Quiet,
         }
     }
@@ -65,9 +65,9 @@ impl Tone {
     /// What the containers of this tone are, in the summary.
     fn summary(self) -> &'static str {
         match self {
-            Self::Bad => "not in step",
+            Self::Bad => "not in sync",
             Self::Doubtful => "not verified live, or other settings",
-            Self::Good => "in step",
+            Self::Good => "in sync",
             Self::Quiet => "no driver wanted, absent, or on another node",
         }
     }
@@ -188,7 +188,7 @@ fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
         ("Wanted", report::or_dash(row.wanted.as_ref())),
         ("Installed", report::or_dash(row.installed.as_ref())),
         ("Reported", report::reported(&row.reported)),
-        ("Way", report::or_dash(row.way.map(|way| way.word()).as_ref())),
+        ("Method", report::or_dash(row.method.map(|method| method.word()).as_ref())),
         ("Profile", report::or_dash(row.profile.map(|profile| profile.word()).as_ref())),
         ("GPUs", table::gpus(row)),
         ("Nodes", table::nodes(row.nodes.as_ref())),
@@ -216,7 +216,7 @@ fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
 
 fn verdict(row: &ContainerStatus, tone: Tone) -> Markup {
     // What nobody has asked does not look like what has answered.
-    let unasked = if row.verdict == Verdict::InStep { " unasked" } else { "" };
+    let unasked = if row.verdict == Verdict::InSync { " unasked" } else { "" };
     html! {
         span class={ "badge " (tone.class()) (unasked) } { (row.verdict.words()) }
         @if let Some(reason) = &row.reason { p.reason { (printable(reason)) } }

@@ -1,7 +1,7 @@
 //! Tests of the page: what others wrote stays text, and nothing is loaded.
 
-use phoenix_nvidia::fleet::status::{ClusterNode, Nodes};
 use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::status::{ClusterNode, Nodes};
 
 use super::*;
 use crate::cli::status::made_up;
@@ -15,7 +15,7 @@ fn page(rows: Vec<ContainerStatus>, host_name: &str) -> String {
 
 #[test]
 fn what_containers_and_configuration_say_stays_text() {
-    let mut row = made_up::row(901, Verdict::Wrong);
+    let mut row = made_up::row(901, Verdict::OutOfSync);
     row.name = HOSTILE.to_owned();
     row.gpus = vec![HOSTILE.to_owned()];
     row.reason = Some(HOSTILE.to_owned());
@@ -29,7 +29,7 @@ fn what_containers_and_configuration_say_stays_text() {
 
 #[test]
 fn nothing_is_loaded_from_anywhere_and_no_style_stands_outside_the_sheet() {
-    let page = page(vec![made_up::row(901, Verdict::InStep)], "pve");
+    let page = page(vec![made_up::row(901, Verdict::InSync)], "pve");
     for word in ["http://", "https://", "src=", "href=", "@import", "url(", "style=", "onclick="] {
         assert!(!page.contains(word), "{word}");
     }
@@ -47,7 +47,7 @@ fn the_policy_names_the_sums_of_this_style_and_this_script() {
 
 #[test]
 fn every_row_has_a_cell_for_every_column() {
-    let mut row = made_up::row(901, Verdict::Wrong);
+    let mut row = made_up::row(901, Verdict::OutOfSync);
     row.nodes = Some(Nodes { wanted: 5, missing: vec!["/dev/nvidia-uvm".into()] });
     let page = page(vec![row], "pve");
     let body = page.split_once("<tbody").unwrap().1;
@@ -61,7 +61,7 @@ fn every_row_has_a_cell_for_every_column() {
 fn the_nodes_of_a_cluster_are_a_column_where_a_row_names_one() {
     let mut row = made_up::row(950, Verdict::NotKnownFromHere);
     row.cluster_node = Some(ClusterNode { name: "pve2<b>".to_owned(), online: Some(false) });
-    let page = page(vec![made_up::row(901, Verdict::InStep), row], "pve");
+    let page = page(vec![made_up::row(901, Verdict::InSync), row], "pve");
     let body = page.split_once("<tbody").unwrap().1;
     assert_eq!(page.matches("role=\"columnheader\"").count(), COLUMNS.len() + 1);
     assert_eq!(body.matches("data-label=\"On node\"").count(), 2, "{body}");
@@ -72,8 +72,8 @@ fn the_nodes_of_a_cluster_are_a_column_where_a_row_names_one() {
 #[test]
 fn a_verdict_is_a_word_and_not_only_a_colour() {
     for (verdict, class) in [
-        (Verdict::Wrong, "bad"),
-        (Verdict::InStep, "good unasked"),
+        (Verdict::OutOfSync, "bad"),
+        (Verdict::InSync, "good unasked"),
         (Verdict::Verified, "good"),
         (Verdict::Absent, "quiet"),
     ] {

@@ -1,6 +1,6 @@
 //! The state of containers as columns.
 
-use phoenix_nvidia::fleet::status::{ClusterNode, ContainerStatus, Nodes};
+use phoenix_nvidia::status::{ClusterNode, ContainerStatus, Nodes};
 
 use crate::cli::{report, terminal};
 
@@ -14,7 +14,7 @@ const HEADER: [&str; 13] = [
     "HOST",
     "INSTALLED",
     "REPORTED",
-    "WAY",
+    "METHOD",
     "PROFILE",
     "GPUS",
     "NODES",
@@ -68,7 +68,7 @@ pub(super) fn nodes(nodes: Option<&Nodes>) -> String {
 }
 
 fn cells(row: &ContainerStatus) -> Vec<String> {
-    let reasons: Vec<&str> = row.reason.iter().chain(&row.moved_cards).map(String::as_str).collect();
+    let reasons: Vec<&str> = row.reason.iter().chain(&row.moved_gpus).map(String::as_str).collect();
     let verdict = match reasons.is_empty() {
         true => row.verdict.words().to_owned(),
         false => format!("{}: {}", row.verdict.words(), reasons.join("; ")),
@@ -81,7 +81,7 @@ fn cells(row: &ContainerStatus) -> Vec<String> {
         report::or_dash(row.host.as_ref()),
         report::or_dash(row.installed.as_ref()),
         report::reported(&row.reported),
-        report::or_dash(row.way.map(|way| way.word()).as_ref()),
+        report::or_dash(row.method.map(|method| method.word()).as_ref()),
         report::or_dash(row.profile.map(|profile| profile.word()).as_ref()),
         gpus(row),
         nodes(row.nodes.as_ref()),

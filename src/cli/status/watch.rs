@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use phoenix_nvidia::error::{Kind, Result};
-use phoenix_nvidia::fleet::status::ContainerStatus;
+use phoenix_nvidia::status::ContainerStatus;
 
 use crate::cli::arguments::Status;
 use crate::cli::context::Context;
@@ -68,10 +68,10 @@ fn frame(text: &str, summary: &str, columns: usize, lines: usize) -> String {
 }
 
 fn summary(rows: &[ContainerStatus], seconds: u64) -> String {
-    let count = |wanted: Option<bool>| rows.iter().filter(|row| row.in_step == wanted).count();
+    let count = |wanted: Option<bool>| rows.iter().filter(|row| row.in_sync == wanted).count();
     let (well, not) = (count(Some(true)), count(Some(false)));
     format!(
-        "{} containers: {well} in step, {not} not, {} neither; every {seconds} s, Ctrl-C ends",
+        "{} containers: {well} in sync, {not} not in sync, {} neither; every {seconds} s, Ctrl-C ends",
         rows.len(),
         count(None)
     )

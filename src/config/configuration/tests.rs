@@ -5,7 +5,7 @@ mod files;
 mod messages;
 
 use super::*;
-use crate::config::{GpuSelector, OnMismatch, Way};
+use crate::config::{GpuSelector, Method, OnMismatch};
 use crate::driver::placement::Profile;
 
 const REAL: &str = include_str!("../../../tests/fixtures/configuration/phoenix_lxc_configs.json");
@@ -22,7 +22,7 @@ fn one(members: &str, root: &str) -> String {
 }
 
 /// An error as it is shown.
-fn told(error: &Error) -> String {
+fn message_of(error: &Error) -> String {
     let mut text = format!("error: {error}\n");
     if let Some(output) = error.output_text() {
         text += &format!("\n{output}\n");
@@ -33,16 +33,16 @@ fn told(error: &Error) -> String {
     text
 }
 
-/// What is told when container 901 is asked for.
+/// The message when container 901 is asked for.
 fn told_of_901(containers: &str, hypervisor: Option<&str>) -> String {
-    told(
+    message_of(
         &Configuration::of_texts(containers, hypervisor).and_then(|all| all.container(id("901")).cloned()).unwrap_err(),
     )
 }
 
 fn container(members: &str, root: &str, hypervisor: Option<&str>) -> Container {
     let configuration = Configuration::of_texts(&one(members, root), hypervisor).unwrap();
-    configuration.container(id("901")).map_err(|error| told(&error)).unwrap().clone()
+    configuration.container(id("901")).map_err(|error| message_of(&error)).unwrap().clone()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn the_real_files_are_read_unchanged() {
     assert!(cuda.lifecycle_snapshots && cuda.apparmor_manages_nesting && cuda.start_at_boot != Some(true));
     let driver = cuda.driver.as_ref().unwrap();
     assert_eq!(driver.version.as_str(), "580.76.05");
-    assert_eq!((driver.way(), driver.profile()), (Way::Runfile, Profile::Full));
+    assert_eq!((driver.method(), driver.profile()), (Method::Runfile, Profile::Full));
     assert_eq!(driver.urls.len(), 3, "the configured URL is NVIDIA's first: {:?}", driver.urls);
     assert_eq!(driver.notes, Vec::<String>::new());
 
@@ -135,7 +135,7 @@ fn the_container_decides_before_the_root_for_every_scalar() {
     let container = container(members, root, None);
     let driver = container.driver.unwrap();
     assert_eq!(driver.version.as_str(), "570.133.20");
-    assert_eq!(driver.method, Some(Way::Native));
+    assert_eq!(driver.chosen_method, Some(Method::Native));
     assert_eq!(container.start_at_boot, Some(false));
     assert_eq!(container.memory_mb, Some(512));
 }
@@ -169,14 +169,15 @@ fn mirrors_come_first_then_the_configured_url_then_nvidia() {
 }
 
 #[test]
-fn a_url_of_another_version_is_changed_and_told() {
+fn a_url_of_another_version_is_changed_and_reported() {
     let members = r#", "features": ["nvidia"], "nvidia_driver_version": "570.133.20""#;
     let driver = container(members, "", Some(HYPERVISOR)).driver.unwrap();
     assert!(driver.urls[0].ends_with("/570.133.20/NVIDIA-Linux-x86_64-570.133.20.run"), "{:?}", driver.urls);
     assert_eq!(
         driver.notes,
         ["the URL of `nvidia_driver.runfile_url` in `etc/phoenix_hypervisor_config.json` names version 580.76.05; \
-          570.133.20 is fetched, as `lxc_configs.901.nvidia_driver_version` in `etc/phoenix_lxc_configs.json` wants"]
+             570.133.20 is fetched, as configured in `lxc_configs.901.nvidia_driver_version` in \
+             `etc/phoenix_lxc_configs.json`"]
     );
 }
 

@@ -64,8 +64,8 @@ fn privilege(subject: &Subject<'_, '_>) -> Option<Finding> {
             place.finding(Severity::Note, format!("`unprivileged` is not set: the container keeps what {source} is"))
         }
         None => place
-            .finding(Severity::Warning, "`unprivileged` is not set: the container is created privileged")
-            .hint("set `unprivileged` to true, or to false if its root shall be the host's root"),
+            .finding(Severity::Warning, "`unprivileged` is not set: the container will be privileged")
+            .hint("set `unprivileged` to true, or to false if its root user may be the host's root user"),
     })
 }
 
@@ -83,7 +83,7 @@ fn host_name(subject: &Subject<'_, '_>) -> Option<Finding> {
         return Some(
             place
                 .finding(Severity::Warning, format!("{} is not a valid host name", quoted(name)))
-                .hint("Proxmox VE takes letters, digits and `-` only, at most 63 between two dots"),
+                .hint("Proxmox VE accepts only letters, digits and `-`, at most 63 characters per label"),
         );
     }
     let (host, domain) = name.split_once('.')?;
@@ -99,7 +99,7 @@ fn memory(subject: &Subject<'_, '_>) -> Option<Finding> {
         return None;
     }
     let message = format!("`memory_mb` is {memory} MiB");
-    Some(subject.place("memory_mb").finding(Severity::Warning, message).hint("the number counts MiB"))
+    Some(subject.place("memory_mb").finding(Severity::Warning, message).hint("the unit is MiB"))
 }
 
 fn id_maps(subject: &Subject<'_, '_>) -> Option<Finding> {
@@ -115,9 +115,8 @@ fn id_maps(subject: &Subject<'_, '_>) -> Option<Finding> {
     }
     let finding = maps.finding_at_key(Severity::Warning, "the entries of `id_maps` are not read");
     Some(
-        finding.hint(
-            "any entry means the map of 65536 users and groups from 100000; another map belongs into `lxc_options`",
-        ),
+        finding
+            .hint("any entry means the map of 65536 users and groups from 100000; put another map into `lxc_options`"),
     )
 }
 
@@ -126,7 +125,7 @@ fn nesting(subject: &Subject<'_, '_>) -> Option<Finding> {
     if !container.apparmor_manages_nesting || !container.pct_options.iter().any(|option| option == "nesting=1") {
         return None;
     }
-    let message = "`nesting=1` is asked for, but `apparmor_manages_nesting` says that the profile sees to it";
+    let message = "`nesting=1` is set, but `apparmor_manages_nesting` leaves nesting to the profile";
     Some(subject.place("pct_options").finding(Severity::Warning, message).hint("keep one of the two"))
 }
 
@@ -156,14 +155,14 @@ fn shell_characters(subject: &Subject<'_, '_>) -> Vec<Finding> {
         .filter_map(|place| {
             let found = place.as_text()?.chars().find(|c| "`$;|&<>\\\"'".contains(*c))?;
             let message = format!(
-                "`{}` holds the character {}, which a shell would act upon",
+                "`{}` holds the character {}, which is special to a shell",
                 place.key(),
                 quoted(&found.to_string())
             );
             Some(
                 place
                     .finding(Severity::Warning, message)
-                    .hint("it is taken as it stands here, but scripts that read this file may not"),
+                    .hint("this program takes it literally, but scripts that read this file may not"),
             )
         })
         .collect()
@@ -177,13 +176,14 @@ fn bind_mounts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Vec<Fi
         findings.push(
             subject
                 .place("enable_lifecycle_snapshots")
-                .finding(Severity::Warning, "Proxmox VE makes no snapshots of a container that has `mount_points`")
-                .hint("the snapshot `pre-configured` fails once the directories of the host are mounted"),
+                .finding(Severity::Warning, "Proxmox VE cannot snapshot a container with `mount_points`")
+                .hint("the snapshot `pre-configured` fails when host directories are mounted"),
         );
     }
     let source = clone_sources(subjects, container.id).into_iter().next();
     if let Some(source) = source.filter(|source| !source.container.mounts.is_empty()) {
-        let message = format!("Proxmox VE clones no container that has `mount_points`, as {} has", source.container.id);
+        let message =
+            format!("Proxmox VE cannot clone a container with `mount_points`, which {} has", source.container.id);
         findings.push(subject.place("clone_from_ctid").finding(Severity::Warning, message));
     }
     findings

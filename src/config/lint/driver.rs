@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use super::super::finding::{Finding, Severity, quoted};
+use super::super::method::Method;
 use super::super::mismatch::OnMismatch;
 use super::super::node::Node;
-use super::super::on_host::OnHost;
 use super::super::wanted::WantedDriver;
-use super::super::way::Way;
-use super::{Subject, Subjects, clone_sources};
+use super::{HostLimits, Subject, Subjects, clone_sources};
 
 /// Everything doubtful about a container's GPUs and its driver.
 pub(super) fn doubts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Vec<Finding> {
@@ -23,14 +22,14 @@ pub(super) fn doubts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> 
     doubts.into_iter().flatten().collect()
 }
 
-/// What the host that the file is looked at on has against the container's GPUs.
-pub(super) fn doubts_of_host(subject: &Subject<'_, '_>, host: Option<OnHost<'_>>) -> Vec<Finding> {
-    let Some(doubts) = host.and_then(|host| host.doubts) else { return Vec::new() };
+/// What this host cannot give to the container's GPUs.
+pub(super) fn limits_of_host(subject: &Subject<'_, '_>, limits: Option<&HostLimits<'_>>) -> Vec<Finding> {
+    let Some(limits) = limits else { return Vec::new() };
     let finding = |sentence| {
         let finding = subject.place("gpu_assignment").finding(Severity::Warning, sentence);
-        finding.hint("that is how it is on this host; `phoenix-nvidia host show` shows its GPUs and its driver")
+        finding.hint("found on this host; `phoenix-nvidia host show` shows its GPUs and its driver")
     };
-    doubts(subject.container).into_iter().map(finding).collect()
+    limits(subject.container).into_iter().map(finding).collect()
 }
 
 fn has_driver(subject: &Subject<'_, '_>) -> bool {
@@ -42,7 +41,7 @@ fn gpu_without_driver(subject: &Subject<'_, '_>, sources: &[&Subject<'_, '_>]) -
         return None;
     }
     let message = format!("GPU {} is assigned, but no driver is wanted", subject.container.gpus);
-    let hint = "add \"nvidia\" to the list `features`, unless the template holds the driver already";
+    let hint = "add \"nvidia\" to the list `features`, unless the template contains the driver";
     Some(subject.place("gpu_assignment").finding(Severity::Warning, message).hint(hint))
 }
 
@@ -67,7 +66,7 @@ fn other_distribution(subject: &Subject<'_, '_>, sources: &[&Subject<'_, '_>]) -
     let message = format!("the repository is for {repository}, but container {} is {template}", subject.container.id);
     Some(
         node.finding(Severity::Warning, message)
-            .hint("packages of CUDA from there do not fit; the driver does not come from there"),
+            .hint("CUDA packages from there do not fit; the driver is not affected"),
     )
 }
 
@@ -101,12 +100,12 @@ fn musl(subject: &Subject<'_, '_>, sources: &[&Subject<'_, '_>]) -> Option<Findi
 /// What only a running container can be given is not given before it starts.
 fn update_in_vain(subject: &Subject<'_, '_>) -> Option<Finding> {
     let container = &subject.container;
-    let way = container.driver.as_ref().map(WantedDriver::way);
-    let can_update = way == Some(Way::Native);
+    let method = container.driver.as_ref().map(WantedDriver::method);
+    let can_update = method == Some(Method::Native);
     if container.on_mismatch != OnMismatch::Update || container.gpus.is_none() || can_update {
         return None;
     }
-    let message = "`update` needs a driver that is installed by the way `native`";
+    let message = "`update` needs the method `native`";
     let hint = "set `nvidia_install_method` to \"native\", or `nvidia_on_mismatch` to \"refuse\"";
     Some(subject.place("nvidia_on_mismatch").finding(Severity::Warning, message).hint(hint))
 }
@@ -120,7 +119,7 @@ fn dri_in_vain(subject: &Subject<'_, '_>) -> Option<Finding> {
         return None;
     }
     let message = "`nvidia_dri` gives the nodes of whole GPUs, and none is assigned";
-    Some(node.finding(Severity::Warning, message).hint("set `gpu_assignment`, or take `nvidia_dri` out"))
+    Some(node.finding(Severity::Warning, message).hint("set `gpu_assignment`, or remove `nvidia_dri`"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use super::finding::Finding;
 use super::hypervisor::HypervisorSettings;
 use super::lookup::Lookup;
 use super::node::Node;
-use super::on_host::OnHost;
 use crate::container_id::ContainerId;
 
 pub(super) use names::{duplicate_keys, duplicates_within};
@@ -64,13 +63,16 @@ fn clone_sources<'s, 'd>(subjects: &'s Subjects<'s, 'd>, id: ContainerId) -> Vec
     std::iter::successors(first, source_of).take(FARTHEST).collect()
 }
 
+/// What a host cannot give to a container's GPUs, one sentence each.
+pub type HostLimits<'a> = dyn Fn(&Container) -> Vec<String> + 'a;
+
 /// Everything doubtful in both files.
 pub(super) fn all(
     root: &Node<'_>,
     hypervisor_root: Option<&Node<'_>>,
     settings: &HypervisorSettings,
     subjects: &Subjects<'_, '_>,
-    host: Option<OnHost<'_>>,
+    limits: Option<&HostLimits<'_>>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(names::unknown_keys(root, hypervisor_root, subjects));
@@ -79,7 +81,7 @@ pub(super) fn all(
     for subject in subjects.values() {
         findings.extend(containers::doubts(subject, subjects, settings));
         findings.extend(driver::doubts(subject, subjects));
-        findings.extend(driver::doubts_of_host(subject, host));
+        findings.extend(driver::limits_of_host(subject, limits));
     }
     findings
 }

@@ -23,8 +23,8 @@ pub(in crate::config) fn duplicates_within(node: &Node<'_>, is_read: impl Fn(&st
         .map(|duplicate| {
             let severity = if is_read(duplicate.key()) { Severity::Error } else { Severity::Warning };
             duplicate
-                .finding_at_key(severity, format!("the key {} stands here more than once", quoted(duplicate.key())))
-                .hint("keep one of them: other tools take the last one and forget the others without a word")
+                .finding_at_key(severity, format!("the key {} occurs more than once", quoted(duplicate.key())))
+                .hint("keep one of them: other tools silently use the last one")
         })
         .collect()
 }
@@ -66,7 +66,7 @@ fn slips(node: &Node<'_>, known: &[&[&'static str]]) -> Vec<Finding> {
     node.members()
         .filter_map(|member| {
             let meant = keys::probably_meant(member.key(), known.iter().copied().flatten().copied())?;
-            let message = format!("the key {} is read by nobody", quoted(member.key()));
+            let message = format!("unknown key {}", quoted(member.key()));
             Some(member.finding_at_key(Severity::Warning, message).hint(format!("did you mean `{meant}`?")))
         })
         .collect()

@@ -13,7 +13,7 @@ pub(super) fn doubts(subjects: &Subjects<'_, '_>) -> Vec<Finding> {
     {
         let next = circle.0.get(1);
         let key = if subject.container.clone_from.as_ref() == next { "clone_from_ctid" } else { "dependencies" };
-        let message = format!("containers wait for each other: {circle}");
+        let message = format!("circular dependency between containers: {circle}");
         findings.push(subject.place(key).finding(Severity::Error, message));
     }
     for subject in subjects.values() {
@@ -21,17 +21,13 @@ pub(super) fn doubts(subjects: &Subjects<'_, '_>) -> Vec<Finding> {
         if let Some(source) = container.clone_from.filter(|source| !subjects.contains_key(source)) {
             let message = format!("the clone source {source} is not defined in this file");
             findings.push(
-                subject
-                    .place("clone_from_ctid")
-                    .finding(Severity::Warning, message)
-                    .hint("it must exist on the hypervisor"),
+                subject.place("clone_from_ctid").finding(Severity::Warning, message).hint("it must exist on the host"),
             );
         }
         for id in &container.external_dependencies {
             let message = format!("the dependency {id} is not defined in this file");
             findings.push(
-                dependency(subject, id, Severity::Note, message)
-                    .hint("if it is a virtual machine, all is well: it is left alone"),
+                dependency(subject, id, Severity::Note, message).hint("a virtual machine is fine: it is ignored"),
             );
         }
         for id in &container.dependencies {

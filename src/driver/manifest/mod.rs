@@ -63,7 +63,7 @@ pub enum Architecture {
     Compat32,
 }
 
-/// Releases up to 390 have two OpenGL clients; the installer takes the one with GLVND unless it is told otherwise.
+/// Releases up to 390 have two OpenGL clients; the installer takes the one with GLVND unless an option says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GlvndChoice {
     /// Used with GLVND.
@@ -74,7 +74,7 @@ pub enum GlvndChoice {
 
 /// Something that this release does not understand and that does no harm.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line} is left out: `{file_type}` is a type that this release does not know")]
+#[error("line {line} is skipped: `{file_type}` is an unknown type")]
 pub struct Warning {
     /// The line, counted from 1.
     pub line: usize,

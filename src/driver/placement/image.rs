@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! lib/      what the dynamic loader finds by `/etc/ld.so.conf.d`, and its directories `vdpau`, `gbm`, …
-//! glvnd/    the package's own GLVND, for a system that has none: a directory that the loader is told of, or not
+//! glvnd/    the package's own GLVND, for a system that has none: a directory that the loader is given, or not
 //! lib32/    as `lib`, of 32 bits, where the profile has them; and `glvnd32/`
 //! xorg/     the X server's modules, and `xorg.conf.d`
 //! usr/ etc/ everything else, below the path that it would have in a system
@@ -22,10 +22,10 @@ pub const GLVND: &str = "glvnd";
 /// The same two of 32 bits.
 const COMPAT32_LIBRARIES: &str = "lib32";
 const COMPAT32_GLVND: &str = "glvnd32";
-/// All directories in which the loader may be told to look for libraries.
+/// All directories in which the loader may look for libraries.
 pub const OF_LIBRARIES: [&str; 4] = [LIBRARIES, GLVND, COMPAT32_LIBRARIES, COMPAT32_GLVND];
 
-// Places that no manifest can name, so that what goes to each can be told apart.
+// Places that no manifest can name, so that what goes to each can be distinguished.
 const LIBRARY_PLACE: &str = "/\u{1}/libraries";
 const COMPAT32_PLACE: &str = "/\u{1}/compat32";
 const MODULE_PLACE: &str = "/\u{1}/x-modules";
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loader_is_told_of_glvnd_only_where_the_system_has_none() {
+    fn the_loader_is_reported_of_glvnd_only_where_the_system_has_none() {
         let mut target = Target::new("/usr/lib64");
         assert_eq!(loader_directories(&target, Profile::Full, "/image"), ["/image/lib", "/image/glvnd"]);
         assert_eq!(loader_directories(&target, Profile::Compute, "/image"), ["/image/lib"]);

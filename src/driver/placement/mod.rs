@@ -19,7 +19,7 @@ use super::manifest::{Architecture, Entry, GlvndChoice, Manifest};
 pub struct Target {
     /// Where native libraries go: `/usr/lib/x86_64-linux-gnu`, `/usr/lib64` or `/usr/lib`.
     pub library_directory: String,
-    /// Where libraries of 32 bits go; without one they are left out.
+    /// Where 32-bit libraries go; without one they are left out.
     pub compat32_directory: Option<String>,
     /// The X server's directory of modules; without one they are left out.
     pub x_module_directory: Option<String>,
@@ -78,7 +78,7 @@ pub enum Kind {
     Link {
         /// What it says.
         target: String,
-        /// Something that is there already stays.
+        /// Something that is already installed stays.
         keeps_existing: bool,
     },
 }

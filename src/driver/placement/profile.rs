@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::driver::manifest::{Architecture, Entry, FileType as Type};
 
-/// Which part of the driver a container gets, where the way to install it leaves a choice.
+/// Which part of the driver a container gets, where the method to install it leaves a choice.
 #[derive(
     Debug,
     Clone,
@@ -25,16 +25,16 @@ pub enum Profile {
     Compute,
     /// That, and OpenGL, EGL, Vulkan, GLVND, VDPAU, GBM and the X server's modules.
     Graphics,
-    /// Everything that NVIDIA's installer would place, but for libraries of 32 bits.
+    /// Everything that NVIDIA's installer would place, but for 32-bit libraries.
     #[default]
     Full,
-    /// `compute`, and the same for programs of 32 bits.
+    /// `compute`, and the same for 32-bit programs.
     #[serde(rename = "compute+compat32")]
     ComputeCompat32,
-    /// `graphics`, and the same for programs of 32 bits.
+    /// `graphics`, and the same for 32-bit programs.
     #[serde(rename = "graphics+compat32")]
     GraphicsCompat32,
-    /// Everything that NVIDIA's installer would place in a system that runs programs of 32 bits, too.
+    /// Everything that NVIDIA's installer would place in a system that runs 32-bit programs, too.
     #[serde(rename = "full+compat32")]
     FullCompat32,
 }
@@ -85,7 +85,7 @@ impl Profile {
         }
     }
 
-    /// Whether libraries of 32 bits belong to it.
+    /// Whether 32-bit libraries belong to it.
     pub fn has_compat32(self) -> bool {
         matches!(self, Self::ComputeCompat32 | Self::GraphicsCompat32 | Self::FullCompat32)
     }

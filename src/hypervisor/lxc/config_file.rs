@@ -10,7 +10,8 @@ use crate::hypervisor::liblxc::{self, passes_nvidia};
 use crate::hypervisor::majors::Majors;
 use crate::sys::idmap::{IdMap, Range};
 
-use super::settings;
+/// The name of our own file, beside the container's `config`.
+pub(super) const FILE: &str = "phoenix-nvidia.conf";
 
 /// One line as liblxc reads it: `key = value`, or something else that is kept as it is.
 fn entry(line: &str) -> Option<(&str, &str)> {
@@ -57,7 +58,7 @@ pub(super) fn new_config(
 }
 
 fn include_line(directory: &Path) -> String {
-    format!("lxc.include = {}/{}", directory.display(), settings::FILE)
+    format!("lxc.include = {}/{}", directory.display(), FILE)
 }
 
 /// What becomes of the lines in a `config` that pass NVIDIA's devices.
@@ -125,7 +126,7 @@ impl Own {
 /// The files and directories that a `config` includes, but for our own.
 pub(super) fn includes(config: &str) -> impl Iterator<Item = &Path> {
     let included = config.lines().filter_map(entry).filter(|(key, _)| *key == "lxc.include").map(|it| Path::new(it.1));
-    included.filter(|path| !path.ends_with(settings::FILE))
+    included.filter(|path| !path.ends_with(FILE))
 }
 
 /// The nodes of NVIDIA's that these lines pass.
@@ -146,9 +147,7 @@ pub(super) fn settled(config: &str, directory: &Path, nvidia: NvidiaLines<'_>) -
     let ours = include_line(directory);
     let is_nvidias = nvidia.removed_from(config);
     let foreign_include = |key: &str, value: &str| {
-        key == "lxc.include"
-            && value.ends_with(&format!("/{}", settings::FILE))
-            && !ours.ends_with(&format!("= {value}"))
+        key == "lxc.include" && value.ends_with(&format!("/{}", FILE)) && !ours.ends_with(&format!("= {value}"))
     };
     let mut lines: Vec<&str> = config
         .lines()

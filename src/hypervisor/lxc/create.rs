@@ -90,7 +90,7 @@ impl Lxc<'_> {
         let copied = copy.env(staging::MARKER, staging).deadline(COPY_DEADLINE).run_ok(self.cancel);
         copied.map(|_| ()).map_err(|error| {
             let hint = if Path::new("/usr/bin/rsync").exists() {
-                "look at the tool's message above, and at the free space with `df`"
+                "read the tool's message above, and check the free space with `df`"
             } else {
                 "`lxc-copy` needs rsync: `apt-get install rsync`"
             };
@@ -118,7 +118,7 @@ impl Lxc<'_> {
         for mount in &desired.container.mounts {
             prepare_mount_source(mount, idmap)?;
         }
-        atomic::write(&directory.join(settings::FILE), rendered.as_bytes(), 0o640)
+        atomic::write(&directory.join(config_file::FILE), rendered.as_bytes(), 0o640)
     }
 
     pub(super) fn drift_of(&self, desired: &Desired<'_>) -> Result<Drift> {
@@ -130,8 +130,8 @@ impl Lxc<'_> {
         let rendered = settings::render(desired, self.features()?, is_unprivileged, &before)?;
         let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired, &Majors::read()?));
         let mut changes = settings::differences(&config, &settled);
-        let differs = !changes.is_empty() || settings::need_restart(&before.former, &rendered);
-        changes.extend(settings::differences(&before.former, &rendered));
+        let differs = !changes.is_empty() || settings::need_restart(&before.previous, &rendered);
+        changes.extend(settings::differences(&before.previous, &rendered));
         let restart = match self.current_state(id)? {
             State::Running { init } => differs || marker_of_running(init).as_deref() != settings::marker_of(&rendered),
             _ => false,
@@ -140,7 +140,7 @@ impl Lxc<'_> {
     }
 
     fn before(&self, id: ContainerId, config: &str) -> Result<Before> {
-        Ok(Before { former: read_if_there(&self.settings(id))?, own: own(config), is_new: false })
+        Ok(Before { previous: read_if_there(&self.settings(id))?, own: own(config), is_new: false })
     }
 
     pub(super) fn nodes_in_settings(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
@@ -208,8 +208,8 @@ impl Lxc<'_> {
             .map(|_| ())
             .map_err(|error| {
                 error
-                    .within(format!("container {id}: the template `{}` could not be unpacked", template.display()))
-                    .hint("check the template with `tar -tf`, and the free space with `df`")
+                    .within(format!("container {id}: the template `{}` could not be extracted", template.display()))
+                    .hint("check the template with `tar -tf` and free space with `df`")
             })
     }
 
@@ -220,9 +220,15 @@ impl Lxc<'_> {
                 if privileged { ("unprivileged", "privileged") } else { ("privileged", "unprivileged") };
             return Err(Error::new(
                 Kind::Configuration,
-                format!("container {} is to be {wanted}, and container {source}, its source, is {there}", container.id),
+                format!(
+                    "container {} is configured {wanted}, but its clone source, container {source}, is {there}",
+                    container.id
+                ),
             )
-            .hint("a copy keeps its source's file owners; set `unprivileged` to the source's, or create it from a template"));
+            .hint(
+                "a clone keeps the file owners of its source; set `unprivileged` to the source's, or create it from a \
+                 template",
+            ));
         }
         Ok(())
     }
@@ -266,13 +272,13 @@ fn template(container: &Container) -> Result<PathBuf> {
     let Some(template) = &container.template else {
         return Err(Error::new(
             Kind::Configuration,
-            format!("container {id} has neither `template` nor `clone_from_ctid`"),
+            format!("container {id} needs `template` or `clone_from_ctid`, but has neither"),
         )
-        .hint("name the rootfs tarball that it is made from in `template`"));
+        .hint("set `template` to the path of a root file system tarball"));
     };
     let wrong = |what: &str| {
         Error::new(Kind::Configuration, format!("container {id}: the template `{}` {what}", template.display()))
-            .hint("set `template` to the path of a rootfs tarball: .tar, .tar.gz, .tar.xz or .tar.zst")
+            .hint("set `template` to the path of a root file system tarball: .tar, .tar.gz, .tar.xz or .tar.zst")
     };
     match fs_err::metadata(template) {
         Ok(metadata) if metadata.is_file() => {}
@@ -309,8 +315,12 @@ fn require_bridge(id: ContainerId, bridge: &str) -> Result<()> {
     if !bridge.contains('/') && Path::new("/sys/class/net").join(bridge).join("bridge").exists() {
         return Ok(());
     }
-    Err(Error::new(Kind::Configuration, format!("container {id}: there is no bridge `{bridge}` on this host"))
-        .hint(format!("make it with `ip link add {bridge} type bridge`, or set `network_config.bridge` to one that `ip -brief link show type bridge` lists")))
+    Err(Error::new(Kind::Configuration, format!("container {id}: there is no bridge `{bridge}` on this host")).hint(
+        format!(
+            "make it with `ip link add {bridge} type bridge`, or set `network_config.bridge` to one listed by `ip \
+             -brief link show type bridge`"
+        ),
+    ))
 }
 
 /// Whether a new container gets a user namespace: it says so, or says nothing and has a map of its own, which has
@@ -327,10 +337,11 @@ fn subordinate_ids() -> Result<IdMap> {
             return Err(Error::new(
                 Kind::Host,
                 format!(
-                    "unprivileged containers need the ids 100000 to 165535, and `{file}` does not give them to root"
+                    "unprivileged containers need the host ids 100000 to 165535, and `{file}` does not assign them to \
+                     root"
                 ),
             )
-            .hint(format!("give them with `echo root:100000:65536 >> {file}`")));
+            .hint(format!("add them with `echo root:100000:65536 >> {file}`")));
         }
     }
     Ok(IdMap::new(vec![IDS], vec![IDS]))

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_version_1_are_told_from_those_of_version_2() {
+    fn lines_of_version_1_are_reported_from_those_of_version_2() {
         assert!(has_lines_of_first("# x\nlxc.cgroup.devices.deny = a\n"));
         assert!(!has_lines_of_first("lxc.cgroup2.devices.deny = a\n#lxc.cgroup.devices.deny = a\n"));
     }

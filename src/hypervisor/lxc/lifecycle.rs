@@ -11,7 +11,7 @@ use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
 
 use super::start_log::{self, StartLog};
-use super::{Lxc, config_file, settings};
+use super::{Lxc, config_file};
 
 // How long a container's init may take to end its processes before it is killed.
 const STOP_SECONDS: u64 = 60;
@@ -65,7 +65,7 @@ impl Lxc<'_> {
     fn start_log(&self, id: ContainerId) -> Result<Option<StartLog>> {
         let directory = self.lxcpath.join(id.to_string());
         let read = |name: &str| fs_err::read_to_string(directory.join(name)).unwrap_or_default();
-        StartLog::of(&directory, &(read("config") + &read(settings::FILE)))
+        StartLog::of(&directory, &(read("config") + &read(config_file::FILE)))
     }
 
     pub(super) fn bring_down(&self, id: ContainerId) -> Result<()> {
@@ -108,7 +108,7 @@ impl Lxc<'_> {
             let Some(root) = config_file::rootfs(&config) else {
                 return Err(Error::new(
                     Kind::Command,
-                    format!("{name}: its root is not a plain directory, and it does not run"),
+                    format!("{name}: the root file system is not a plain directory, and the container is not running"),
                 )
                 .hint(format!("start it with `lxc-start -P {} -n {id}`", self.lxcpath.display())));
             };

@@ -21,7 +21,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{self, Liblxc};
 use crate::hypervisor::monitors::Monitors;
-use crate::hypervisor::{Desired, Drift, Exec, HostsDriver, Hypervisor, State};
+use crate::hypervisor::{Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, Settings, Snapshots, State};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
 use crate::sys::rootfs::Rootfs;
@@ -50,7 +50,7 @@ struct Starting {
 }
 
 impl<'a> Lxc<'a> {
-    /// Where liblxc keeps containers unless it is told otherwise.
+    /// Where liblxc keeps containers unless an option says otherwise.
     pub const DEFAULT_PATH: &'static str = "/var/lib/lxc";
 
     /// The containers below `lxcpath`, but for those of Proxmox VE, whose cluster's file system is at `pve_root`.
@@ -115,7 +115,7 @@ impl<'a> Lxc<'a> {
     }
 
     fn settings(&self, id: ContainerId) -> PathBuf {
-        self.directory(id).join(settings::FILE)
+        self.directory(id).join(config_file::FILE)
     }
 
     fn require(&self, id: ContainerId) -> Result<()> {
@@ -132,6 +132,12 @@ impl Hypervisor for Lxc<'_> {
         "lxc"
     }
 
+    fn snapshots(&self) -> std::result::Result<&dyn Snapshots, &'static str> {
+        Err("`lxc-snapshot` cannot snapshot a running container, and copies a directory as a whole")
+    }
+}
+
+impl LifeCycle for Lxc<'_> {
     fn state(&self, id: ContainerId) -> Result<State> {
         self.plain(id)?.current_state(id)
     }
@@ -140,54 +146,12 @@ impl Hypervisor for Lxc<'_> {
         self.current_states(ids)
     }
 
-    fn check(&self, desired: &Desired<'_>) -> Result<()> {
-        if let Some(source) = desired.container.clone_from {
-            self.plain(source)?;
-        }
-        self.plain(desired.container.id)?.check_desired(desired)
-    }
-
-    fn left_out(&self, container: &Container) -> Result<Vec<String>> {
-        let mut left_out = Vec::new();
-        if !container.volumes.is_empty() {
-            let names: Vec<&str> = container.volumes.iter().map(|volume| volume.name.as_str()).collect();
-            left_out
-                .push(format!("plain LXC has no storage pools, so the volumes `{}` are not made", names.join("`, `")));
-        }
-        if container.lifecycle_snapshots {
-            left_out.push("plain LXC names no snapshots, so no lifecycle snapshots are made".to_owned());
-        }
-        left_out.extend(liblxc::no_access_of_its_own(container, "plain LXC"));
-        Ok(left_out)
-    }
-
-    fn snapshot_obstacle(&self, _id: ContainerId) -> Result<Option<String>> {
-        // Measured with lxc 5.0.2. A copy of a whole root, taken while nothing may run, is no step of an update.
-        Ok(Some("`lxc-snapshot` takes none of a running container, and of a directory only as a whole copy".to_owned()))
-    }
-
     fn create(&self, desired: &Desired<'_>) -> Result<()> {
         self.plain(desired.container.id)?.create_from_template(desired)
     }
 
     fn clone_from(&self, source: ContainerId, desired: &Desired<'_>) -> Result<()> {
         self.plain(source)?.plain(desired.container.id)?.copy_of(source, desired)
-    }
-
-    fn drift(&self, desired: &Desired<'_>) -> Result<Drift> {
-        self.plain(desired.container.id)?.drift_of(desired)
-    }
-
-    fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
-        self.nodes_in_settings(id)
-    }
-
-    fn hosts_driver(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
-        self.hosts_driver_in_settings(id)
-    }
-
-    fn configure(&self, desired: &Desired<'_>) -> Result<()> {
-        self.plain(desired.container.id)?.write_settings(desired)
     }
 
     fn start(&self, id: ContainerId) -> Result<()> {
@@ -202,12 +166,55 @@ impl Hypervisor for Lxc<'_> {
         self.plain(id)?.remove(id)
     }
 
-    fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
-        self.plain(id)?.attach(id, exec, watch)
-    }
-
     fn is_being_started(&self, id: ContainerId) -> bool {
         self.starting.is_some_and(|starting| starting.id == id)
+    }
+}
+
+impl Settings for Lxc<'_> {
+    fn check(&self, desired: &Desired<'_>) -> Result<()> {
+        if let Some(source) = desired.container.clone_from {
+            self.plain(source)?;
+        }
+        self.plain(desired.container.id)?.check_desired(desired)
+    }
+
+    fn hosts_driver(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
+        self.hosts_driver_in_settings(id)
+    }
+
+    fn left_out(&self, container: &Container) -> Result<Vec<String>> {
+        let mut left_out = Vec::new();
+        if !container.volumes.is_empty() {
+            let names: Vec<&str> = container.volumes.iter().map(|volume| volume.name.as_str()).collect();
+            left_out.push(format!(
+                "plain LXC has no storage pools, so the volumes `{}` are not created",
+                names.join("`, `")
+            ));
+        }
+        if container.lifecycle_snapshots {
+            left_out.push("plain LXC has no named snapshots, so no lifecycle snapshots are taken".to_owned());
+        }
+        left_out.extend(liblxc::no_access_of_its_own(container, "plain LXC"));
+        Ok(left_out)
+    }
+
+    fn drift(&self, desired: &Desired<'_>) -> Result<Drift> {
+        self.plain(desired.container.id)?.drift_of(desired)
+    }
+
+    fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
+        self.nodes_in_settings(id)
+    }
+
+    fn configure(&self, desired: &Desired<'_>) -> Result<()> {
+        self.plain(desired.container.id)?.write_settings(desired)
+    }
+}
+
+impl Inside for Lxc<'_> {
+    fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
+        self.plain(id)?.attach(id, exec, watch)
     }
 
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {

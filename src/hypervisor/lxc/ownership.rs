@@ -31,7 +31,7 @@ impl Owner {
                     .to_owned()
             }
             Self::Incus => {
-                format!("this release does not drive Incus: give the container of plain LXC another CTID than {id}")
+                format!("this release does not support Incus: give the container of plain LXC another CTID than {id}")
             }
         }
     }
@@ -49,7 +49,8 @@ impl Lxc<'_> {
             None if *self.is_node.get_or_init(|| proxmox::is_node(&self.pve_root)) => {
                 let root = self.pve_root.display();
                 let message = format!(
-                    "container {id}: whose it is cannot be known: this host is a node of Proxmox VE, and `{root}` is not mounted"
+                    "container {id}: its owner cannot be determined: this host is a node of Proxmox VE, and `{root}` \
+                     is not mounted"
                 );
                 return Err(Error::new(Kind::Host, message).hint("mount it with `systemctl start pve-cluster`"));
             }
@@ -66,7 +67,7 @@ impl Lxc<'_> {
 
 fn owned(id: ContainerId, owner: Owner, says: &Path) -> Error {
     let (path, name) = (says.display(), owner.name());
-    let message = format!("container {id} is one of {name}, as `{path}` says, and plain LXC must not touch it");
+    let message = format!("container {id} belongs to {name}, as `{path}` says, and plain LXC must not touch it");
     Error::new(Kind::Configuration, message).hint(owner.hint(id))
 }
 

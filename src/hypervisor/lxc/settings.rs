@@ -10,9 +10,6 @@ use crate::hypervisor::{Desired, DriverMount, liblxc};
 use super::config_file::Own;
 use super::host_features::{Cgroups, HostFeatures};
 
-/// The name of the file, beside the container's `config`.
-pub(super) const FILE: &str = "phoenix-nvidia.conf";
-
 /// The variable of init's environment that names the settings which the container was started with.
 pub(super) const MARKER: &str = "PHOENIX_NVIDIA_SETTINGS";
 
@@ -31,8 +28,8 @@ const NO_NETWORK: &str = "lxc.net.0.type = empty";
 /// How a container is before its file is written.
 #[derive(Debug, Clone)]
 pub(super) struct Before {
-    /// The former file.
-    pub(super) former: String,
+    /// The previous file.
+    pub(super) previous: String,
     /// What its `config` says by itself.
     pub(super) own: Own,
     /// It is just being made.
@@ -42,12 +39,12 @@ pub(super) struct Before {
 impl Before {
     /// How one is that is being made, with a `config` that says this.
     pub(super) fn of_new(own: Own) -> Self {
-        Self { former: String::new(), own, is_new: true }
+        Self { previous: String::new(), own, is_new: true }
     }
 
-    /// The former lines that stay where the configuration says nothing else.
+    /// The previous lines that stay where the configuration says nothing else.
     fn lines(&self) -> impl Iterator<Item = &str> {
-        self.former.lines().take_while(|line| *line != DIVIDER).filter(|line| !line.starts_with('#'))
+        self.previous.lines().take_while(|line| *line != DIVIDER).filter(|line| !line.starts_with('#'))
     }
 
     /// The one with this key.
@@ -57,8 +54,8 @@ impl Before {
     }
 }
 
-/// The whole file for a container, which has a user namespace of its own or not. What the configuration says nothing of,
-/// and what is kept, is taken from the former file.
+/// The whole file for a container, which has a user namespace of its own or not. What the configuration says nothing
+/// of, and what is kept, is taken from the previous file.
 ///
 /// # Errors
 /// A value that liblxc's line format cannot hold.
@@ -81,12 +78,12 @@ pub(super) fn render(
     lines.extend(boot(container, before));
     let options: Vec<String> =
         container.lxc_options.iter().map(|option| format!("{} = {}", option.key, option.value)).collect();
-    // A file of a former version does not tell its options from what stays.
+    // A file of a previous version does not name its options from what stays.
     lines.retain(|line| !options.contains(line));
     let staying = lines.len();
     lines.extend(options);
     lines.extend(container.mounts.iter().map(mount_entry));
-    lines.extend(devices(desired, host, is_unprivileged, &before.former));
+    lines.extend(devices(desired, host, is_unprivileged, &before.previous));
     if let Some(line) = lines.iter().find(|line| line.contains(['\n', '\r', '\0'])) {
         let line = line.escape_debug();
         return Err(Error::new(Kind::Configuration, format!("container {}: `{line}` has a line break", container.id))
@@ -188,9 +185,9 @@ fn network(container: &Container, before: &Before) -> Vec<String> {
     let Some(network) = &container.network else {
         let is_own = before.own.has_network;
         let none = (before.is_new && !is_own).then_some(NO_NETWORK);
-        let former = before.lines().filter(|line| line.starts_with("lxc.net."));
+        let previous = before.lines().filter(|line| line.starts_with("lxc.net."));
         // That there is none is our word alone, for one that nobody else says anything of.
-        return former.filter(|line| !is_own || *line != NO_NETWORK).chain(none).map(str::to_owned).collect();
+        return previous.filter(|line| !is_own || *line != NO_NETWORK).chain(none).map(str::to_owned).collect();
     };
     let mut lines = vec![
         "lxc.net.0.type = veth".to_owned(),
@@ -242,14 +239,14 @@ fn driver_mount(mount: &DriverMount) -> String {
 
 /// The lines of the nodes that this host has, and those of the nodes that are kept, in an order that does not depend on
 /// which are which.
-fn devices(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool, former: &str) -> Vec<String> {
+fn devices(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool, previous: &str) -> Vec<String> {
     let is_listed = has_device_list(desired.container, host, is_unprivileged);
     let of_node = |node: &DeviceNode| {
         let lines = std::iter::once(device(node)).chain(is_listed.then(|| allowed(node, host))).collect();
         (rank(&node.path), lines)
     };
     let of_kept = |path: &PathBuf| {
-        let mut lines = lines_of(former, path);
+        let mut lines = lines_of(previous, path);
         if is_optional(path) {
             lines.iter_mut().for_each(|line| *line = line.replace(REQUIRED, OPTIONAL));
         }
@@ -261,9 +258,9 @@ fn devices(desired: &Desired<'_>, host: HostFeatures, is_unprivileged: bool, for
     nodes.into_iter().flat_map(|(_, lines)| lines).collect()
 }
 
-/// The lines of a former file that pass this node: its mount, and what allows it.
-fn lines_of(former: &str, path: &Path) -> Vec<String> {
-    let mut lines = former.lines();
+/// The lines of a previous file that pass this node: its mount, and what allows it.
+fn lines_of(previous: &str, path: &Path) -> Vec<String> {
+    let mut lines = previous.lines();
     let is_mount = |line: &str| {
         line.strip_prefix("lxc.mount.entry = ")
             .and_then(|value| liblxc::passed_device("lxc.mount.entry", value))

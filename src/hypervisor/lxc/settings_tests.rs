@@ -141,8 +141,8 @@ fn differences_are_lines_that_go_and_come() {
 }
 
 /// How a container is whose file this was, and whose `config` says this.
-fn before(former: &str, own: &str) -> Before {
-    Before { former: former.to_owned(), own: Own::of(own), is_new: false }
+fn before(previous: &str, own: &str) -> Before {
+    Before { previous: previous.to_owned(), own: Own::of(own), is_new: false }
 }
 
 fn full_entry() -> Value {
@@ -180,14 +180,14 @@ fn what_the_configuration_says_nothing_of_any_more_stays_and_what_was_an_option_
 #[test]
 fn a_container_made_by_hand_keeps_its_network_its_profile_and_its_start() {
     let own = "lxc.net.0.type = veth\nlxc.apparmor.profile = lxc-container-default\nlxc.start.auto = 1\n";
-    let of = |entry: &Value, former: &str| {
-        let text = rendered_after(entry, Vec::new(), V2, &before(former, own));
+    let of = |entry: &Value, previous: &str| {
+        let text = rendered_after(entry, Vec::new(), V2, &before(previous, own));
         lines(&text).into_iter().map(str::to_owned).collect::<Vec<_>>()
     };
     let little = json!({ "name": "a", "template": "/t.tar" });
     assert_eq!(of(&little, ""), ["lxc.uts.name = a"]);
     let taken = "lxc.uts.name = a\nlxc.apparmor.profile = generated\nlxc.net.0.type = empty\n";
-    assert_eq!(of(&little, taken), ["lxc.uts.name = a"], "a former version has taken its network");
+    assert_eq!(of(&little, taken), ["lxc.uts.name = a"], "a previous version has taken its network");
     let said = json!({ "name": "a", "template": "/t.tar", "start_at_boot": false, "apparmor_profile": "mine" });
     assert_eq!(of(&said, ""), ["lxc.uts.name = a", "lxc.apparmor.profile = mine", "lxc.start.auto = 0"]);
     let nesting = json!({ "name": "a", "template": "/t.tar", "pct_options": ["nesting=1"] });

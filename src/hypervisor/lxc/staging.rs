@@ -28,7 +28,7 @@ impl Lxc<'_> {
         made.and(removed)
     }
 
-    /// Ends the tools that a killed run has left at work, and removes what they have built.
+    /// Ends the tools that a killed run left at work, and removes what they have built.
     pub(super) fn clear_staging(&self, id: ContainerId) -> Result<()> {
         let staging = self.staging(id);
         if staging.exists() {

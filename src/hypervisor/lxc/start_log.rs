@@ -17,10 +17,10 @@ pub(super) struct StartLog {
 }
 
 impl StartLog {
-    /// A log in the container's directory; `None` where its settings name one, which the option for ours would put aside.
+    /// A log in the container's directory; `None` where its settings name one, which our option would override.
     ///
     /// # Errors
-    /// What a killed run has left cannot be removed.
+    /// What a killed run left cannot be removed.
     pub(super) fn of(directory: &Path, settings: &str) -> Result<Option<Self>> {
         if settings.lines().any(|line| line.trim_start().starts_with("lxc.log.file")) {
             return Ok(None);
@@ -72,9 +72,7 @@ pub(super) fn remedy(error: &str) -> Option<String> {
     let (first, behind) = range.split_once('-')?;
     let (first, behind) = (first.parse::<u64>().ok()?, behind.parse::<u64>().ok()?);
     let count = behind.checked_sub(first)?;
-    Some(format!(
-        "give root the ids of its idmap with `echo root:{first}:{count} >> {file}`, then run the same command again"
-    ))
+    Some(format!("add them with `echo root:{first}:{count} >> {file}`, then run the same command again"))
 }
 
 #[cfg(test)]
@@ -86,7 +84,7 @@ mod tests {
                         0 9000000 65536";
 
     #[test]
-    fn an_error_is_told_without_its_place_in_the_source() {
+    fn an_error_is_reported_without_its_place_in_the_source() {
         let error = error_of(LINE).unwrap();
         assert!(error.starts_with("newuidmap failed to write mapping \"newuidmap: uid range [0-65536)"), "{error}");
         assert_eq!(error_of("lxc-start 901 20261128082143.210 WARN     conf - ../src/lxc/conf.c:x:1 - text"), None);

@@ -114,23 +114,23 @@ impl Proxmox<'_> {
             let snapshot = config.snapshot(TEMPORARY_SNAPSHOT);
             left.extend(snapshot.map(|_| format!("the snapshot `{TEMPORARY_SNAPSHOT}` of container {source}")));
         }
-        let begun = "a killed run has begun to make it".to_owned();
-        Ok(Some(if left.is_empty() { begun } else { format!("{begun}, and has left {}", left.join(", ")) }))
+        let begun = "a killed run began to create it".to_owned();
+        Ok(Some(if left.is_empty() { begun } else { format!("{begun}, and left {}", left.join(", ")) }))
     }
 
     fn wait_for_tasks(&self, id: ContainerId) -> Result<()> {
         let deadline = Instant::now() + self.node.patience;
         let node = self.members()?.nodename;
-        let mut told = false;
+        let mut reported = false;
         while tasks::is_at_work_on(&node, id) {
             if Instant::now() >= deadline {
-                return Err(Error::new(Kind::Busy, format!("container {id}: a task of Proxmox VE is at work on it"))
-                    .hint("run the same command again when that has ended; the web interface shows it"));
+                return Err(Error::new(Kind::Busy, format!("container {id}: a task of Proxmox VE works on it"))
+                    .hint("run the same command again when it has finished; the web interface shows it"));
             }
-            if !told {
-                let reason = format!("a task of Proxmox VE is at work on container {id}");
+            if !reported {
+                let reason = format!("a task of Proxmox VE works on container {id}");
                 self.listener.hear(&Event::Waiting { reason });
-                told = true;
+                reported = true;
             }
             self.cancel.wait(LOOK_AGAIN)?;
         }
@@ -179,7 +179,8 @@ fn no_copy_of_running(id: ContainerId, source: ContainerId, pool: &str, kind: &s
     Error::new(
         Kind::Configuration,
         format!(
-            "container {id}: its source, container {source}, runs, and its storage pool `{pool}` ({kind}) has no snapshots that a running container could be cloned from"
+            "container {id}: its clone source, container {source}, runs, and its storage pool `{pool}` ({kind}) cannot \
+             clone a running container"
         ),
     )
     .hint(format!(

@@ -119,14 +119,14 @@ impl Members {
         let node = &self.nodename;
         let message = format!("node `{node}` has no quorum in its cluster, so no container can be changed");
         Err(Error::new(Kind::Host, message)
-            .hint("see who is missing with `pvecm status`, and run the same command when the cluster is quorate"))
+            .hint("check `pvecm status`, and run the same command when the cluster is quorate"))
     }
 }
 
 fn unreadable(file: &str, error: serde_json::Error) -> Error {
-    Error::new(Kind::Host, format!("`{file}` of the cluster's file system is not what is expected there"))
+    Error::new(Kind::Host, format!("`{file}` of the cluster's file system has an unexpected format"))
         .caused_by(error)
-        .hint("look at the cluster's file system with `systemctl status pve-cluster`")
+        .hint("check the cluster's file system with `systemctl status pve-cluster`")
 }
 
 #[cfg(test)]

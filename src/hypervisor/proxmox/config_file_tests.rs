@@ -10,7 +10,7 @@ fn recorded(name: &str) -> ConfigFile {
 }
 
 #[test]
-fn what_waits_for_the_next_start_is_told_from_what_is() {
+fn what_waits_for_the_next_start_is_reported_from_what_is() {
     let config = recorded("conf-pending.txt");
     assert_eq!(config.value("dev0"), Some("/dev/labnv/nvidia0,mode=0666"));
     let pending = config.pending();

@@ -18,7 +18,7 @@ use super::version::Version;
 
 // How often an edit begins anew because somebody else was quicker.
 const ATTEMPTS: usize = 3;
-// pmxcfs gives every file these bits, and refuses to be told others.
+// pmxcfs gives every file these bits, and refuses others.
 const MODE: u32 = 0o640;
 
 impl Proxmox<'_> {
@@ -115,7 +115,7 @@ impl Proxmox<'_> {
         if Changes::between(&self.config(id)?, desired, record, surroundings).needs_pct() {
             return Err(error.within(format!("container {id}: its settings could not be written")));
         }
-        let text = format!("`pct set` complained, and the settings are written: {}", error.message());
+        let text = format!("`pct set` failed, but the settings are written: {}", error.message());
         self.listener.warn(Some(id), text);
         Ok(())
     }
@@ -134,8 +134,8 @@ impl Proxmox<'_> {
                 return Ok(());
             }
         }
-        Err(Error::new(Kind::Busy, format!("container {id}: somebody else keeps changing its configuration"))
-            .hint("wait until they have finished, then run the same command again"))
+        Err(Error::new(Kind::Busy, format!("container {id}: another process keeps changing its configuration"))
+            .hint("wait until it has finished, then run the same command again"))
     }
 
     /// Replaces a container's file as a whole, unless it is not what was read any more.
@@ -153,7 +153,7 @@ impl Proxmox<'_> {
         self.members()?.require_quorum()?;
         Err(error
             .within(format!("container {id}: its settings could not be written to the cluster's file system"))
-            .hint("see why it takes no changes with `systemctl status pve-cluster` and `pvecm status`"))
+            .hint("check `systemctl status pve-cluster` and `pvecm status`"))
     }
 }
 

@@ -16,8 +16,8 @@ use crate::sys::atomic;
 use super::Proxmox;
 use super::config_file::{ConfigFile, RawLine};
 use super::devices::ALLOW;
+use super::keys::index_of;
 use super::property;
-use super::settings::index_of;
 
 type Numbers = (u32, u32);
 

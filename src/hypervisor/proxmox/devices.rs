@@ -9,9 +9,9 @@ use crate::hypervisor::liblxc::{passed_device, passes_nvidia};
 use crate::hypervisor::majors::Majors;
 
 use super::config_file::{ConfigFile, RawLine};
-use super::optional_nodes;
+use super::keys::{free_keys, index_of};
 use super::property;
-use super::settings::{free_keys, index_of};
+use super::second_node;
 
 /// The key by which a container may open a device, where cgroups of version 2 are mounted alone, and where they are not.
 pub(super) const ALLOW: [&str; 2] = ["lxc.cgroup2.devices.allow", "lxc.cgroup.devices.allow"];
@@ -23,7 +23,7 @@ pub(super) fn allow_here() -> &'static str {
 
 /// The `devN` keys to set and to delete, so that exactly these devices of NVIDIA's and of ours are there.
 ///
-/// Nodes that CUDA does not need never come so, and those of former versions go: see [`super::optional_nodes`].
+/// Nodes that CUDA does not need never come so, and those of previous versions go: see [`super::optional_nodes`].
 ///
 /// A device that stays keeps its number, and one that is to `stay` its whole entry; of one that is there, only what the
 /// configuration says is changed. An operator's own devices are neither changed nor counted.
@@ -78,9 +78,9 @@ pub(super) fn has(config: &ConfigFile, path: &Path) -> bool {
     let entries = config.after_restart().into_iter().filter(|(key, _)| index_of(key, "dev").is_some());
     let mut paths = entries.filter_map(|(_, value)| property::parts(&value, "path").remove("path"));
     paths.any(|there| Path::new(&there) == path)
-        || config.raw().any(|line| {
-            passed_device(&line.key, &line.value).is_some_and(|there| optional_nodes::of_host(there) == path)
-        })
+        || config
+            .raw()
+            .any(|line| passed_device(&line.key, &line.value).is_some_and(|there| second_node::of_host(there) == path))
 }
 
 fn passed_of_nvidia(config: &ConfigFile) -> Vec<PathBuf> {
@@ -89,7 +89,7 @@ fn passed_of_nvidia(config: &ConfigFile) -> Vec<PathBuf> {
         let path = property::parts(&value, "path").remove("path")?;
         is_nvidias(Path::new(&path)).then(|| PathBuf::from(path))
     };
-    let of_line = |line: RawLine| passed_device(&line.key, &line.value).map(optional_nodes::of_host);
+    let of_line = |line: RawLine| passed_device(&line.key, &line.value).map(second_node::of_host);
     let raw = config.raw().filter_map(of_line).filter(|path| is_nvidias(path)).collect::<Vec<_>>();
     entries.filter_map(of_entry).chain(raw).collect()
 }

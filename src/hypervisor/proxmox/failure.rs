@@ -15,7 +15,7 @@ pub(super) fn of(id: ContainerId, command: &str, output: &Output) -> Error {
     error.output(output.last_lines())
 }
 
-/// Whether a call has given up because another one is at work on the container: before it did anything, for what fails
+/// Whether a call has given up because another one works on the container: before it did anything, for what fails
 /// halfway says what has failed first.
 pub(super) fn is_locked_out(output: &Output) -> bool {
     let said = String::from_utf8_lossy(&output.stderr);
@@ -35,7 +35,7 @@ fn meaning(id: ContainerId, said: &str) -> Option<(Kind, String, String)> {
     let has = |text: &str| said.contains(text);
     let some = |kind: Kind, message: String, hint: String| Some((kind, message, hint));
     if let Some(lock) = between(said, "CT is locked (", ")") {
-        let hint = format!("wait for the task that holds it; if there is none any more, run `pct unlock {id}`");
+        let hint = format!("wait for the task that holds it; if there is none, run `pct unlock {id}`");
         return some(Kind::Busy, format!("Proxmox VE has it locked: `{lock}`"), hint);
     }
     if has("can't lock file") {
@@ -54,7 +54,7 @@ fn meaning(id: ContainerId, said: &str) -> Option<(Kind, String, String)> {
         return some(Kind::Configuration, format!("it exists already on node `{node}`"), hint);
     }
     if let Some(bridge) = between(said, "bridge '", "' does not exist") {
-        let hint = "set `network_config.bridge` to one that `ip -brief link show type bridge` lists".to_owned();
+        let hint = "set `network_config.bridge` to one listed by `ip -brief link show type bridge`".to_owned();
         return some(Kind::Configuration, format!("there is no bridge `{bridge}` on this host"), hint);
     }
     if has("snapshot feature is not available") {
@@ -67,22 +67,23 @@ fn meaning(id: ContainerId, said: &str) -> Option<(Kind, String, String)> {
     if let Some(device) = between(said, "Device ", " does not exist") {
         let hint = match device.starts_with("/dev/dri/") {
             true => {
-                "load the module of its card, `modprobe nvidia-drm` for NVIDIA's, or take its `devN` out of the container"
+                "load the module of its GPU, `modprobe nvidia-drm` for NVIDIA's, or remove its `devN` from the \
+                 container"
             }
             false => "make the nodes with `nvidia-modprobe -c 0 -u -m`, or run `nvidia-smi` once on the host as root",
         };
         return some(Kind::Host, format!("the device node `{device}` is missing on this host"), hint.to_owned());
     }
     if has("no quorum") {
-        let hint = "see who is missing with `pvecm status`, and run the same command when the cluster is quorate";
+        let hint = "check `pvecm status`, and run the same command when the cluster is quorate";
         return some(Kind::Host, "the cluster has no quorum, so it cannot be changed".to_owned(), hint.to_owned());
     }
     if has("please run as root") {
-        return some(Kind::Host, "`pct` is for root alone".to_owned(), "run the same command with `sudo`".to_owned());
+        return some(Kind::Host, "only root can run `pct`".to_owned(), "run the same command with `sudo`".to_owned());
     }
     if has("hookscript error for") {
-        let hint = format!("`pct config {id}` names it as `hookscript`; it has the last word on a start");
-        return some(Kind::Command, "its hook script refused".to_owned(), hint);
+        let hint = format!("`pct config {id}` names it as `hookscript`; it can refuse a start");
+        return some(Kind::Command, "its hookscript refused".to_owned(), hint);
     }
     if has("does not look like a valid DNS name") {
         let hint = "use letters, digits and `-` in `name`".to_owned();
@@ -94,13 +95,14 @@ fn meaning(id: ContainerId, said: &str) -> Option<(Kind, String, String)> {
 /// How a template comes to this host.
 pub(super) fn download(template: &str) -> String {
     match template.split_once(":vztmpl/") {
-        Some((storage, name)) => format!("get it with `pveam update && pveam download {storage} {name}`"),
-        None => "name one that is there: `pveam list local` lists them".to_owned(),
+        Some((storage, name)) => format!("download it with `pveam update && pveam download {storage} {name}`"),
+        None => "name an existing one: `pveam list local` lists them".to_owned(),
     }
 }
 
 /// What `pct clone` does to a source with a directory of the host.
-pub(super) const CLONE_HINT: &str = "`pct` clones no container that sees directories of the host; give the `mount_points` to the clones, not to their source";
+pub(super) const CLONE_HINT: &str =
+    "`pct` cannot clone a container with host directories; give the `mount_points` to the clones, not to their source";
 
 /// Why a source cannot be cloned.
 pub(super) fn no_clone_of_mount(mount: &str) -> String {
@@ -134,7 +136,7 @@ mod tests {
                 "its source cannot be cloned, because `mp0` is a directory of the host",
             ),
             ("fails-no-device.txt", Kind::Host, "the device node `/dev/labnv/nvidia-uvm` is missing on this host"),
-            ("fails-hook.txt", Kind::Command, "its hook script refused"),
+            ("fails-hook.txt", Kind::Command, "its hookscript refused"),
             ("fails-name.txt", Kind::Configuration, "Proxmox VE does not take its name"),
             ("fails-otherwise.txt", Kind::Command, "`pct start 901` failed"),
         ];
@@ -146,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_template_is_told_with_the_command_that_gets_it() {
+    fn a_missing_template_is_reported_with_the_command_that_gets_it() {
         let error = error("fails-no-template.txt");
-        assert_eq!(error.hint_text(), Some("get it with `pveam update && pveam download local nope.tar.zst`"));
+        assert_eq!(error.hint_text(), Some("download it with `pveam update && pveam download local nope.tar.zst`"));
     }
 }

@@ -26,7 +26,7 @@ const DESTROY_DEADLINE: Duration = Duration::from_secs(30 * 60);
 // Proxmox's locks are lines in a file, which nobody announces.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-// pmxcfs 9.1.6 replaces a file in steps: for a moment there is none of that name, and the list of guests has it all the
+// pmxcfs 9.1.6 replaces a file in syncs: for a moment there is none of that name, and the list of guests has it all the
 // same.
 const REPLACED_WITHIN: Duration = Duration::from_secs(2);
 
@@ -137,7 +137,7 @@ impl Proxmox<'_> {
     /// It does not exist, it stays locked, or the operator interrupts.
     pub(super) fn unlocked(&self, id: ContainerId) -> Result<ConfigFile> {
         let deadline = Instant::now() + self.node.patience;
-        let mut told = false;
+        let mut reported = false;
         loop {
             let config = self.config(id)?;
             let Some(lock) = config.lock() else {
@@ -153,14 +153,12 @@ impl Proxmox<'_> {
             }
             if Instant::now() >= deadline {
                 return Err(Error::new(Kind::Busy, format!("container {id}: Proxmox VE has it locked: `{lock}`"))
-                    .hint(format!(
-                        "wait for the task that holds it; if there is none any more, run `pct unlock {id}`"
-                    )));
+                    .hint(format!("wait for the task that holds it; if there is none, run `pct unlock {id}`")));
             }
-            if !told {
+            if !reported {
                 let reason = format!("Proxmox VE has container {id} locked: `{lock}`");
                 self.listener.hear(&Event::Waiting { reason });
-                told = true;
+                reported = true;
             }
             self.cancel.wait(LOOK_AGAIN)?;
         }
@@ -242,14 +240,21 @@ impl Proxmox<'_> {
 }
 
 fn listed_without_file(id: ContainerId) -> Error {
-    Error::new(Kind::Host, format!("container {id} is in the cluster's list of guests, and its file is not there"))
-        .hint("see whether the cluster's file system is well with `systemctl status pve-cluster`, and run this again")
+    Error::new(
+        Kind::Host,
+        format!("container {id} is in the cluster's list of guests, but its configuration file is missing"),
+    )
+    .hint("check the cluster's file system with `systemctl status pve-cluster`, and run this again")
 }
 
 /// A container that somebody else makes, or has begun to.
 pub(super) fn half_made(id: ContainerId) -> Error {
-    Error::new(Kind::Busy, format!("container {id} is being made, and not by this program: Proxmox VE has it locked: `create`"))
-        .hint(format!(
-            "wait for that; if nobody is at it any more, run `pct unlock {id} && pct destroy {id} --destroy-unreferenced-disks 1`"
-        ))
+    Error::new(
+        Kind::Busy,
+        format!("container {id} is being created by another program: Proxmox VE has it locked: `create`"),
+    )
+    .hint(format!(
+        "wait until that has finished; if nothing works on it any more, run `pct unlock {id} && pct destroy {id} \
+         --destroy-unreferenced-disks 1`"
+    ))
 }

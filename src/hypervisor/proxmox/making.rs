@@ -1,4 +1,4 @@
-//! Making containers: from a template or as a copy; what must be right before; and what a killed run has left.
+//! Making containers: from a template or as a copy; what must be right before; and what a killed run left.
 
 use std::path::Path;
 use std::time::Duration;
@@ -64,9 +64,12 @@ impl Proxmox<'_> {
             let Storage { name, kind, .. } = pool;
             return Err(Error::new(
                 Kind::Configuration,
-                format!("container {id}: the storage pool `{name}` ({kind}) has no snapshots of containers"),
+                format!("container {id}: the storage pool `{name}` ({kind}) cannot snapshot containers"),
             )
-            .hint("set `storage_pool` to one of ZFS, LVM-thin or Ceph, or do without `enable_lifecycle_snapshots` and `template_snapshot_name`"));
+            .hint(
+                "set `storage_pool` to one of ZFS, LVM-thin or Ceph, or remove `enable_lifecycle_snapshots` and \
+                 `template_snapshot_name`",
+            ));
         }
         let template = template(container)?;
         let missing = match template.split_once(":vztmpl/") {
@@ -111,7 +114,7 @@ impl Proxmox<'_> {
             let path = self.record_path(id);
             let call = Call::new("create", id, &words);
             let made = self.pct().run(&Call { deadline: CREATE_DEADLINE, marker: Some(&path), ..call }).map(|_| ());
-            // Of a pool without any room, `pct` tells that a command has failed.
+            // Of a pool without any room, `pct` says that a command has failed.
             made.or_else(|error| match error.kind() {
                 Kind::Interrupted => Err(error),
                 _ => self.require_room_in(id, container.storage_pool.as_deref()).and(Err(error)),
@@ -135,7 +138,7 @@ impl Proxmox<'_> {
         let cleared = Proxmox::new(self.node.clone(), self.layout, self.listener, &never).clear_half_made(id);
         if let Err(left) = cleared {
             // The record lets the next run do it; what has failed first is what the operator must know.
-            self.listener.warn(Some(id), format!("what was begun of it is still there: {}", left.message()));
+            self.listener.warn(Some(id), format!("an incomplete container is still there: {}", left.message()));
         }
         Err(error)
     }
@@ -185,7 +188,7 @@ impl Proxmox<'_> {
         atomic::remove_if_there(&self.record_path(id))
     }
 
-    /// Ends the `pct` that a killed run has left at work on the making of a container.
+    /// Ends the `pct` that a killed run left at work on the making of a container.
     fn end_left_calls(&self, id: ContainerId) -> Result<()> {
         let record = self.record_path(id);
         // Workers first: one that loses what it has started begins to clear away. Again until none is found: one that
@@ -204,7 +207,7 @@ impl Proxmox<'_> {
             Ok(()) | Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) => Ok(()),
             Err(error) => Err(Error::new(Kind::Host, format!("`{}` could not be unmounted", root.display()))
                 .caused_by(error)
-                .hint("see who uses it with `fuser -vm`, and run the same command again")),
+                .hint("check who uses it with `fuser -vm`, and run the same command again")),
         }
     }
 
@@ -213,7 +216,7 @@ impl Proxmox<'_> {
             None => Ok(()),
             Some(config) if config.lock() == Some("create") => Err(half_made(id)),
             Some(_) => Err(Error::new(Kind::Command, format!("container {id} exists already"))
-                .hint("run the same command again, which brings it to where it should be")),
+                .hint("run the same command again to configure it")),
         }
     }
 }
@@ -223,9 +226,9 @@ fn template(container: &Container) -> Result<&str> {
     let Some(template) = &container.template else {
         return Err(Error::new(
             Kind::Configuration,
-            format!("container {id} has neither `template` nor `clone_from_ctid`"),
+            format!("container {id} needs `template` or `clone_from_ctid`, but has neither"),
         )
-        .hint("name what it is made from in `template`: a volume that `pveam list local` lists, or a path"));
+        .hint("set `template` to a volume that `pveam list local` lists, or a path"));
     };
     let text = template.to_str().unwrap_or_default();
     if template.is_absolute() || text.split_once(":vztmpl/").is_some_and(|(pool, name)| is_name(pool) && is_name(name))
@@ -267,11 +270,11 @@ fn require_interface(id: ContainerId, bridge: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Configuration, format!("container {id}: there is no bridge `{bridge}` on this host"))
-        .hint("set `network_config.bridge` to one that `ip -brief link show type bridge` lists"))
+        .hint("set `network_config.bridge` to one listed by `ip -brief link show type bridge`"))
 }
 
 /// Whether a new container gets a user namespace: it says so, or says nothing and has a map of its own, which has
-/// always meant the usual one. `pct` is always told: what it does by itself has changed from release to release.
+/// always meant the usual one. `pct` always gets it: what it does by itself has changed from release to release.
 fn wants_idmap(container: &Container) -> bool {
     container.unprivileged.unwrap_or(container.id_map)
 }

@@ -14,6 +14,7 @@ mod devices;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod keys;
 mod lifecycle;
 mod making;
 mod mounted;
@@ -24,6 +25,7 @@ mod optional_nodes;
 mod pct;
 mod property;
 mod record;
+mod second_node;
 mod settings;
 mod snapshots;
 mod starting;
@@ -43,7 +45,9 @@ use crate::error::Result;
 use crate::event::Listener;
 use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
-use crate::hypervisor::{Desired, Drift, Exec, HostsDriver, Hypervisor, Snapshot, State};
+use crate::hypervisor::{
+    Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, RootSizes, Settings, Snapshot, Snapshots, State,
+};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::readable::Readable;
@@ -97,6 +101,16 @@ impl Hypervisor for Proxmox<'_> {
         "proxmox"
     }
 
+    fn snapshots(&self) -> std::result::Result<&dyn Snapshots, &'static str> {
+        Ok(self)
+    }
+
+    fn root_sizes(&self) -> Option<&dyn RootSizes> {
+        Some(self)
+    }
+}
+
+impl LifeCycle for Proxmox<'_> {
     fn state(&self, id: ContainerId) -> Result<State> {
         self.current_state(id)
     }
@@ -107,18 +121,6 @@ impl Hypervisor for Proxmox<'_> {
 
     fn cluster(&self) -> Result<Option<Cluster>> {
         self.whole_cluster().map(Some)
-    }
-
-    fn check(&self, desired: &Desired<'_>) -> Result<()> {
-        self.check_desired(desired)
-    }
-
-    fn refused_nodes(&self, id: ContainerId, devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
-        self.refused_nodes_of(id, devices)
-    }
-
-    fn left_out(&self, container: &Container) -> Result<Vec<String>> {
-        self.told_of(container)
     }
 
     fn left_by_making(&self, id: ContainerId) -> Result<Option<String>> {
@@ -133,26 +135,6 @@ impl Hypervisor for Proxmox<'_> {
         self.clone_of(source, desired)
     }
 
-    fn drift(&self, desired: &Desired<'_>) -> Result<Drift> {
-        self.drift_of(desired)
-    }
-
-    fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
-        let Some(config) = self.config_if_there(id)? else { return Ok(Vec::new()) };
-        Ok(devices::passed(&config, &self.record(id)?.devices))
-    }
-
-    fn hosts_driver(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
-        Ok(self
-            .config_if_there(id)?
-            .map(|config| notes::hosts_driver(&config, &self.config_path(id)))
-            .unwrap_or_default())
-    }
-
-    fn configure(&self, desired: &Desired<'_>) -> Result<()> {
-        self.write_settings(desired)
-    }
-
     fn start(&self, id: ContainerId) -> Result<()> {
         self.bring_up(id)
     }
@@ -165,12 +147,48 @@ impl Hypervisor for Proxmox<'_> {
         self.remove(id)
     }
 
-    fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
-        self.liblxc().attach(id, exec, watch, &format!("pct start {id}"))
-    }
-
     fn is_being_started(&self, id: ContainerId) -> bool {
         self.starting.is_some_and(|(starting, _)| starting == id)
+    }
+}
+
+impl Settings for Proxmox<'_> {
+    fn check(&self, desired: &Desired<'_>) -> Result<()> {
+        self.check_desired(desired)
+    }
+
+    fn refused_nodes(&self, id: ContainerId, devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
+        self.refused_nodes_of(id, devices)
+    }
+
+    fn hosts_driver(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
+        Ok(self
+            .config_if_there(id)?
+            .map(|config| notes::hosts_driver(&config, &self.config_path(id)))
+            .unwrap_or_default())
+    }
+
+    fn left_out(&self, container: &Container) -> Result<Vec<String>> {
+        self.told_of(container)
+    }
+
+    fn drift(&self, desired: &Desired<'_>) -> Result<Drift> {
+        self.drift_of(desired)
+    }
+
+    fn passed_nodes(&self, id: ContainerId) -> Result<Vec<PathBuf>> {
+        let Some(config) = self.config_if_there(id)? else { return Ok(Vec::new()) };
+        Ok(devices::passed(&config, &self.record(id)?.devices))
+    }
+
+    fn configure(&self, desired: &Desired<'_>) -> Result<()> {
+        self.write_settings(desired)
+    }
+}
+
+impl Inside for Proxmox<'_> {
+    fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
+        self.liblxc().attach(id, exec, watch, &format!("pct start {id}"))
     }
 
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {
@@ -180,7 +198,9 @@ impl Hypervisor for Proxmox<'_> {
     fn rootfs_at_hand(&self, id: ContainerId) -> Result<Option<Box<dyn Readable>>> {
         self.root_at_hand(id)
     }
+}
 
+impl RootSizes for Proxmox<'_> {
     fn growth(&self, container: &Container) -> Result<Option<u64>> {
         self.growth_of(container)
     }
@@ -188,24 +208,26 @@ impl Hypervisor for Proxmox<'_> {
     fn grow(&self, id: ContainerId, gib: u64) -> Result<()> {
         self.grow_root(id, gib)
     }
+}
 
-    fn snapshots(&self, container: &Container) -> Result<Option<Vec<String>>> {
+impl Snapshots for Proxmox<'_> {
+    fn names(&self, container: &Container) -> Result<Option<Vec<String>>> {
         self.snapshots_of(container)
     }
 
-    fn snapshot(&self, id: ContainerId, name: &str, description: &str) -> Result<()> {
+    fn take(&self, id: ContainerId, name: &str, description: &str) -> Result<()> {
         self.take_snapshot(id, name, description)
     }
 
-    fn snapshot_obstacle(&self, id: ContainerId) -> Result<Option<String>> {
-        self.obstacle_to_snapshots(id)
+    fn why_not(&self, id: ContainerId) -> Result<Option<String>> {
+        self.conflict_to_snapshots(id)
     }
 
-    fn find_snapshot(&self, id: ContainerId, name: &str) -> Result<Option<Snapshot>> {
+    fn find(&self, id: ContainerId, name: &str) -> Result<Option<Snapshot>> {
         Ok(self.config(id)?.snapshot(name))
     }
 
-    fn remove_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
+    fn remove(&self, id: ContainerId, name: &str) -> Result<()> {
         self.delete_snapshot(id, name)
     }
 

@@ -57,8 +57,8 @@ impl Proxmox<'_> {
     /// It is this run that is still in it; or `pct` refused.
     pub(super) fn unmount_left(&self, id: ContainerId) -> Result<()> {
         if self.mounts.of(id).is_some() {
-            return Err(Error::new(Kind::Bug, format!("container {id}: its root is still held open by this very run"))
-                .hint("run the same command again, and report what it said"));
+            return Err(Error::new(Kind::Bug, format!("container {id}: its root is still mounted by this run"))
+                .hint("run the same command again, and report this error"));
         }
         self.call("unmount", id, &[])?;
         let mut record = self.record(id)?;
@@ -157,7 +157,9 @@ pub(super) fn other_privilege(id: ContainerId, source: ContainerId, is_unprivile
     let (wanted, there) = (privilege_word(!is_unprivileged), privilege_word(is_unprivileged));
     Error::new(
         Kind::Configuration,
-        format!("container {id} is to be {wanted}, and container {source}, its source, is {there}"),
+        format!("container {id} is configured {wanted}, but its clone source, container {source}, is {there}"),
     )
-    .hint("a copy keeps its source's file owners; set `unprivileged` to the source's, or create it from a template")
+    .hint(
+        "a clone keeps the file owners of its source; set `unprivileged` to the source's, or create it from a template",
+    )
 }

@@ -7,8 +7,8 @@ use crate::hypervisor::cluster::{Cluster, ClusterContainer, ContainerFile};
 
 use super::Proxmox;
 use super::config_file::ConfigFile;
+use super::keys::index_of;
 use super::property;
-use super::settings::index_of;
 
 impl Proxmox<'_> {
     pub(super) fn whole_cluster(&self) -> Result<Cluster> {
@@ -43,7 +43,7 @@ fn is_name(node: &str) -> bool {
     !node.is_empty() && node.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)) && node != ".."
 }
 
-/// What the main section says; changes that wait for a start are not there yet.
+/// What the main section says; changes that wait for a start are missing yet.
 fn says(config: &ConfigFile) -> ContainerFile {
     let entries = config.keys().filter(|(key, _)| index_of(key, "dev").is_some());
     let paths = entries.filter_map(|(_, value)| property::parts(value, "path").remove("path"));

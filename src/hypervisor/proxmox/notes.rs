@@ -12,23 +12,23 @@ use crate::hypervisor::liblxc::{no_access_of_its_own, passes_nvidia};
 
 use super::Proxmox;
 use super::config_file::{ConfigFile, RawLine};
+use super::keys::index_of;
 use super::property;
-use super::settings::index_of;
 
 impl Proxmox<'_> {
     pub(super) fn told_of(&self, container: &Container) -> Result<Vec<String>> {
-        let mut told: Vec<String> = without_snapshots(container).into_iter().collect();
+        let mut notes: Vec<String> = without_snapshots(container).into_iter().collect();
         if !self.version()?.has_device_entries() {
-            told.extend(no_access_of_its_own(container, "pve-container before 5.0.7"));
+            notes.extend(no_access_of_its_own(container, "pve-container before 5.0.7"));
         }
         match (self.config_if_there(container.id)?, container.clone_from) {
-            (Some(config), _) => told.extend(lines_of_snapshots(&config, container.id)),
+            (Some(config), _) => notes.extend(lines_of_snapshots(&config, container.id)),
             (None, Some(source)) if container.network.is_none() => {
-                told.extend(self.config_if_there(source)?.and_then(|config| inherited_address(&config, source)));
+                notes.extend(self.config_if_there(source)?.and_then(|config| inherited_address(&config, source)));
             }
             (None, _) => {}
         }
-        Ok(told)
+        Ok(notes)
     }
 }
 
@@ -48,9 +48,8 @@ pub(super) fn hosts_driver(config: &ConfigFile, file: &Path) -> Vec<HostsDriver>
 
 fn without_snapshots(container: &Container) -> Option<String> {
     let wants_snapshots = container.lifecycle_snapshots || container.template_snapshot_name.is_some();
-    (wants_snapshots && !container.mounts.is_empty()).then(|| {
-        "Proxmox VE has no snapshots of containers that see directories of the host, so none are taken".to_owned()
-    })
+    (wants_snapshots && !container.mounts.is_empty())
+        .then(|| "Proxmox VE cannot snapshot containers with host directories, so none are taken".to_owned())
 }
 
 /// `pct clone` gives a copy another hardware address, and leaves it the static address of its source.
@@ -77,7 +76,7 @@ fn lines_of_snapshots(config: &ConfigFile, id: ContainerId) -> Vec<String> {
     let main: BTreeSet<_> = config.raw().collect();
     let is_for_devices =
         |key: &str, value: &str| passes_nvidia(key, value, &|major| major == crate::driver::device::MAJOR);
-    let told = |name: String| {
+    let notes = |name: String| {
         let lines: Vec<String> = config
             .raw_of(&name)
             .filter(|line| !main.contains(line) && is_for_devices(&line.key, &line.value))
@@ -85,12 +84,13 @@ fn lines_of_snapshots(config: &ConfigFile, id: ContainerId) -> Vec<String> {
             .collect();
         (!lines.is_empty()).then(|| {
             format!(
-                "the container does not have {}: that stands in the section of its snapshot `{name}`, where a line lands that is appended to `{id}.conf`",
+                "the container does not have {}: the line is in the section of its snapshot `{name}`, because it was \
+                 appended to `{id}.conf`",
                 lines.join(", ")
             )
         })
     };
-    config.snapshots().into_iter().filter_map(told).collect()
+    config.snapshots().into_iter().filter_map(notes).collect()
 }
 
 #[cfg(test)]
@@ -112,24 +112,25 @@ mod tests {
     fn a_copy_keeps_a_static_address_and_no_other() {
         let source = ContainerId::new(901).unwrap();
         let of = |text: &str| inherited_address(&ConfigFile::new(text), source);
-        let told = of("net0: name=eth0,bridge=vmbr0,ip=10.0.0.5/24\nnet1: name=eth1,ip=dhcp,ip6=fd00::5/64\n").unwrap();
-        assert!(told.contains("keeps the address 10.0.0.5/24 and fd00::5/64 of container 901"), "{told}");
+        let notes =
+            of("net0: name=eth0,bridge=vmbr0,ip=10.0.0.5/24\nnet1: name=eth1,ip=dhcp,ip6=fd00::5/64\n").unwrap();
+        assert!(notes.contains("keeps the address 10.0.0.5/24 and fd00::5/64 of container 901"), "{notes}");
         assert_eq!(of("net0: name=eth0,bridge=vmbr0,ip=dhcp,ip6=auto\n"), None);
     }
 
     #[test]
-    fn lines_for_a_gpu_that_stand_in_a_snapshot_alone_are_told() {
+    fn lines_for_a_gpu_that_stand_in_a_snapshot_alone_are_reported() {
         let id = ContainerId::new(901).unwrap();
         let main = "hostname: a\nlxc.mount.entry: /dev/nvidia0 dev/nvidia0 none bind,create=file\n";
         let same = format!("{main}\n[before]\n{main}lxc.cap.drop: mknod\n");
         assert_eq!(lines_of_snapshots(&ConfigFile::new(same.clone()), id), Vec::<String>::new());
         let appended = same + "lxc.cgroup2.devices.allow: c 195:* rwm\n";
-        let told = lines_of_snapshots(&ConfigFile::new(appended), id);
-        assert_eq!(told.len(), 1);
+        let notes = lines_of_snapshots(&ConfigFile::new(appended), id);
+        assert_eq!(notes.len(), 1);
         assert!(
-            told[0].starts_with("the container does not have `lxc.cgroup2.devices.allow: c 195:* rwm`: "),
-            "{told:?}"
+            notes[0].starts_with("the container does not have `lxc.cgroup2.devices.allow: c 195:* rwm`: "),
+            "{notes:?}"
         );
-        assert!(told[0].contains("snapshot `before`"), "{told:?}");
+        assert!(notes[0].contains("snapshot `before`"), "{notes:?}");
     }
 }

@@ -6,7 +6,7 @@
 //! the container sees a second node of the same number, with the owner and the mode that a `devN` would give it. The path
 //! of that node says both, so that whoever makes it after a boot needs nothing else than the container's own file.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use crate::config::GpuAccess;
 use crate::container_id::ContainerId;
@@ -20,57 +20,14 @@ use crate::sys::idmap::IdMap;
 use super::Proxmox;
 use super::config_file::{ConfigFile, RawLine};
 use super::devices::{self, ALLOW};
+use super::keys::index_of;
 use super::mounted;
 use super::property;
 use super::record::Record;
-use super::settings::index_of;
+use super::second_node::{Seen, of_host, second};
 
-/// Where the second nodes lie: `/dev/phoenix-nvidia/100000-100044-0660/dri/card1`.
-const SECONDS: &str = "/dev/phoenix-nvidia";
 /// The mode that `pct` gives the node of a `devN` that names none.
 const MODE_OF_ENTRY: u32 = 0o660;
-
-/// A node as a container is to see it, in numbers of the host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Seen {
-    user: u32,
-    group: u32,
-    mode: u32,
-}
-
-impl Seen {
-    /// With the group and the mode of the host's node, unless the configuration says something else.
-    fn of(node: &DeviceNode, access: GpuAccess, idmap: &IdMap) -> Option<Self> {
-        Some(Self {
-            user: idmap.user(access.uid.unwrap_or(0))?,
-            group: idmap.group(access.gid.unwrap_or(node.group))?,
-            mode: access.mode.unwrap_or(node.mode) & 0o777,
-        })
-    }
-
-    /// The second node of this one.
-    fn path(self, node: &Path) -> Option<PathBuf> {
-        let Self { user, group, mode } = self;
-        Some(Path::new(SECONDS).join(format!("{user}-{group}-{mode:04o}")).join(node.strip_prefix("/dev").ok()?))
-    }
-}
-
-/// What a second node is made of, by its path: the host's node, and how it is seen.
-fn second(path: &Path) -> Option<(PathBuf, Seen)> {
-    let mut parts = path.strip_prefix(SECONDS).ok()?.components();
-    let Component::Normal(access) = parts.next()? else { return None };
-    let numbers: Vec<&str> = access.to_str()?.split('-').collect();
-    let [user, group, mode] = numbers.as_slice() else { return None };
-    let seen = Seen { user: user.parse().ok()?, group: group.parse().ok()?, mode: u32::from_str_radix(mode, 8).ok()? };
-    let node = Path::new("/dev").join(parts.as_path());
-    // Nothing else than what this program writes: no other way to write the same, and no mode that is more than access.
-    (optional_numbers(&node).is_some() && seen.mode <= 0o777 && seen.path(&node)? == path).then_some((node, seen))
-}
-
-/// The node of the host that is meant by a path, which may be that of its second node.
-pub(super) fn of_host(path: PathBuf) -> PathBuf {
-    second(&path).map_or(path, |(node, _)| node)
-}
 
 /// Whether a raw line passes a second node, which nobody else writes.
 pub(super) fn is_second(line: &RawLine) -> bool {
@@ -177,13 +134,13 @@ impl Proxmox<'_> {
 
     /// Makes them before a container starts, which does so without those that cannot be made.
     pub fn make_second_nodes(&self, id: ContainerId) {
-        let told = |error: &Error| self.listener.warn(Some(id), error.message());
+        let reported = |error: &Error| self.listener.warn(Some(id), error.message());
         match self.second_nodes(id).map(Prepared::carried_out) {
             Ok(Prepared { changes, refused }) => {
                 changes.iter().for_each(|change| self.listener.note(Some(id), change.phrase()));
-                refused.iter().for_each(told);
+                refused.iter().for_each(reported);
             }
-            Err(error) => told(&error),
+            Err(error) => reported(&error),
         }
     }
 }
@@ -200,11 +157,11 @@ fn to_make<'c>(configs: impl IntoIterator<Item = &'c ConfigFile>) -> Result<Prep
     if paths.is_empty() {
         return Ok(prepared);
     }
-    // A boot may have given the number to a card of somebody else, which nobody has assigned.
+    // A boot may have given the number to another GPU, which is not assigned.
     let host = NvidiaHost::read()?;
-    let cards = host.dri_cards();
+    let owners = host.dri_owners();
     let is_nvidias = |node: &PathBuf| {
-        let address = cards.get(node);
+        let address = owners.get(node);
         !is_dri(node)
             || host.gpus.iter().any(|gpu| address.is_some_and(|address| address.eq_ignore_ascii_case(&gpu.pci_address)))
     };

@@ -1,7 +1,7 @@
 //! Running `pct`: one process a call, in its own group, in a fixed locale, with nothing on its input; and the version
 //! of the package that it comes from.
 //!
-//! Its exit codes are whatever `errno` held (pve-container 6.1.10), so nothing but 0 and not 0 is told apart.
+//! Its exit codes are whatever `errno` held (pve-container 6.1.10), so nothing but 0 and not 0 is distinguished.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(super) struct Pct<'a> {
     pub(super) tools: Option<PathBuf>,
     /// Whether to stop.
     pub(super) cancel: &'a Cancel,
-    /// How long a container is waited for that another `pct` is at work on, and who hears of it.
+    /// How long a container is waited for that another `pct` works on, and who hears of it.
     pub(super) patience: Option<(Duration, &'a dyn Listener)>,
 }
 
@@ -71,7 +71,7 @@ impl Pct<'_> {
         }
         let command = command.deadline(call.deadline);
         let started = Instant::now();
-        let mut told = false;
+        let mut reported = false;
         loop {
             let output = command.run(self.cancel)?;
             if output.success() {
@@ -80,11 +80,11 @@ impl Pct<'_> {
             // It waits by itself for ten seconds, and has done nothing when it gives up.
             match self.patience.filter(|_| failure::is_locked_out(&output)) {
                 Some((patience, listener)) if started.elapsed() < patience => {
-                    if !told {
-                        let reason = format!("another `pct` is at work on container {}", call.id);
+                    if !reported {
+                        let reason = format!("another `pct` works on container {}", call.id);
                         listener.hear(&Event::Waiting { reason });
                     }
-                    told = true;
+                    reported = true;
                 }
                 _ => return Err(failure::of(call.id, &command.display(), &output)),
             }
@@ -125,7 +125,7 @@ impl Pct<'_> {
         })?;
         if version < Version::OLDEST {
             let oldest = Version::OLDEST;
-            return Err(Error::new(Kind::Host, format!("pve-container {version} is too old for this program"))
+            return Err(Error::new(Kind::Host, format!("pve-container {version} is too old"))
                 .hint(format!("upgrade Proxmox VE: pve-container {oldest} or later is needed")));
         }
         Ok(version)

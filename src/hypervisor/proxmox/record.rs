@@ -1,4 +1,4 @@
-//! What this host remembers of a container of Proxmox VE: what we gave it, so that only that is ever taken away again,
+//! This host's record of a container of Proxmox VE: what we gave it, so that only that is ever taken away again,
 //! and what we were about when we may have been killed.
 
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ impl Record {
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
                 Error::new(Kind::Host, format!("`{}` is damaged", path.display()))
                     .caused_by(error)
-                    .hint("remove it; devices and lines in `ID.conf` that it named are then no longer taken for ours")
+                    .hint("remove it; its devices and lines in `ID.conf` are then no longer recognised as managed")
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error.into()),

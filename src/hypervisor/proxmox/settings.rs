@@ -13,6 +13,7 @@ use crate::hypervisor::{Desired, DriverMount, liblxc};
 
 use super::config_file::{ConfigFile, RawLine, is_on};
 use super::devices;
+use super::keys::{free_keys, index_of};
 use super::optional_nodes;
 use super::property;
 use super::record::Record;
@@ -265,8 +266,8 @@ fn plain(container: &Container) -> Vec<(&'static str, String)> {
 }
 
 /// `startup`, where it does not say what it should: `up` is the delay before the next container's start, and `down` how
-/// long this one's end may take before it is killed (pct.conf(5)), which the configuration does not know. The operators'
-/// scripts and former versions have put the delay there, too; that goes, and any other stays.
+/// long this one's end may take before it is killed (pct.conf(5)), which the configuration does not know. The
+/// operators' scripts and previous versions have put the delay there, too; that goes, and any other stays.
 fn startup(container: &Container, current: Option<&str>) -> Option<(String, String)> {
     let mut ours: Vec<(&str, String)> = Vec::new();
     ours.extend(container.boot_order.map(|order| ("order", order.to_string())));
@@ -321,22 +322,11 @@ fn interface(container: &Container, current: Option<&str>) -> Option<(String, St
 fn interface_parts(network: &Network, container: &Container) -> Vec<(&'static str, String)> {
     let mut parts = vec![("name", network.interface.clone()), ("bridge", network.bridge.clone())];
     parts.push(("ip", network.address.to_string()));
-    // With DHCP the gateway comes from there, and `pct` refuses to be told another.
+    // With DHCP the gateway comes from there, and `pct` refuses another.
     let gateway = network.gateway.filter(|_| matches!(network.address, Address::Static { .. }));
     parts.extend(gateway.map(|gateway| ("gw", gateway.to_string())));
     parts.extend(container.mac_address.map(|address| ("hwaddr", address.to_string())));
     parts
-}
-
-/// N of `mpN`.
-pub(super) fn index_of(key: &str, word: &str) -> Option<u32> {
-    key.strip_prefix(word)?.parse().ok()
-}
-
-/// The keys of this kind that are not taken, from the lowest on; Proxmox VE has 256 of each.
-pub(super) fn free_keys(word: &'static str, current: &BTreeMap<String, String>) -> impl Iterator<Item = String> {
-    let taken: BTreeSet<u32> = current.keys().filter_map(|key| index_of(key, word)).collect();
-    (0..256).filter(move |index| !taken.contains(index)).map(move |index| format!("{word}{index}"))
 }
 
 fn same_path(left: &str, right: &str) -> bool {

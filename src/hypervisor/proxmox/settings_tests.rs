@@ -84,7 +84,7 @@ lxc.apparmor.profile: mine
 ";
 
 #[test]
-fn a_new_container_is_told_everything_at_once() {
+fn a_new_container_is_reported_everything_at_once() {
     insta::assert_snapshot!(words(&full_entry(), &["nvidia0"], "").replace(" --", "\n--"), @r"
     --hostname gpu1
     --memory 1024
@@ -120,7 +120,7 @@ fn what_the_configuration_does_not_name_stays() {
 fn a_delay_is_no_time_for_a_shutdown() {
     let entry = json!({ "name": "gpu1", "boot_order": 3, "boot_delay": 10 });
     let of = |startup: &str| words(&entry, &[], &format!("hostname: gpu1\nstartup: {startup}\n"));
-    assert_eq!(of("order=3,up=10,down=10"), "--startup order=3,up=10", "a former version has put it there");
+    assert_eq!(of("order=3,up=10,down=10"), "--startup order=3,up=10", "a previous version has put it there");
     assert_eq!(of("order=3,up=10,down=120"), "", "an operator has");
     assert_eq!(of("3,up=10"), "");
     assert_eq!(of("2,down=10"), "--startup order=3,up=10,down=10");

@@ -9,9 +9,9 @@ use crate::hypervisor::State;
 
 use super::Proxmox;
 use super::config_file::ConfigFile;
+use super::keys::index_of;
 use super::pct::Call;
 use super::property;
-use super::settings::index_of;
 use super::storage::{self, Storage};
 
 // Going back can copy or merge a whole disk.
@@ -30,7 +30,7 @@ pub(super) fn volumes(config: &ConfigFile) -> Vec<String> {
     disks.filter_map(|(_, value)| property::parts(&value, "volume").remove("volume")).collect()
 }
 
-/// The first pool of a container's volumes that has no snapshots of containers.
+/// The first pool of a container's volumes that cannot snapshot containers.
 pub(super) fn without_snapshots<'p>(config: &ConfigFile, pools: &'p [Storage]) -> Option<&'p Storage> {
     volumes(config).into_iter().find_map(|volume| {
         let name = volume.split_once(':')?.0;
@@ -64,14 +64,14 @@ impl Proxmox<'_> {
         }
     }
 
-    pub(super) fn obstacle_to_snapshots(&self, id: ContainerId) -> Result<Option<String>> {
+    pub(super) fn conflict_to_snapshots(&self, id: ContainerId) -> Result<Option<String>> {
         let config = self.config(id)?;
         if let Some(key) = host_directories(&config).first() {
-            return Ok(Some(format!("`{key}` is a directory of the host, and Proxmox VE has none of such containers")));
+            return Ok(Some(format!("`{key}` is a host directory, and Proxmox VE cannot snapshot such a container")));
         }
         let pools = self.pools()?;
         Ok(without_snapshots(&config, &pools)
-            .map(|pool| format!("the storage pool `{}` ({}) has none of containers", pool.name, pool.kind)))
+            .map(|pool| format!("the storage pool `{}` ({}) cannot snapshot containers", pool.name, pool.kind)))
     }
 
     pub(super) fn delete_snapshot(&self, id: ContainerId, name: &str) -> Result<()> {
@@ -82,7 +82,7 @@ impl Proxmox<'_> {
         let words = [name.to_owned()];
         let deleted = self.pct().run(&Call { deadline: SNAPSHOT_DEADLINE, ..Call::new("delsnapshot", id, &words) });
         match deleted {
-            // Somebody was quicker, such as the `pct` that a killed run has left at work.
+            // Somebody was quicker, such as the `pct` that a killed run left at work.
             Err(_) if self.config(id)?.snapshot(name).is_none() => Ok(()),
             deleted => deleted.map(|_| ()),
         }
@@ -118,7 +118,7 @@ impl Proxmox<'_> {
         if said.contains("Failed to update the container's filesystem") {
             return Err(Error::new(
                 Kind::Command,
-                format!("container {id}: its volume has grown to {gib} GiB, and the file system in it has not"),
+                format!("container {id}: its volume has grown to {gib} GiB, but its file system has not"),
             )
             .hint(format!("stop it and run `pct resize {id} rootfs +1G`, which grows the file system, too"))
             .output(crate::sys::command::last_lines(&said)));

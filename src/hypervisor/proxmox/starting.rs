@@ -11,7 +11,7 @@ use super::Proxmox;
 
 impl<'a> Proxmox<'a> {
     /// The same, called by `pct` just after this container's init has been started: nothing in it moves until what is
-    /// given back is dropped, so nothing in it begins with the former driver.
+    /// given back is dropped, so nothing in it begins with the previous driver.
     ///
     /// # Errors
     /// It does not run, or cannot be frozen.

@@ -66,7 +66,7 @@ impl Storage {
     pub(super) fn require_room(&self, id: ContainerId) -> Result<()> {
         let Some(directory) = self.directory() else { return Ok(()) };
         let system = rustix::fs::statvfs(&directory).map_err(|error| {
-            Error::new(Kind::Host, format!("the storage pool `{}` cannot be looked at", self.name)).caused_by(error)
+            Error::new(Kind::Host, format!("the storage pool `{}` cannot be examined", self.name)).caused_by(error)
         })?;
         if !is_full(system.f_bfree, system.f_blocks, system.f_frsize) {
             return Ok(());
@@ -74,7 +74,7 @@ impl Storage {
         let Self { name, kind, .. } = self;
         Err(Error::new(
             Kind::Host,
-            format!("container {id}: its storage pool `{name}` ({kind}) is full, so what was written into it is lost"),
+            format!("container {id}: its storage pool `{name}` ({kind}) is full, so writes into it were lost"),
         )
         .hint(format!("make room in `{}`, or set `storage_pool` to another pool", directory.display())))
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::container_id::ContainerId;
 
-/// Whether a task of this node is at work on a container, whoever has begun it. Titles are what a process says of
+/// Whether a task of this node works on a container, whoever has begun it. Titles are what a process says of
 /// itself, so only root's processes are asked, and none of a container's.
 pub(super) fn is_at_work_on(node: &str, id: ContainerId) -> bool {
     let Some(ours) = namespace_of(Path::new("/proc/self")) else { return false };

@@ -14,9 +14,9 @@ use crate::sys::rootfs::Rootfs;
 
 use super::Proxmox;
 use super::config_file::ConfigFile;
+use super::keys::index_of;
 use super::mounted::idmap;
 use super::property;
-use super::settings::index_of;
 use super::storage::Storage;
 
 /// Below these directories a driver has files.

@@ -105,7 +105,7 @@ impl Volume {
 }
 
 impl Readable for Volume {
-    /// The numbers of a device node are not told: it is [`Found::Other`].
+    /// The numbers of a device node are not read: it is [`Found::Other`].
     fn look(&self, path: &str) -> Result<Option<Found>> {
         let path = absolute(path);
         let Some(metadata) = self.found(&path, "reached", self.system.symlink_metadata(path.as_str()))? else {
@@ -236,8 +236,7 @@ fn failed(name: &str, path: &str, what: &str, error: impl std::error::Error + Se
 }
 
 fn refused(name: &str, path: &str, why: &str) -> Error {
-    Error::new(Kind::Verification, format!("{name}: `{path}` {why}"))
-        .hint("look at it from inside the container; somebody put it there")
+    Error::new(Kind::Verification, format!("{name}: `{path}` {why}")).hint("inspect it from inside the container")
 }
 
 #[cfg(test)]

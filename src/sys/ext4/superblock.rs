@@ -1,4 +1,4 @@
-//! The superblock of an ext4 file system, as far as it tells whether the volume may be read as it lies there, and
+//! The superblock of an ext4 file system, as far as it says whether the volume may be read as it lies there, and
 //! whether it was written since. Offsets and flags: `fs/ext4/ext4.h`, kernel 6.18. Pure.
 
 use crc::{Crc, Table};

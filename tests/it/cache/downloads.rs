@@ -54,7 +54,7 @@ fn a_cut_connection_is_continued_where_it_was_cut() {
     let asked = server.asked_for(".run");
     assert_eq!((asked[0].from, asked[1].from), (None, Some(100_000)));
     assert_eq!(asked[1].if_range.as_deref(), Some(ETAG));
-    assert!(world.heard.sayings().contains("the connection was cut; trying again"), "{}", world.heard.sayings());
+    assert!(world.heard.sayings().contains("the connection was cut; retrying"), "{}", world.heard.sayings());
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_damaged_beginning_from_an_earlier_download_is_not_kept() {
     begun[50_000..60_000].fill(0);
     fs_err::write(&partial, begun).unwrap();
     assert_eq!(world.cache().ensure(&request).unwrap().sha256(), sha256(&bytes));
-    assert!(world.heard.sayings().contains("downloading it anew"), "{}", world.heard.sayings());
+    assert!(world.heard.sayings().contains("downloading it again"), "{}", world.heard.sayings());
 }
 
 #[test]
@@ -161,7 +161,7 @@ fn a_stalled_download_goes_on_with_a_new_connection() {
     let impatient = Settings { stall_timeout: Duration::from_millis(200), ..settings() };
     world.cache_with(impatient).ensure(&request(&[&server.url(PATH)])).unwrap();
     assert_eq!(server.asked_for(".run")[1].from, Some(100_000));
-    assert!(world.heard.sayings().contains("nothing came for 0.2 s"), "{}", world.heard.sayings());
+    assert!(world.heard.sayings().contains("no data for 0.2 s"), "{}", world.heard.sayings());
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn a_failed_download_says_so() {
     assert_eq!(error.kind(), Kind::Network);
     assert_eq!(error.message(), "driver 580.76.05 could not be downloaded from any of 2 URLs");
     let expected = format!(
-        "{a}: the server does not have it (status 404)\n{b}: the server is in trouble (status 500) (attempt 3, the last)"
+        "{a}: the server does not have it (status 404)\n{b}: the server failed (status 500) (attempt 3, the last)"
     );
     assert_eq!(reason(&error), expected);
     let hint = "download it on another machine and run `phoenix-nvidia cache import FILE`";
@@ -42,7 +42,7 @@ fn a_failed_download_says_so() {
 fn no_url_at_all_is_said_too() {
     let world = World::new();
     let error = world.cache().ensure(&request(&[])).unwrap_err();
-    assert_eq!(error.message(), "driver 580.76.05 is not in the cache, and there is no URL to download it from");
+    assert_eq!(error.message(), "driver 580.76.05 is not in the cache, and no URL is known to download it from");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn an_answer_without_a_length_that_is_cut_is_refused() {
 fn an_announced_giant_is_refused_before_it_comes() {
     let world = World::new();
     let error = failure(&world, |_| Answer::new(200, "#!").header("Content-Length", "9999999999").endless());
-    assert!(reason(&error).contains("the server announces 9536.7 MiB, which is no run file"), "{error:?}");
+    assert!(reason(&error).contains("the server announces 9536.7 MiB, which is not a run file"), "{error:?}");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_plain_url_is_refused_unless_its_host_is_allowed() {
     let server = HttpServer::start(|_| Answer::new(200, ""));
     let strict = Settings { allow_http: vec!["localhost".into()], ..settings() };
     let error = world.cache_with(strict).ensure(&request(&[&server.url(PATH)])).unwrap_err();
-    assert!(reason(&error).contains("is not among the hosts that are allowed without"), "{error:?}");
+    assert!(reason(&error).contains("is not listed in `nvidia_driver.allow_http`"), "{error:?}");
     assert!(server.asked().is_empty());
 }
 
@@ -177,8 +177,8 @@ fn offline_nothing_is_asked_and_the_error_says_where_to_put_the_file() {
     let server = HttpServer::start(|_| Answer::new(500, ""));
     let request = request(&[&server.url(PATH)]);
     let error = world.offline().ensure(&request).unwrap_err();
-    assert_eq!(error.message(), "driver 580.76.05 is not in the cache, and nothing may be downloaded: offline");
-    let place = format!("put the run file at `{}`", world.path().display());
+    assert_eq!(error.message(), "driver 580.76.05 is not in the cache, and `offline` forbids a download");
+    let place = format!("copy the run file to `{}`", world.path().display());
     assert!(error.hint_text().unwrap().starts_with(&place), "{error:?}");
     world.put(&driver("580.76.05").build());
     world.offline().ensure(&request).unwrap();

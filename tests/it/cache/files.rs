@@ -20,7 +20,7 @@ fn every_sort_of_broken_file_is_refused_with_its_own_message() {
         (B::Empty, "it is empty"),
         (B::OtherVersionInTheHeader, "it holds driver 999.99.99, but 580.76.05 is wanted"),
         (B::OtherArchitecture, "it is for aarch64, but x86_64 is wanted"),
-        (B::WrongSkip, "where the `skip` line says it begins, is of no known compression"),
+        (B::WrongSkip, "its payload has an unknown compression"),
         // Whether the damage is seen by zstd or makes it unpack nonsense is up to its version.
         (B::DamagedPayload, "is refused: its payload "),
     ];
@@ -35,7 +35,7 @@ fn every_sort_of_broken_file_is_refused_with_its_own_message() {
 }
 
 #[test]
-fn a_file_without_md5_sum_is_decided_by_its_crc_sum_and_that_is_told() {
+fn a_file_without_md5_sum_is_decided_by_its_crc_sum_and_that_is_reported() {
     let world = World::new();
     world.put(&driver(VERSION).broken(Broken::ZeroMd5));
     world.offline().ensure(&request(&[])).unwrap();

@@ -92,5 +92,7 @@ fn pruning_leaves_alone_what_somebody_is_getting() {
     let _held = FileLock::acquire(&lock, "it", Duration::ZERO, &world.heard, &world.cancel).unwrap();
     world.offline().prune(&[request(&[])]).unwrap();
     assert!(world.names().contains(&"NVIDIA-Linux-x86_64-570.133.20.run".to_owned()));
-    assert!(world.heard.sayings().contains("stays: run file 570.133.20 is in use by another part of this run"));
+    assert!(
+        world.heard.sayings().contains("was not removed: run file 570.133.20 is in use by another part of this run")
+    );
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Presence};
 use phoenix_nvidia::config::Layout;
-use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::{PATH, World, driver, request, settings, sha256, well};
@@ -23,7 +23,7 @@ const URL: &str = "PHOENIX_NVIDIA_TEST_URL";
 fn a_process_that_wants_a_run_file() {
     let layout = Layout::new(std::env::var(BASE).unwrap());
     let cancel = Cancel::new().unwrap();
-    let got = Cache::new(&layout, settings(), &Deaf, &cancel).ensure(&request(&[&std::env::var(URL).unwrap()]));
+    let got = Cache::new(&layout, settings(), &NoListener, &cancel).ensure(&request(&[&std::env::var(URL).unwrap()]));
     got.unwrap();
 }
 
@@ -118,7 +118,7 @@ fn a_proxy_of_the_environment_is_asked_for_what_is_not_on_this_host() {
 }
 
 #[test]
-fn what_a_proxy_refuses_is_told_as_its_refusal_and_without_its_password() {
+fn what_a_proxy_refuses_is_reported_as_its_refusal_and_without_its_password() {
     let world = World::new();
     let proxy = HttpServer::start(|_| Answer::new(403, "not through here"));
     let address = proxy.url("").replace("http://", "http://me:secret@");

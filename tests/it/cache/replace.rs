@@ -160,7 +160,7 @@ fn killed_at_any_moment_the_cache_has_the_former_file_or_the_new_one() {
 }
 
 #[test]
-fn a_file_that_somebody_has_put_there_is_told_apart_from_a_damaged_one() {
+fn a_file_that_somebody_has_put_there_is_reported_apart_from_a_damaged_one() {
     let (world, source) = World::with_the_first();
     let sorts = || -> Vec<Sort> { world.offline().list().unwrap().into_iter().map(|entry| entry.sort).collect() };
     for (bytes, is_sound) in [(driver(VERSION).broken(Broken::FlippedInThePayload), false), (second().build(), true)] {

@@ -46,7 +46,8 @@ fn a_published_sum_that_does_not_fit_refuses_the_file_and_leaves_nothing() {
     assert_eq!(error.kind(), Kind::Verification);
     let url = server.url(PATH);
     let expected = format!(
-        "{url}: the download is refused: its SHA-256 sum is {}, but {} is expected according to `{url}.sha256sum`",
+        "{url}: the download is refused: its SHA-256 sum is {}, but {} is expected according to \
+         `{url}.sha256sum`",
         good_sum(),
         wrong_sum()
     );

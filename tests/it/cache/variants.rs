@@ -75,30 +75,30 @@ fn all_variants_of_a_version_lie_side_by_side_whatever_they_were_called() {
 }
 
 #[test]
-fn what_is_inside_decides_and_a_name_that_says_otherwise_is_told() {
+fn what_is_inside_decides_and_a_name_that_says_otherwise_is_reported() {
     let world = World::new();
     // Packed again, so that neither name nor header say what it is.
     let bare = RunFile::new(VERSION).member(&format!("libcuda.so.{VERSION}"), 0o755, "cuda");
     let file = world.offline().import(&world.brought(&name(Variant::Grid), &bare), None).unwrap();
     assert_eq!(file.variant(), Variant::NoCompat32);
-    assert!(world.heard.sayings().contains("what is inside decides"), "{}", world.heard.sayings());
+    assert!(world.heard.sayings().contains("which is what counts"), "{}", world.heard.sayings());
     assert!(world.names().contains(&name(Variant::NoCompat32)), "{:?}", world.names());
 }
 
 #[test]
-fn a_variant_that_does_is_used_where_the_wanted_one_is_not_there_and_that_is_told() {
+fn a_variant_that_does_is_used_where_the_wanted_one_is_not_there_and_that_is_reported() {
     let world = World::new();
     world.import(Variant::NoCompat32);
     assert_eq!(given(&world.offline(), &wanted(Variant::Full, false)), name(Variant::NoCompat32));
-    let told = format!("`{}` is used in the place of the full file", name(Variant::NoCompat32));
+    let told = format!("`{}` is used in place of the full file", name(Variant::NoCompat32));
     assert!(world.heard.sayings().contains(&told), "{}", world.heard.sayings());
     let error = world.refused(&wanted(Variant::Full, true));
     assert_eq!(error.kind(), Kind::Configuration);
-    assert!(error.message().contains("without libraries of 32 bits"), "{error:?}");
+    assert!(error.message().contains("without 32-bit libraries"), "{error:?}");
     world.import(Variant::Full);
     assert_eq!(given(&world.offline(), &wanted(Variant::Full, false)), name(Variant::Full));
     let error = world.refused(&wanted(Variant::Grid, false));
-    assert!(error.message().contains("is here as the full file alone"), "{error:?}");
+    assert!(error.message().contains("only as the full file"), "{error:?}");
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn two_files_under_the_name_of_one_do_not_replace_each_other() {
     world.import(Variant::NoCompat32);
     let trusted = given(&world.offline(), &wanted(Variant::NoCompat32, false));
     world.put(&package(Variant::NoCompat32).member("another", 0o644, "").build());
-    // The record says another sum; online the file would be put aside.
+    // The record says another sum; online the file would be moved away.
     assert_eq!(world.refused(&wanted(Variant::Full, false)).kind(), Kind::Verification);
     assert_eq!(given(&world.offline(), &wanted(Variant::NoCompat32, false)), trusted);
 }
@@ -212,10 +212,11 @@ fn pruning_leaves_the_wanted_variant_and_one_that_does_only_where_that_is_not_th
 }
 
 #[test]
-fn a_file_for_other_machines_is_told_as_that_where_the_right_one_cannot_be_had() {
+fn a_file_for_other_machines_is_reported_as_that_where_the_right_one_cannot_be_had() {
     let world = World::new();
     world.offline().import(&world.brought("brought.run", &driver(VERSION).architecture("aarch64")), None).unwrap();
-    let here = format!("driver {VERSION} is here as a file for aarch64 alone, `NVIDIA-Linux-aarch64-{VERSION}.run`");
+    let here =
+        format!("the cache has driver {VERSION} only as a file for aarch64, `NVIDIA-Linux-aarch64-{VERSION}.run`");
     let error = world.refused(&wanted(Variant::Full, false));
     assert_eq!(error.kind(), Kind::Configuration);
     assert!(error.message().contains(&here), "{error:?}");

@@ -28,7 +28,13 @@ fn a_container_that_is_in_order_has_no_findings_of_its_own_but_docker() {
     let library = "for it in $(find / -xdev -name 'libcuda.so.580*'); do cp $it ${it%580*}570.133.20; done";
     world.inside(901, library).ok();
     world.inside(901, "mkdir /tmp/phoenix-nvidia-run-0123456789abcdef").ok();
-    world.inside(901, "mkdir -p /usr/bin; printf '#!/bin/sh\\n' > /usr/bin/nvidia-container-runtime; chmod 755 /usr/bin/nvidia-container-runtime").ok();
+    world
+        .inside(
+            901,
+            "mkdir -p /usr/bin; printf '#!/bin/sh\\n' > /usr/bin/nvidia-container-runtime; chmod 755 \
+             /usr/bin/nvidia-container-runtime",
+        )
+        .ok();
     world.inside(901, "mkdir -p /etc/docker; echo '{ oops' > /etc/docker/daemon.json").ok();
     world.pretend_kernel_module(901, OTHER);
     configure(&world, OTHER);
@@ -44,7 +50,7 @@ fn a_container_that_is_in_order_has_no_findings_of_its_own_but_docker() {
 }
 
 #[test]
-fn a_node_that_is_closed_missing_or_no_device_is_told() {
+fn a_node_that_is_closed_missing_or_no_device_is_reported() {
     let (world, host) =
         (world(), PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).node_mode(0o660).start());
     world.run_on(&host, &["host", "prepare"]).ok();
@@ -85,7 +91,7 @@ fn a_node_that_the_host_has_never_had_hides_nothing_else() {
 }
 
 #[test]
-fn settings_that_differ_and_settings_that_bring_the_hosts_driver_in_are_told_one_a_line() {
+fn settings_that_differ_and_settings_that_bring_the_hosts_driver_in_are_reported_one_a_line() {
     let (world, host) = (world(), PretendedGpuHost::with_one_gpu(VERSION));
     world.run_on(&host, &["create", "901"]);
     let directory = world.lxcpath().join("901");
@@ -104,13 +110,13 @@ fn settings_that_differ_and_settings_that_bring_the_hosts_driver_in_are_told_one
     assert_eq!(lines[0], "    - lxc.mount.entry = /dev/elsewhere dev/nvidiactl none bind,create=file 0 0", "{said}");
     assert!(lines[1].starts_with("    + lxc.mount.entry = /dev/nvidiactl dev/nvidiactl"), "{said}");
     let expected = format!(
-        "over the one that is installed [host-driver-bound]\n    lxc.hook.mount: /usr/share/lxc/hooks/nvidia\n  mend: take these \
-         lines out of `{}`",
+        "over the installed one at every start [host-driver-bound]\n    lxc.hook.mount: /usr/share/lxc/hooks/nvidia\n  remedy: remove \
+         these lines from `{}`",
         directory.join("config").display()
     );
     assert!(said.contains(&expected), "{said}");
     let plan = world.run_on(&host, &["plan", "901"]).stdout;
-    assert!(plan.contains("its settings bring the host's own driver in at every start"), "{plan}");
+    assert!(plan.contains("its settings mount the host's driver over the installed one at every start"), "{plan}");
 }
 
 #[test]
@@ -136,7 +142,7 @@ fn a_receipt_that_cannot_be_read_is_kept_aside_and_the_driver_is_looked_at() {
     assert_eq!(aside.len(), 1, "{aside:?}");
     assert_eq!(fs_err::read(&aside[0]).unwrap(), damaged);
     let rules = found(&world, &host, 0, &[]);
-    assert!(rules.contains(&"host receipt-aside".to_owned()), "{rules:?}");
+    assert!(rules.contains(&"host receipt-renamed".to_owned()), "{rules:?}");
     assert!(!rules.contains(&"901 receipt-unreadable".to_owned()), "{rules:?}");
 
     // A container that claims a driver of its own must not have the host believe it.

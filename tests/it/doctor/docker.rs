@@ -70,7 +70,7 @@ fn files_that_are_not_there_are_made() {
 }
 
 #[test]
-fn damage_and_planted_links_are_told_and_neither_file_is_changed() {
+fn damage_and_planted_links_are_reported_and_neither_file_is_changed() {
     let world = container();
     with_toolkit(&world);
     plant(&world, "etc/nvidia-container-runtime/config.toml", TOOLKIT);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use phoenix_nvidia::fleet::doctor::Rule;
+use phoenix_nvidia::doctor::Rule;
 use serde_json::{Value, json};
 
 use super::{OTHER, VERSION};
@@ -14,7 +14,7 @@ use crate::world::World;
 
 const UUID: &str = "GPU-00000000-0000-0000-0000-000000000000";
 
-/// A host with one GPU and container 901, whose driver is verified by the way `native`.
+/// A host with one GPU and container 901, whose driver is verified by the method `native`.
 struct Scene {
     world: World,
     host: PretendedGpuHost,
@@ -30,7 +30,10 @@ const CASES: &[Case] = &[
     ("node-access", |it| it.on_host("chmod 600 /dev/nvidia0")),
     ("node-link", |it| it.on_host("rm /dev/char/195:0")),
     ("no-uvm", |it| {
-        it.on_host("sed -i /nvidia-uvm/d /proc/devices 2> /dev/null || { t=$(grep -v nvidia-uvm /proc/devices); echo \"$t\" > /proc/devices; }");
+        it.on_host(
+            "sed -i /nvidia-uvm/d /proc/devices 2> /dev/null || { t=$(grep -v nvidia-uvm /proc/devices); echo \"$t\" > \
+             /proc/devices; }",
+        );
         let script =
             "t=$(sed 's/^195 nvidiactl$/195 nvidiactl\\n511 nvidia-uvm/' /proc/devices); echo \"$t\" > /proc/devices";
         it.host.install_program("modprobe", script);
@@ -62,7 +65,7 @@ const CASES: &[Case] = &[
         fs_err::write(it.world.base().join("lib/receipts/.phoenix-nvidia-901.json"), "{").unwrap();
     }),
     ("receipt-unreadable", |it| fs_err::write(it.world.base().join("lib/receipts/901.json"), "{").unwrap()),
-    ("receipt-aside", |it| {
+    ("receipt-renamed", |it| {
         fs_err::write(it.world.base().join("lib/receipts/901.json.unreadable-20261123"), "{").unwrap();
     }),
     ("driver-missing", |it| drop(it.run(&["uninstall", "901"]).ok())),
@@ -117,10 +120,13 @@ const CASES: &[Case] = &[
         fs_err::write(&config, fs_err::read_to_string(&config).unwrap() + &line).unwrap();
         it.restart();
     }),
-    ("ids-not-given", |it| {
-        it.on_host("sed /^root:/d /etc/subuid > /run/phoenix-nvidia-subuid; mount --bind /run/phoenix-nvidia-subuid /etc/subuid");
+    ("ids-not-assigned", |it| {
+        it.on_host(
+            "sed /^root:/d /etc/subuid > /run/phoenix-nvidia-subuid; mount --bind /run/phoenix-nvidia-subuid \
+             /etc/subuid",
+        );
     }),
-    ("mixed-ways", |it| {
+    ("mixed-methods", |it| {
         it.world.inside(901, &format!("sed -i s/{VERSION}/{OTHER}/ /var/lib/nvidia/log")).ok();
     }),
     ("denied", |it| {
@@ -176,7 +182,7 @@ const BY_A_PERSON: &[(&str, &str)] = &[
     ("gpu-divided", "which instance is meant"),
     ("gpu-warning", "the hardware"),
     ("container-node-access", "`/etc/modprobe.d`"),
-    ("card-moved", "which card is meant"),
+    ("gpu-moved", "which card is meant"),
     ("foreign-driver", "the container's package manager"),
     ("no-glibc", "another template"),
     ("no-space", "room"),
@@ -282,7 +288,7 @@ impl Scene {
             } else if ["rm ", "modprobe ", "echo root:"].iter().any(|it| command.starts_with(it)) {
                 self.on_host(command);
                 said.push(command.to_owned());
-            } else if let Some(file) = step.strip_prefix("take these lines out of `") {
+            } else if let Some(file) = step.strip_prefix("remove these lines from `") {
                 self.take_out(file.split('`').next().unwrap());
                 self.restart();
                 said.push(step.to_owned());

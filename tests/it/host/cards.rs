@@ -23,7 +23,7 @@ fn configure(world: &World, gpu: &str) {
 const MOVED: &str = "GPU 0 was 0000:07:00.0 and is 0000:81:00.0 now";
 
 #[test]
-fn a_number_that_means_another_card_after_a_boot_is_told() {
+fn a_number_that_means_another_card_after_a_boot_is_reported() {
     let world = World::new();
     configure(&world, "0");
     let (before, after) = (host(["0000:07:00.0", "0000:81:00.0"]), host(["0000:81:00.0", "0000:07:00.0"]));
@@ -33,11 +33,11 @@ fn a_number_that_means_another_card_after_a_boot_is_told() {
     assert!(!world.run_on(&before, &["status"]).ok().stdout.contains("was"));
     let shows =
         |name: &str, arguments: &[&str]| assert_shown(name, &world, arguments, &world.run_on(&after, arguments));
-    shows("status_of_a_moved_card", &["status"]);
-    shows("plan_of_a_moved_card", &["plan", "901"]);
-    shows("hook_of_a_moved_card", &["hook", "901", "pre-start"]);
+    shows("status_of_a_moved_gpu", &["status"]);
+    shows("plan_of_a_moved_gpu", &["plan", "901"]);
+    shows("hook_of_a_moved_gpu", &["hook", "901", "pre-start"]);
     let json = world.run_on(&after, &["status", "--output", "json"]).ok().stdout;
-    assert!(json.contains(&format!("\"moved_cards\": [\n      \"{MOVED}\"\n")), "{json}");
+    assert!(json.contains(&format!("\"moved_gpus\": [\n      \"{MOVED}\"\n")), "{json}");
     assert!(world.run(&["status"]).ok().stdout.lines().all(|line| !line.contains("was")), "no module, no cards");
     let created = world.run_on(&after, &["create", "901"]).ok();
     assert!(created.stderr.contains(&format!("901: note: {MOVED}\n")), "{}", created.stderr);

@@ -32,7 +32,7 @@ fn write(world: &World, on_mismatch: Value) {
     }));
 }
 
-/// What the host remembers of a driver that it has installed in 901.
+/// The host's record of a driver that it has installed in 901.
 fn installed(world: &World, version: &str) {
     let receipt = json!({
         "format": 1, "version": version, "way": "runfile", "run_file_sha256": "0".repeat(64),
@@ -69,7 +69,7 @@ fn a_container_whose_driver_is_the_hosts_starts_without_a_word() {
 }
 
 #[test]
-fn a_mismatch_is_told_or_refused_as_the_operator_wants() {
+fn a_mismatch_is_reported_or_refused_as_the_operator_wants() {
     let (world, host) = (world("warn"), host());
     installed(&world, OLDER);
     let shows = |name: &str| {
@@ -84,8 +84,8 @@ fn a_mismatch_is_told_or_refused_as_the_operator_wants() {
     write(&world, json!("update"));
     shows("hook_cannot_update");
     let log = fs_err::read_to_string(world.log_file()).unwrap();
-    assert!(log.contains("[WARN] phoenix-nvidia: 901: driver 570.133.20 is installed and "), "{log}");
-    assert!(log.contains("[ERROR] phoenix-nvidia: container 901: driver 570.133.20 is installed and "), "{log}");
+    assert!(log.contains("[WARN] phoenix-nvidia: 901: driver 570.133.20 is installed, but "), "{log}");
+    assert!(log.contains("[ERROR] phoenix-nvidia: container 901: driver 570.133.20 is installed, but "), "{log}");
 }
 
 #[test]
@@ -105,12 +105,12 @@ fn nodes_that_a_boot_has_not_made_or_made_with_another_number_are_made() {
 }
 
 #[test]
-fn nodes_that_cannot_be_made_are_told_or_keep_it_from_starting() {
+fn nodes_that_cannot_be_made_are_reported_or_keep_it_from_starting() {
     let (world, host) = (world("warn"), host());
     host.sh("rm /dev/nvidia0; mkdir /dev/nvidia0").ok();
     let told = hook(&world, &host, &["901", "pre-start"]).ok().stderr;
-    let message = "`/dev/nvidia0` should be a device node, and a directory is there";
-    assert!(told.starts_with(&format!("901: warning: {message}; look at it")), "{told}");
+    let message = "`/dev/nvidia0` is a directory, not a device node";
+    assert!(told.starts_with(&format!("901: warning: {message}; inspect it")), "{told}");
     let told = hook(&world, &host, &["904", "pre-start"]).ok().stderr;
     assert!(told.contains("904: warning: this host has no GPU `0000:99:00.0`"), "{told}");
     write(&world, json!("refuse"));
@@ -131,10 +131,10 @@ fn what_has_nothing_to_do_with_nvidia_always_starts() {
         assert_eq!(ran.stdout + &ran.stderr, "", "{words:?}");
     }
     let faulty = hook(&world, &host, &["903", "pre-start"]).ok();
-    assert!(faulty.stderr.starts_with("903: warning: nothing was checked: "), "{}", faulty.stderr);
+    assert!(faulty.stderr.starts_with("903: warning: the driver was not checked: "), "{}", faulty.stderr);
     fs_err::write(world.base().join("etc/phoenix_lxc_configs.json"), "{").unwrap();
     let unreadable = hook(&world, &host, &["901", "pre-start"]).ok();
-    assert!(unreadable.stderr.starts_with("901: warning: nothing was checked: "), "{}", unreadable.stderr);
+    assert!(unreadable.stderr.starts_with("901: warning: the driver was not checked: "), "{}", unreadable.stderr);
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_start_by_the_program_itself_is_not_refused() {
     let held = fs_err::File::create(&lock).unwrap();
     held.file().lock().unwrap();
     let ran = hook(&world, &host, &["901", "pre-start"]).ok();
-    assert!(ran.stderr.starts_with("901: warning: driver 570.133.20 is installed and "), "{}", ran.stderr);
+    assert!(ran.stderr.starts_with("901: warning: driver 570.133.20 is installed, but "), "{}", ran.stderr);
     drop(held);
     hook(&world, &host, &["901", "pre-start"]).exits(7);
 }
@@ -195,7 +195,7 @@ fn liblxc_calls_it_in_both_of_its_ways_and_a_refused_container_does_not_run() {
         world.create_by_hand(ctid, Privilege::Unprivileged, &[version, &hook]);
         containers("refuse");
         world.lxc_on(&host, "lxc-start", ctid, &["--daemon"]).exits(1);
-        assert!(fs_err::read_to_string(&log).unwrap().contains("`/dev/nvidia-uvm` should be a device node"));
+        assert!(fs_err::read_to_string(&log).unwrap().contains("`/dev/nvidia-uvm` is a directory, not a device node"));
         containers("warn");
         world.lxc_on(&host, "lxc-start", ctid, &["--daemon"]).ok();
         world.lxc("lxc-stop", ctid, &["--kill"]).ok();
@@ -204,7 +204,7 @@ fn liblxc_calls_it_in_both_of_its_ways_and_a_refused_container_does_not_run() {
 }
 
 #[test]
-fn a_driver_placed_from_outside_is_brought_in_step_before_the_start() {
+fn a_driver_placed_from_outside_is_brought_in_sync_before_the_start() {
     let (world, host) = (World::new(), host());
     let ctid = world.ctid();
     world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
@@ -234,7 +234,7 @@ fn a_driver_placed_from_outside_is_brought_in_step_before_the_start() {
 }
 
 #[test]
-fn a_shared_driver_is_brought_in_step_before_the_containers_init_is_started() {
+fn a_shared_driver_is_brought_in_sync_before_the_containers_init_is_started() {
     let (world, host) = (World::new(), host());
     let ctid = world.ctid();
     world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
@@ -267,7 +267,7 @@ fn a_shared_driver_is_brought_in_step_before_the_containers_init_is_started() {
     create();
     world.lxc_on(&host, "lxc-start", ctid, &["--daemon"]).exits(1);
     let told = || fs_err::read_to_string(world.log_file()).unwrap();
-    assert!(told().contains("shared` can be brought in only when its root is set up\n"), "{}", told());
+    assert!(told().contains("shared` can only be mounted while its root is set up\n"), "{}", told());
     containers(json!([format!("lxc.hook.pre-start = {call}"), format!("lxc.hook.start-host = {call}")]));
     create();
     for _ in 0..2 {

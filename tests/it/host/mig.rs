@@ -81,7 +81,7 @@ fn an_instance_called_by_its_uuid_is_given_by_its_nodes_and_stays_while_nobody_k
     for told in [["what is this".to_owned(), String::new()], others.told_instances()] {
         host.tell_instances(&told);
         let ran = world.run_on(&host, &["create", "901"]).ok();
-        let waits = format!("GPU {} waits for `nvidia-smi -L` of this host", instance_uuid(0, 2, 0));
+        let waits = format!("GPU {} is pending: `nvidia-smi -L`", instance_uuid(0, 2, 0));
         assert!(ran.stderr.contains(&waits), "{}", ran.stderr);
         assert_eq!(settings(), before);
     }
@@ -119,7 +119,7 @@ fn an_instance_that_nobody_tells_of_for_the_moment_waits_and_its_container_start
     world.run_on(&host, &["create", "901"]).ok();
     host.tell_instances(&["no devices".to_owned(), String::new()]);
     host.sh("rm /dev/nvidia0").ok();
-    let waits = format!("GPU {known} waits for `nvidia-smi -L` of this host to list that instance again");
+    let waits = format!("GPU {known} is pending: `nvidia-smi -L` does not list this instance");
     let told = world.run_on(&host, &["hook", "901", "pre-start"]).ok().stderr;
     assert!(told.contains(&format!("901: warning: {waits}; divide the GPU again")), "{told}");
     assert!(told.contains("901: note: make /dev/nvidia0 "), "{told}");
@@ -129,7 +129,7 @@ fn an_instance_that_nobody_tells_of_for_the_moment_waits_and_its_container_start
     // One that it never had is a mistake in the file.
     write("refuse", &unknown);
     let refused = world.run_on(&host, &["hook", "901", "pre-start"]).exits(3).stderr;
-    assert!(refused.contains(&format!("tells of no instance `{unknown}`")), "{refused}");
+    assert!(refused.contains(&format!("lists no instance `{unknown}`")), "{refused}");
 }
 
 #[test]
@@ -166,11 +166,11 @@ fn an_instance_that_is_gone_after_a_boot_stays_assigned_and_is_said_to_wait() {
 }
 
 #[test]
-fn a_whole_gpu_that_the_host_has_divided_is_told_before_anybody_wonders() {
+fn a_whole_gpu_that_the_host_has_divided_is_reported_before_anybody_wonders() {
     let (world, host) = (World::new(), host().mig(0, 1, 0).start());
     world.run_on(&host, &["host", "prepare"]).ok();
     configure(&world, "0");
-    let sentence = "GPU 0 is divided (MIG) and the container has no instance of it";
+    let sentence = "GPU 0 is divided (MIG) but no instance is assigned";
     let plan = world.run_on(&host, &["plan", "901"]);
     assert!((plan.stdout.clone() + &plan.stderr).contains(sentence), "{}{}", plan.stdout, plan.stderr);
     let lint = world.run_on(&host, &["lint"]).ok().stdout;

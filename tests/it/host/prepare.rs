@@ -99,7 +99,7 @@ fn an_empty_file_is_replaced_and_anything_else_is_named_and_left() {
     let ran = prepare(&world, &host).exits(10);
     assert_shown("host_prepare_with_things_in_the_way", &world, &["host", "prepare"], &ran);
     let json = world.run_on(&host, &["host", "prepare", "--output", "json"]).exits(10).stdout;
-    assert_eq!(json.matches("should be a device node").count(), 3, "{json}");
+    assert_eq!(json.matches("not a device node").count(), 3, "{json}");
     let left = "cat /dev/nvidia0; readlink /dev/nvidia-modeset; stat -c '%Hr:%Lr' /dev/nvidia-uvm /dev/nvidiactl";
     assert_eq!(host.sh(left).ok().stdout, "mine\nnull\n508:0\n195:255\n", "all others are made");
     host.sh("rm /dev/nvidia0 /dev/nvidia-modeset; rmdir /dev/nvidia2").ok();
@@ -107,12 +107,12 @@ fn an_empty_file_is_replaced_and_anything_else_is_named_and_left() {
 }
 
 #[test]
-fn a_host_whose_nodes_are_made_by_others_is_told_so() {
+fn a_host_whose_nodes_are_made_by_others_is_reported_so() {
     let (world, host) = (World::new(), two_gpus().without_node("nvidia2").start());
     host.sh("sed -i 's/ModifyDeviceFiles: 1/ModifyDeviceFiles: 0/' /proc/driver/nvidia/params; chmod 600 /dev/nvidia0")
         .ok();
     let ran = prepare(&world, &host).exits(10);
-    let message = "error: `/dev/nvidia2` is missing, and not ours to change\n";
+    let message = "error: `/dev/nvidia2` is missing, and must not be changed\n";
     assert!(ran.stderr.starts_with(message) && ran.stderr.contains("NVreg_ModifyDeviceFiles=0"), "{}", ran.stderr);
     host.sh("mknod /dev/nvidia2 c 195 2").ok();
     prepare(&world, &host).ok();
@@ -160,7 +160,7 @@ fn a_host_without_module_or_gpu_says_so() {
 }
 
 #[test]
-fn who_is_not_root_is_told_and_makes_nothing() {
+fn who_is_not_root_is_reported_and_makes_nothing() {
     let (world, host) = (World::new(), two_gpus().without_nodes().start());
     let program = env!("CARGO_BIN_EXE_phoenix-nvidia");
     let copy = world.scratch("phoenix-nvidia");
@@ -196,7 +196,11 @@ fn the_unit_is_understood_by_systemd_and_comes_before_every_guest() {
 fn gpus_of_drivers_that_tell_no_minor_get_their_nodes() {
     let (world, host) =
         (World::new(), PretendedGpuHost::with_module("340.108").gpu("0000:01:00.0", 0).gpu("0000:02:00.0", 1).start());
-    host.sh("for it in /proc/driver/nvidia/gpus/*/information; do t=$(grep -v Minor $it); echo \"$t\" > $it; done; rm /dev/nvidia?").ok();
+    host.sh(
+        "for it in /proc/driver/nvidia/gpus/*/information; do t=$(grep -v Minor $it); echo \"$t\" > $it; done; rm \
+         /dev/nvidia?",
+    )
+    .ok();
     world.run_on(&host, &["host", "prepare"]).ok();
     host.sh("test -c /dev/nvidia0 && test -c /dev/nvidia1").ok();
 }

@@ -57,7 +57,7 @@ fn a_container_that_stops_again_is_no_success() {
     let said = job.run("create").exits(6).stderr;
     let id = job.ctid;
     assert!(
-        [format!("error: container {id} has stopped again after its start\n"), format!("container {id} does not")]
+        [format!("error: container {id} stopped right after its start\n"), format!("container {id} does not")]
             .iter()
             .any(|told| said.contains(told)),
         "{said}"
@@ -91,7 +91,7 @@ fn a_start_has_ended_when_systemd_has_settled_and_no_later_than_the_operator_wai
     with_systemd(&job, "degraded");
     let ran = job.run("create").ok();
     assert!(
-        ran.stderr.contains("note: units of its systemd have failed: see `systemctl --failed` in it\n"),
+        ran.stderr.contains("note: some of its systemd units failed: see `systemctl --failed` in the container\n"),
         "{}",
         ran.stderr
     );
@@ -104,7 +104,7 @@ fn a_start_has_ended_when_systemd_has_settled_and_no_later_than_the_operator_wai
     let job = plain();
     with_systemd(&job, "maintenance");
     let ran = job.run_with("create", &["--boot-timeout", "1"]).ok();
-    let told = "warning: after 1 s, its systemd still is in another state: see `systemctl list-jobs` in it\n";
+    let told = "warning: after 1 s, its systemd is in another state: see `systemctl list-jobs` in the container\n";
     assert!(ran.stderr.contains(told), "{}", ran.stderr);
 }
 
@@ -119,7 +119,7 @@ fn a_systemd_that_does_not_answer_in_time_is_asked_again() {
 }
 
 #[test]
-fn a_network_that_does_not_come_up_is_told_by_every_run_until_it_does() {
+fn a_network_that_does_not_come_up_is_reported_by_every_run_until_it_does() {
     let Some(bridge) = Bridge::new() else { return };
     Ran::of("ip", &["link", "set", &bridge.0, "up"], &[]).ok();
     let job = plain();
@@ -136,7 +136,7 @@ fn a_network_that_does_not_come_up_is_told_by_every_run_until_it_does() {
 }
 
 #[test]
-fn a_container_that_newuidmap_refuses_is_told_with_the_line_that_is_missing() {
+fn a_container_that_newuidmap_refuses_is_reported_with_the_line_that_is_missing() {
     let (job, host) = (plain(), PretendedGpuHost::with_one_gpu("580.76.05"));
     job.run("create").ok();
     job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
@@ -146,15 +146,15 @@ fn a_container_that_newuidmap_refuses_is_told_with_the_line_that_is_missing() {
 
     let line = "echo root:100000:65536 >> /etc/subuid";
     let doctor = || job.run_on(&host, "doctor").stdout;
-    assert!(doctor().contains("ids-not-given") && doctor().contains(line), "{}", doctor());
+    assert!(doctor().contains("ids-not-assigned") && doctor().contains(line), "{}", doctor());
     let said = job.run_on(&host, "create").exits(6).stderr;
     let reason = format!("error: container {} does not start: newuidmap failed to write mapping ", job.ctid);
     assert!(said.contains(&reason), "{said}");
     assert!(said.contains("uid range [0-65536) -> [100000-165536) not allowed"), "{said}");
-    assert!(said.contains(&format!("hint: give root the ids of its idmap with `{line}`")), "{said}");
+    assert!(said.contains(&format!("hint: add them with `{line}`")), "{said}");
 
     host.sh(line).ok();
-    assert!(!doctor().contains("ids-not-given"), "{}", doctor());
+    assert!(!doctor().contains("ids-not-assigned"), "{}", doctor());
     job.run_on(&host, "create").ok();
     let directory = fs_err::read_dir(job.world.lxcpath().join(job.ctid.to_string())).unwrap();
     let names: Vec<_> = directory.map(|entry| entry.unwrap().file_name()).collect();

@@ -87,7 +87,7 @@ fn a_clone_inherits_the_driver_and_dependencies_come_first() {
         "{}",
         ran.stdout
     );
-    assert!(ran.stderr.contains(&format!("{clone}: note: driver {VERSION} is there already")), "{}", ran.stderr);
+    assert!(ran.stderr.contains(&format!("{clone}: note: driver {VERSION} is already installed")), "{}", ran.stderr);
     assert_eq!(job.world.inside(clone, "cat /etc/hostname").ok().stdout, "copy\n");
     let again = job.world.run(&["create", &clone.to_string()]).ok();
     assert_eq!(again.stdout, line(clone, "copy", "nothing to do", VERSION));

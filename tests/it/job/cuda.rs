@@ -92,7 +92,7 @@ fn an_nvidia_smi_that_answers_is_not_enough_when_cuda_does_not_start() {
         (801, "this system is not supported", "`cpu: host`"),
         (802, "the system is not ready", "nvidia-fabricmanager"),
         (803, "of another version than the host's kernel module", "cuda-compat"),
-        (804, "one for compatibility", "cuda-compat"),
+        (804, "a forward-compatibility library", "cuda-compat"),
         (999, "unknown error", "modprobe nvidia_uvm"),
     ] {
         job.let_cuda_answer(&number.to_string());
@@ -153,6 +153,6 @@ fn a_container_in_which_no_program_can_be_put_is_not_called_verified() {
         std::os::unix::fs::symlink(&aside, &place).unwrap();
     }
     let ran = job.run_on(&host, "verify").ok();
-    let reason = "installed, not verified live: no directory of the container can hold a program to ask CUDA with";
+    let reason = "installed, not verified live: no directory of the container can hold the program that checks CUDA";
     assert!(ran.stdout.contains(reason), "{}", ran.stdout);
 }

@@ -27,7 +27,7 @@ impl Job {
 }
 
 #[test]
-fn whatever_an_installer_does_wrong_is_told_and_cleared_away_and_mended_by_another_run() {
+fn whatever_an_installer_does_wrong_is_reported_and_cleared_away_and_mended_by_another_run() {
     let job = Job::without_driver();
     let (ctid, log) = (job.ctid, job.installer_log());
     let cases = [
@@ -50,8 +50,8 @@ fn whatever_an_installer_does_wrong_is_told_and_cleared_away_and_mended_by_anoth
             Misbehaviour::Lie,
             7,
             format!(
-                "container {ctid}: the installer reported success for driver {VERSION}, but the libraries that are \
-                 there are of no version"
+                "container {ctid}: the installer reported success for driver {VERSION}, but the installed libraries \
+                 are of no version"
             ),
             format!("read its log, `{log}`"),
         ),
@@ -59,8 +59,8 @@ fn whatever_an_installer_does_wrong_is_told_and_cleared_away_and_mended_by_anoth
             Misbehaviour::WrongVersion,
             7,
             format!(
-                "container {ctid}: the installer reported success for driver {VERSION}, but the libraries that are \
-                 there are of 999.99.99"
+                "container {ctid}: the installer reported success for driver {VERSION}, but the installed libraries \
+                 are of 999.99.99"
             ),
             format!("read its log, `{log}`"),
         ),
@@ -111,7 +111,7 @@ fn an_installer_that_never_ends_is_ended_by_an_interruption() {
 }
 
 #[test]
-fn a_container_that_is_stopped_during_the_installation_is_told_and_cleared_away() {
+fn a_container_that_is_stopped_during_the_installation_is_reported_and_cleared_away() {
     let job = Job::without_driver();
     job.want_misbehaving(Misbehaviour::HangAfterHalf);
     let mut process = job.start("create");

@@ -1,9 +1,9 @@
-//! Many containers with one command: in step with the configuration or the host, each by itself and all together.
+//! Many containers with one command: in sync with the configuration or the host, each by itself and all together.
 
 use std::time::Duration;
 
 use phoenix_nvidia::config::Layout;
-use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::sys::cancel::Cancel;
 use phoenix_nvidia::sys::lock::FileLock;
 use serde_json::{Value, json};
@@ -44,14 +44,14 @@ impl Job {
 }
 
 #[test]
-fn one_command_brings_all_in_step_and_the_next_one_does_nothing() {
+fn one_command_brings_all_in_sync_and_the_next_one_does_nothing() {
     let (job, ids) = Job::of_three();
     job.upgrade();
     // One that is configured and was never created is told, and not made.
     let absent = job.add(job.entry("absent"));
     let planned = job.world.run(&["plan", "--all", "--exit-code"]).exits(4).stdout;
     assert_eq!(planned.matches(&format!("  install driver {OTHER_VERSION}\n")).count(), 3, "{planned}");
-    let note = format!("note: it does not exist; `phoenix-nvidia create {absent}` makes it\n");
+    let note = format!("note: it does not exist; `phoenix-nvidia create {absent}` creates it\n");
     assert!(planned.contains(&note), "{planned}");
     job.apply(&["--all", "--jobs", "3"]).ok();
     assert_eq!(job.installed(), [json!(OTHER_VERSION), json!(OTHER_VERSION), json!(OTHER_VERSION), Value::Null]);
@@ -83,19 +83,19 @@ fn one_that_fails_stops_no_other_unless_that_is_asked_for() {
     // The installer opens its log, and a directory there is nothing that it could open.
     job.world.inside(ids[0], "rm -f /var/log/nvidia-installer.log; mkdir /var/log/nvidia-installer.log").ok();
     let failed = job.apply(&["--all", "--jobs", "1", "--fail-fast"]).exits(5).stderr;
-    assert!(failed.contains(&format!("container {} was not begun, because another one failed", ids[1])), "{failed}");
+    assert!(failed.contains(&format!("container {} was not started, because another one failed", ids[1])), "{failed}");
     assert_eq!(job.installed()[1..], [json!(VERSION), json!(VERSION)]);
     job.apply(&["--all"]).exits(5);
     assert_eq!(job.installed()[1..], [json!(OTHER_VERSION), json!(OTHER_VERSION)]);
 }
 
 #[test]
-fn one_that_is_deleted_in_the_middle_is_told_and_stops_no_other() {
+fn one_that_is_deleted_in_the_middle_is_reported_and_stops_no_other() {
     let (job, ids) = Job::of_three();
     job.upgrade();
     let (layout, cancel) = (Layout::new(job.world.base()), Cancel::new().unwrap());
     let lock = layout.container_lock(ids[0].to_string().parse().unwrap());
-    let held = FileLock::acquire(&lock, "the first", Duration::ZERO, &Deaf, &cancel).unwrap();
+    let held = FileLock::acquire(&lock, "the first", Duration::ZERO, &NoListener, &cancel).unwrap();
     let mut working = Process::start(&job.world, &["apply", "--all", "--jobs", "1"]);
     working.wait_until("it waits for the first", |said| {
         said.contains(&format!("waiting: container {} is in use", ids[0]))
@@ -136,7 +136,7 @@ fn a_driver_that_fails_gives_way_to_the_one_before() {
     let ctid = job.ctid.to_string();
     let ran = job.apply(&[&ctid, "--output", "json"]).exits(6);
     let reports: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(reports[0]["done"], json!([format!("put driver {VERSION} back")]));
+    assert_eq!(reports[0]["done"], json!([format!("restore driver {VERSION}")]));
     job.set_for_all("nvidia_driver_version", VERSION);
     job.assert_installed(VERSION);
     job.assert_nothing_is_left();
@@ -148,12 +148,12 @@ fn plain_lxc_tells_that_it_takes_no_snapshot_and_puts_the_former_driver_back() {
     job.run("create").ok();
     job.cache(&TestDriver::new(OTHER_VERSION).misbehaving(Misbehaviour::Sigbus));
     job.set_for_all("nvidia_driver_version", OTHER_VERSION);
-    let note = "no snapshot: `lxc-snapshot` takes none of a running container, and of a directory only as a whole copy; \
-                if the new driver fails, the former one is put back";
+    let note = "no snapshot: `lxc-snapshot` cannot snapshot a running container, and copies a directory as a whole; if \
+                the new driver fails, the previous driver is restored";
     assert!(job.run_with("plan", &["--snapshot"]).ok().stdout.contains(note));
     let ran = job.apply(&[&job.ctid.to_string(), "--snapshot", "--output", "json"]).exits(6);
     let reports: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert_eq!(reports[0]["done"], json!([format!("put driver {VERSION} back")]));
+    assert_eq!(reports[0]["done"], json!([format!("restore driver {VERSION}")]));
     assert!(reports[0]["notes"].as_array().unwrap().contains(&json!(note)), "{}", reports[0]);
     job.set_for_all("nvidia_driver_version", VERSION);
     job.assert_installed(VERSION);
@@ -170,13 +170,14 @@ fn a_saved_plan_is_carried_out_only_while_it_fits() {
     job.apply(&[&ids[1].to_string()]).ok();
     let refused = job.apply(&[file]).exits(3).stderr;
     let told = format!(
-        "container {}: planned was install driver {OTHER_VERSION} (replaces {VERSION}), verify driver {OTHER_VERSION}; now it is verify driver {OTHER_VERSION}",
+        "container {}: planned install driver {OTHER_VERSION} (replaces {VERSION}), verify driver {OTHER_VERSION}; now \
+         needed verify driver {OTHER_VERSION}",
         ids[1]
     );
     assert!(refused.contains(&told), "{refused}");
     assert_eq!(job.installed()[0], VERSION);
     job.world.run(&["plan", "--all", "--save", file]).ok();
-    for option in [&["--all"][..], &["--restart"], &["--snapshot"], &["--way", "native"], &["--target", "host"]] {
+    for option in [&["--all"][..], &["--restart"], &["--snapshot"], &["--method", "native"], &["--target", "host"]] {
         job.apply(&[&[file], option].concat()).exits(2);
     }
     job.apply(&[file, "--jobs", "2"]).ok();
@@ -184,7 +185,7 @@ fn a_saved_plan_is_carried_out_only_while_it_fits() {
 }
 
 #[test]
-fn containers_follow_the_hosts_driver_and_the_operator_is_told_what_to_write() {
+fn containers_follow_the_hosts_driver_and_the_operator_is_reported_what_to_write() {
     let (job, ids) = Job::of_three();
     job.cache(&TestDriver::new(OTHER_VERSION));
     job.set_of(ids[2], "gpu_assignment", "none");
@@ -219,6 +220,6 @@ fn containers_have_to_be_named_somehow() {
     let job = Job::without_driver();
     for words in [&["apply"][..], &["plan"], &["apply", "--all", "901"]] {
         let refused = job.world.run(words).exits(2).stderr;
-        assert!(refused.starts_with("error: say which containers"), "{refused}");
+        assert!(refused.starts_with("error: name the containers"), "{refused}");
     }
 }

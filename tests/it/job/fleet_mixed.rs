@@ -1,4 +1,4 @@
-//! Twenty containers of every sort after a host upgrade, brought in step by one command; and that command killed.
+//! Twenty containers of every sort after a host upgrade, brought in sync by one command; and that command killed.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,22 @@ use super::process::Process;
 use crate::test_driver::TestDriver;
 use crate::tree;
 
-const WAYS: [&str; 3] = ["runfile", "native", "shared"];
+const METHODS: [&str; 3] = ["runfile", "native", "shared"];
 
 impl Job {
     fn rows(&self) -> Vec<Map<String, Value>> {
         serde_json::from_str(&self.world.run(&["status", "--output", "json"]).ok().stdout).unwrap()
     }
 
-    /// More containers beside the first, the ways and privileges mixed; all are created.
+    /// More containers beside the first, the methods and privileges mixed; all are created.
     fn of(count: usize) -> (Self, Vec<u32>) {
         let job = Self::new();
-        job.set("nvidia_install_method", WAYS[0]);
+        job.set("nvidia_install_method", METHODS[0]);
         let mut ids = vec![job.ctid];
         for number in 1..count {
             let mut entry = job.entry(&format!("gpu-{number}"));
             entry["unprivileged"] = Value::from(number % 2 == 0);
-            entry["nvidia_install_method"] = Value::from(WAYS[number % WAYS.len()]);
+            entry["nvidia_install_method"] = Value::from(METHODS[number % METHODS.len()]);
             ids.push(job.add(entry));
         }
         let words: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -42,7 +42,7 @@ impl Job {
 }
 
 #[test]
-fn twenty_containers_of_every_sort_are_brought_in_step_or_explained() {
+fn twenty_containers_of_every_sort_are_brought_in_sync_or_explained() {
     let (job, ids) = Job::of(20);
     let (stopped, broken, musl) = (ids[4], ids[6], ids[9]);
     // One has the wanted driver already.
@@ -58,8 +58,8 @@ fn twenty_containers_of_every_sort_are_brought_in_step_or_explained() {
         let wanted = if [broken, musl].contains(&id) { VERSION } else { OTHER_VERSION };
         assert_eq!(row["installed"], wanted, "{row:?}\n{}", ended.stderr);
         assert_eq!(row["state"], if id == stopped { "stopped" } else { "running" });
-        let way = WAYS[ids.iter().position(|it| *it == id).unwrap() % WAYS.len()];
-        assert_eq!(row["way"], way, "{row:?}");
+        let method = METHODS[ids.iter().position(|it| *it == id).unwrap() % METHODS.len()];
+        assert_eq!(row["method"], method, "{row:?}");
     }
     let explained = |id: u32, what: &str| {
         let error = ended.stderr.lines().find(|line| line.starts_with(&format!("error: container {id}: ")));
@@ -76,7 +76,7 @@ fn twenty_containers_of_every_sort_are_brought_in_step_or_explained() {
 }
 
 #[test]
-fn killed_at_any_moment_the_next_run_brings_all_in_step() {
+fn killed_at_any_moment_the_next_run_brings_all_in_sync() {
     let (job, ids) = Job::of(3);
     job.cache(&TestDriver::new(OTHER_VERSION));
     let cancel = Cancel::new().unwrap();
@@ -99,7 +99,7 @@ fn killed_at_any_moment_the_next_run_brings_all_in_step() {
     }
     assert!(killed > 0, "every run was faster than its killer");
     let found = job.world.run(&["doctor", "--all"]).stdout;
-    for rule in ["mixed-ways", "several-versions", "left-over", "receipt-unreadable"] {
+    for rule in ["mixed-methods", "several-versions", "left-over", "receipt-unreadable"] {
         assert!(!found.contains(rule), "{found}");
     }
     job.assert_nothing_is_left();

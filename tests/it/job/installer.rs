@@ -1,4 +1,4 @@
-//! The way `installer`: from the image of the package, mounted in the container while NVIDIA's installer runs there.
+//! The method `installer`: from the image of the package, mounted in the container while NVIDIA's installer runs there.
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
 use crate::test_driver::{Misbehaviour, TestDriver};
@@ -22,7 +22,7 @@ fn installs_from_the_package(job: &Job) {
     job.assert_nothing_is_left();
     job.assert_nothing_is_mounted();
     let receipt = fs_err::read_to_string(job.receipt()).unwrap();
-    assert!(receipt.contains("\"way\": \"installer\""), "{receipt}");
+    assert!(receipt.contains("\"method\": \"installer\""), "{receipt}");
     assert!(job.rootfs("var/lib/nvidia/log").exists(), "it was not NVIDIA's installer that did it");
 }
 
@@ -93,7 +93,7 @@ fn killed_while_the_installer_runs_from_a_mount_the_next_run_takes_it_away() {
     // The extracted driver is the one that hangs.
     fs_err::remove_dir_all(job.world.base().join("lib/nvidia")).unwrap();
     let ran = job.run("create").ok();
-    assert!(ran.stderr.contains("which an interrupted run had left"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("left by an interrupted run"), "{}", ran.stderr);
     job.assert_installed(VERSION);
     job.assert_nothing_is_left();
     job.assert_nothing_is_mounted();

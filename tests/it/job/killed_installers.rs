@@ -1,5 +1,5 @@
-//! Every way, killed at forty moments of an installation: what an uninstallation leaves then is what there was before,
-//! to the file. Where NVIDIA's installer runs, it is its moments: it goes on without its parent.
+//! Every method, killed at forty moments of an installation: what an uninstallation leaves then is what there was
+//! before, to the file. Where NVIDIA's installer runs, it is its moments: it goes on without its parent.
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
 use crate::ran::Ran;
@@ -14,14 +14,14 @@ const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 impl Job {
     /// A running container in which others have put files where the driver goes, and links, and libraries deep below.
-    fn with_files_of_others(way: &str) -> Self {
+    fn with_files_of_others(method: &str) -> Self {
         let job = Self::native_running(Privilege::Unprivileged);
         job.inside(&format!(
             "cd /{LIBRARIES}; echo an old driver > libnvidia-cfg.so.535.261.03; ln -s libnvidia-cfg.so.535.261.03 libnvidia-cfg.so.1
              mkdir deep; echo somebody > deep/libnvidia-ml.so.1; ln -s nowhere libnvidia-encode.so.1
              seq 9999 > /usr/bin/nvidia-smi; chmod 750 /usr/bin/nvidia-smi; chown 7:8 /usr/bin/nvidia-smi; ldconfig"
         ));
-        job.want(VERSION, way, "full");
+        job.want(VERSION, method, "full");
         job
     }
 
@@ -79,8 +79,8 @@ impl Job {
     }
 }
 
-fn killed_at_forty_moments(way: &str) {
-    let job = Job::with_files_of_others(way);
+fn killed_at_forty_moments(method: &str) {
+    let job = Job::with_files_of_others(method);
     let before = job.files();
     let count = job.moments();
     job.is_as_before(&before, "not killed");
@@ -88,9 +88,9 @@ fn killed_at_forty_moments(way: &str) {
         let number = 1 + moment * (count - 1) / (MOMENTS - 1);
         let what = format!("killed at moment {number} of {count}");
         if moment % 4 == 0 {
-            job.want(OTHER_VERSION, way, "full");
+            job.want(OTHER_VERSION, method, "full");
             job.run("install").ok();
-            job.want(VERSION, way, "full");
+            job.want(VERSION, method, "full");
         }
         job.killed_at_moment(number);
         assert_ne!(job.status()["verdict"], "installed, not verified live", "{what}");
@@ -105,7 +105,7 @@ fn killed_at_forty_moments(way: &str) {
                 job.want(OTHER_VERSION, "native", "full");
                 job.run("install").ok();
                 assert_eq!(job.status()["installed"], OTHER_VERSION, "{what}");
-                job.want(VERSION, way, "full");
+                job.want(VERSION, method, "full");
             }
         }
         job.is_as_before(&before, &what);
@@ -122,10 +122,10 @@ fn an_installer_killed_at_forty_moments_leaves_nothing() {
     killed_at_forty_moments("installer");
 }
 
-/// The ways of the host: each moment is a system call that changes something.
-fn killed_at_forty_calls(way: &str) {
+/// The methods of the host: each moment is a system call that changes something.
+fn killed_at_forty_calls(method: &str) {
     let calls = "renameat,renameat2,unlinkat,linkat,symlinkat,mkdirat,fchmod,fchown,copy_file_range,move_mount,umount2";
-    let job = Job::with_files_of_others(way);
+    let job = Job::with_files_of_others(method);
     let before = job.files();
     job.run("install").ok();
     job.is_as_before(&before, "not killed");

@@ -102,7 +102,7 @@ fn killed_while_it_copies_the_run_file_it_clears_that_away() {
     let scratch = scratch_of(&job).unwrap();
     let ran = job.is_mended_by_another_run();
     let name = scratch.file_name().unwrap().to_string_lossy();
-    let note = format!("note: removed `/var/lib/phoenix-nvidia/{name}`, which an interrupted run had left\n");
+    let note = format!("note: removed `/var/lib/phoenix-nvidia/{name}`, left by an interrupted run\n");
     assert!(ran.stderr.contains(&note), "{}", ran.stderr);
 }
 
@@ -114,10 +114,10 @@ fn killed_while_the_installer_runs_it_ends_that_and_begins_again() {
     process.wait_until("half of it is installed", |_| job.rootfs("usr/bin/nvidia-smi").exists());
     process.kill();
     assert!(!job.receipt().exists());
-    assert_eq!(job.status()["verdict"], "wrong");
+    assert_eq!(job.status()["verdict"], "out of sync");
     job.cache(&TestDriver::new(VERSION));
     let ran = job.is_mended_by_another_run();
-    let warning = "warning: an installation that had lost its parent was still running and was ended\n";
+    let warning = "warning: an installation of a killed run was still running and was ended\n";
     assert!(ran.stderr.contains(warning), "{}", ran.stderr);
 }
 
@@ -130,7 +130,7 @@ fn killed_when_the_installer_has_done_its_work_the_run_file_does_not_stay() {
     job.inside(&format!("mkdir {left}; echo run > {left}/NVIDIA.run"));
     fs_err::remove_file(job.receipt()).unwrap();
     let planned = job.run_with("plan", &["--exit-code"]).exits(4).stdout;
-    assert!(planned.contains(&format!("  remove what an interrupted run has left\n      {left}\n")), "{planned}");
+    assert!(planned.contains(&format!("  remove what an interrupted run left\n      {left}\n")), "{planned}");
     job.run("create").ok();
     job.assert_nothing_is_left();
     job.world.lxc("lxc-stop", job.ctid, &["-k"]).ok();

@@ -64,7 +64,7 @@ fn install_works_on_containers_that_are_there_and_leaves_them_stopped_or_running
 fn assert_only_settings_differ(job: &Job, version: &str) {
     let status = job.status();
     assert_eq!(status["installed"], version, "{status:?}");
-    assert_eq!(status["reason"], "its settings are not those of the configuration", "{status:?}");
+    assert_eq!(status["reason"], "its settings differ from the configuration", "{status:?}");
     assert!(job.inside("nvidia-smi --help | head -n 1").ends_with(&format!("v{version}\n")));
 }
 
@@ -95,7 +95,8 @@ fn destroy_wants_to_be_sure_and_knows_only_what_is_configured() {
     let asked = job.run("destroy").exits(2);
     assert_eq!(
         asked.stderr,
-        "error: this asks before it destroys, and nobody can answer here\n\nhint: add `--yes` when you are sure\n"
+        "error: `destroy` needs a confirmation, and standard input is not a terminal\n\nhint: add `--yes` to destroy \
+         without a confirmation\n"
     );
     let unknown = job.world.run(&["destroy", "--yes", &job.ctid.to_string(), "999999999"]).exits(3);
     assert!(unknown.stderr.contains("999999999"), "{}", unknown.stderr);
@@ -106,7 +107,7 @@ fn destroy_wants_to_be_sure_and_knows_only_what_is_configured() {
         Ran::of("sh", &["-c", &script], &job.world.environment())
     };
     let no = typed("no").exits(130);
-    assert!(no.stdout.contains(&format!("This destroys {} (gpu-test) with everything in them.", job.ctid)));
+    assert!(no.stdout.contains(&format!("This destroys {} (gpu-test) with all their data.", job.ctid)));
     assert_eq!(job.status()["state"], "running");
     typed("yes").ok();
     assert_eq!(job.status()["state"], "absent");

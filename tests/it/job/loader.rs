@@ -54,20 +54,20 @@ fn assert_same(ours: &[String], theirs: &[String], when: &str) {
 #[test]
 fn the_cache_is_written_as_ldconfig_would_write_it() {
     for privilege in [Privilege::Privileged, Privilege::Unprivileged] {
-        for way in ["native", "shared"] {
+        for method in ["native", "shared"] {
             let job = Job::native_running(privilege);
             job.watch_ldconfig();
             let before = job.cached();
-            job.want(OTHER_VERSION, way, "compute");
+            job.want(OTHER_VERSION, method, "compute");
             job.run("install").ok();
-            job.assert_in_line(&format!("{way}, fresh"));
+            job.assert_in_line(&format!("{method}, fresh"));
             assert!(job.cached().len() > before.len() + 5);
-            job.want(VERSION, way, "full");
+            job.want(VERSION, method, "full");
             job.run("install").ok();
-            job.assert_in_line(&format!("{way}, another version and profile"));
-            job.want(VERSION, if way == "native" { "shared" } else { "native" }, "full");
+            job.assert_in_line(&format!("{method}, another version and profile"));
+            job.want(VERSION, if method == "native" { "shared" } else { "native" }, "full");
             job.run("install").ok();
-            job.assert_in_line(&format!("from {way} to the other way"));
+            job.assert_in_line(&format!("from {method} to the other method"));
             job.run("uninstall").ok();
             job.assert_in_line("uninstalled");
             assert_same(&job.cached(), &before, "as before");

@@ -62,8 +62,8 @@ fn that_nvidia_smi_exists_does_not_mean_that_the_wanted_version_is_installed() {
     job.set_for_all("nvidia_driver_version", OTHER_VERSION);
     let said = job.run("verify").exits(7).stderr;
     let message = format!(
-        "error: container {}: driver {OTHER_VERSION} was asked for but {VERSION} is installed\n\n\
-         hint: bring {OTHER_VERSION} in with `phoenix-nvidia install {}`\n",
+        "error: container {}: driver {OTHER_VERSION} is wanted, but {VERSION} is installed\n\n\
+         hint: install {OTHER_VERSION} with `phoenix-nvidia install {}`\n",
         job.ctid, job.ctid
     );
     assert_eq!(said, message);
@@ -124,7 +124,7 @@ fn a_container_with_the_second_gpu_alone_works_and_so_do_several_features() {
     let line = format!("{} gpu-test: run the feature script of `docker`; driver {VERSION} verified\n", job.ctid);
     assert_eq!(ran.stdout, line);
     for missing in ["base_setup", "vllm"] {
-        let note = format!("note: feature `{missing}` is not ours and has no script here, so it is left out\n");
+        let note = format!("note: feature `{missing}` has no installation script on this host, so it is skipped\n");
         assert!(ran.stderr.contains(&note), "{}", ran.stderr);
     }
     job.run_on(&host, "create").ok();
@@ -132,7 +132,7 @@ fn a_container_with_the_second_gpu_alone_works_and_so_do_several_features() {
 }
 
 #[test]
-fn a_host_without_the_uvm_node_is_told_by_a_rehearsal_and_gets_it_before_anything_else_is_changed() {
+fn a_host_without_the_uvm_node_is_reported_by_a_rehearsal_and_gets_it_before_anything_else_is_changed() {
     let job = Job::new();
     let host = PretendedGpuHost::with_module(VERSION).gpu("0000:01:00.0", 0).without_node("nvidia-uvm").start();
     let before = tree::of(&job.world.lxcpath());

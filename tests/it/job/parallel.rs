@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use phoenix_nvidia::config::Layout;
-use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::sys::cancel::Cancel;
 use phoenix_nvidia::sys::lock::FileLock;
 
@@ -22,7 +22,7 @@ fn two_creations_of_one_container_do_its_work_once() {
 }
 
 #[test]
-fn who_does_not_want_to_wait_is_told_who_works_on_the_container() {
+fn who_does_not_want_to_wait_is_reported_who_works_on_the_container() {
     let job = Job::without_driver();
     job.cache(&TestDriver::new(VERSION).misbehaving(Misbehaviour::Hang));
     let mut working = job.start("create");
@@ -41,7 +41,7 @@ fn a_source_is_copied_by_one_at_a_time() {
     let copy = job.add(job.copy_of(job.ctid, "copy")).to_string();
     let (layout, cancel) = (Layout::new(job.world.base()), Cancel::new().unwrap());
     let lock = layout.container_lock(job.ctid.to_string().parse().unwrap());
-    let held = FileLock::acquire(&lock, "the source", Duration::ZERO, &Deaf, &cancel).unwrap();
+    let held = FileLock::acquire(&lock, "the source", Duration::ZERO, &NoListener, &cancel).unwrap();
     let busy = job.world.run(&["create", &copy, "--lock-timeout", "0"]).exits(9);
     let message = format!("error: container {} is in use by process {}\n", job.ctid, std::process::id());
     assert!(busy.stderr.contains(&message), "{}", busy.stderr);

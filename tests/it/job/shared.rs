@@ -1,4 +1,4 @@
-//! The way `shared`: containers that see one image, and what becomes of it over their lives.
+//! The method `shared`: containers that see one image, and what becomes of it over their lives.
 
 use super::fixture::{Job, OTHER_VERSION, VERSION};
 use crate::test_driver::TestDriver;
@@ -159,7 +159,9 @@ fn a_stopped_container_is_known_and_left_without_being_started() {
 
 #[test]
 fn the_receipts_say_what_is_to_be_mounted_at_the_hosts_start() {
-    use phoenix_nvidia::{config::Layout, event::Deaf, install::shared, store::Store, sys::cancel::Cancel};
+    use phoenix_nvidia::{
+        config::Layout, event::NoListener, install::methods::shared, store::Store, sys::cancel::Cancel,
+    };
     let job = Job::new().shared();
     job.run("create").ok();
     job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
@@ -167,7 +169,7 @@ fn the_receipts_say_what_is_to_be_mounted_at_the_hosts_start() {
         crate::ran::Ran::of("umount", &[point], &[]).ok();
     }
     let (layout, cancel) = (Layout::new(job.world.base()), Cancel::new().unwrap());
-    shared::ensure_mounted(&Store::new(&layout, &Deaf, &cancel), &layout).unwrap();
+    shared::ensure_mounted(&Store::new(&layout, &NoListener, &cancel), &layout).unwrap();
     job.world.lxc("lxc-start", job.ctid, &["--daemon"]).ok();
     job.assert_shared(VERSION);
 }
@@ -177,10 +179,10 @@ fn changes_between_all_ways_leave_nothing_of_the_way_before() {
     let job = Job::new().shared();
     job.run("create").ok();
     job.assert_shared(VERSION);
-    for way in ["runfile", "shared", "native", "shared", "installer", "shared"] {
-        job.set_for_all("nvidia_install_method", way);
+    for method in ["runfile", "shared", "native", "shared", "installer", "shared"] {
+        job.set_for_all("nvidia_install_method", method);
         job.run("install").ok();
-        if way == "shared" {
+        if method == "shared" {
             job.assert_shared(VERSION);
             let libraries = job.tree().into_keys().filter(|path| path.contains("/libcuda.so.")).collect::<Vec<_>>();
             assert!(libraries.is_empty(), "{libraries:?}");
@@ -254,7 +256,10 @@ fn killed_in_the_middle_of_a_change_the_next_run_brings_it_to_its_end() {
     job.cache(&TestDriver::new(OTHER_VERSION));
     job.set_for_all("nvidia_driver_version", OTHER_VERSION);
     // Without a cache `ldconfig` has to run, and this one never ends.
-    job.inside("rm /etc/ld.so.cache; mv /sbin/ldconfig /sbin/ldconfig.real; printf '#!/bin/sh\nexec sleep 600\n' > /sbin/ldconfig; chmod +x /sbin/ldconfig");
+    job.inside(
+        "rm /etc/ld.so.cache; mv /sbin/ldconfig /sbin/ldconfig.real; printf '#!/bin/sh\nexec sleep 600\n' > \
+         /sbin/ldconfig; chmod +x /sbin/ldconfig",
+    );
     let mut process = job.start("install");
     let current = job.rootfs(&format!("{OWN}/current"));
     process.wait_until("the link is switched", |_| {
@@ -278,10 +283,7 @@ fn the_directory_of_a_former_image_goes_with_the_next_run_though_the_driver_is_t
         job.inside(&format!("mkdir {left}"));
         if verb != "install" {
             let planned = job.run("plan").ok().stdout;
-            assert!(
-                planned.contains("remove what an interrupted run has left") && planned.contains(&left),
-                "{planned}"
-            );
+            assert!(planned.contains("remove what an interrupted run left") && planned.contains(&left), "{planned}");
         }
         job.run(verb).ok();
         job.assert_shared(VERSION);
@@ -289,7 +291,7 @@ fn the_directory_of_a_former_image_goes_with_the_next_run_though_the_driver_is_t
 }
 
 #[test]
-fn without_permission_no_other_way_is_gone_and_with_it_the_change_is_told() {
+fn without_permission_no_other_way_is_gone_and_with_it_the_change_is_reported() {
     let job = Job::new().shared();
     job.set("features", serde_json::json!([]));
     job.run("create").ok();
@@ -302,12 +304,12 @@ fn without_permission_no_other_way_is_gone_and_with_it_the_change_is_told() {
     job.set("nvidia_allow_fallback", true);
     let ran = job.run("install").ok();
     assert!(
-        ran.stderr.contains("warning: the way `shared` cannot be gone here, so the way `runfile` is"),
+        ran.stderr.contains("warning: the method `shared` does not work here, so `runfile` is used"),
         "{}",
         ran.stderr
     );
     let receipt = fs_err::read_to_string(job.receipt()).unwrap();
-    assert!(receipt.contains("\"way\": \"runfile\"") && receipt.contains("\"instead_of\": {"), "{receipt}");
+    assert!(receipt.contains("\"method\": \"runfile\"") && receipt.contains("\"instead_of\": {"), "{receipt}");
     let again = job.run("install").ok();
-    assert!(again.stderr.contains("is there already"), "{}", again.stderr);
+    assert!(again.stderr.contains("is already installed"), "{}", again.stderr);
 }

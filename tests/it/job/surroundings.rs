@@ -64,12 +64,12 @@ fn too_little_room_is_found_before_anything_is_copied() {
     job.created_without_driver();
     let said = job.refuses(10);
     let start = format!(
-        "error: container {}: there is no room to install from: `/var/lib/phoenix-nvidia`, `/var/tmp`, `/tmp`, \
-         `/root`: ",
+        "error: container {}: no directory has enough space to install from: `/var/lib/phoenix-nvidia`, \
+         `/var/tmp`, `/tmp`, `/root`: ",
         job.ctid
     );
-    let end = " MB free and 156 MB needed\n\nhint: 156 MB are needed in all; make the container's disk larger, or free \
-               some space in it\n";
+    let end = " MB free and 156 MB needed\n\nhint: 156 MB are needed in total; make the container's disk larger, or \
+               free some space in it\n";
     let free = said.strip_prefix(&start).and_then(|rest| rest.strip_suffix(end)).unwrap_or_else(|| panic!("{said}"));
     assert!((1..156).contains(&free.parse().unwrap()), "{said}");
     drop(disk);
@@ -82,7 +82,7 @@ fn a_directory_that_nothing_may_be_executed_in_is_passed_over() {
     job.set("lxc_options", json!(["var/lib/phoenix-nvidia", "var/tmp", "tmp", "root"].map(noexec)));
     let said = job.run("create").exits(10).stderr;
     let message = format!(
-        "error: container {}: there is no room to install from: `/var/lib/phoenix-nvidia`, \
+        "error: container {}: no directory has enough space to install from: `/var/lib/phoenix-nvidia`, \
          `/var/tmp`, `/tmp`, `/root`: mounted noexec\n",
         job.ctid
     );
@@ -102,8 +102,8 @@ fn what_a_container_must_have_is_named_and_stand_ins_do_for_the_rest() {
     let (away, ldconfig) = (job.world.scratch("away"), job.rootfs("usr/sbin/ldconfig"));
     fs_err::rename(&loader, &away).unwrap();
     let message = format!(
-        "error: container {}: there is no glibc in the container, which NVIDIA's driver needs (`/lib64/ld-linux-x86-64.so.2` is \
-         missing)\n\nhint: use a template of Debian, Ubuntu, Fedora or the like, then `phoenix-nvidia create` it anew\n",
+        "error: container {}: NVIDIA's driver needs glibc, which the container lacks (`/lib64/ld-linux-x86-64.so.2` is \
+         missing)\n\nhint: use a template of Debian, Ubuntu, Fedora or similar, then create it again with `phoenix-nvidia create`\n",
         job.ctid
     );
     assert_eq!(job.refuses(3), message);
@@ -116,7 +116,10 @@ fn what_a_container_must_have_is_named_and_stand_ins_do_for_the_rest() {
     assert!(said.starts_with(&message), "{said}");
     fs_err::rename(&away, &ldconfig).unwrap();
 
-    job.inside("rm -f /usr/sbin/modprobe /usr/sbin/rmmod /usr/sbin/lsmod /usr/sbin/depmod /usr/bin/lsmod /usr/bin/kmod /sbin/modprobe /sbin/rmmod /sbin/lsmod /sbin/depmod /bin/lsmod /bin/kmod /bin/dmesg");
+    job.inside(
+        "rm -f /usr/sbin/modprobe /usr/sbin/rmmod /usr/sbin/lsmod /usr/sbin/depmod /usr/bin/lsmod /usr/bin/kmod \
+         /sbin/modprobe /sbin/rmmod /sbin/lsmod /sbin/depmod /bin/lsmod /bin/kmod /bin/dmesg",
+    );
     job.run("create").ok();
     job.assert_installed(VERSION);
     job.assert_nothing_is_left();

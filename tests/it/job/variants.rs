@@ -55,8 +55,8 @@ fn a_file_that_was_replaced_changes_no_container_under_its_feet() {
     assert!(announced.stdout.contains("it would replace the file"), "{}", announced.stdout);
     let done = job.world.run(&["cache", "replace", &file]).ok();
     let says = |words: &str| assert!(done.stdout.contains(words), "{words}: {}", done.stdout);
-    says(&format!("container {} goes on seeing the image of that one", job.ctid));
-    says(&format!("lib/nvidia/{VERSION}` was extracted from that one and is not used any more"));
+    says(&format!("container {} still uses the image of the previous file", job.ctid));
+    says(&format!("lib/nvidia/{VERSION}` was extracted from the previous file and is no longer used"));
     let extracted = job.world.run(&["store", "extract", "--dry-run", VERSION]).ok();
     assert_eq!(extracted.stdout, format!("would extract {VERSION}\n"));
     let size = format!("stat -L -c %s {OWN}/current/lib/libcuda.so.1");
@@ -64,12 +64,12 @@ fn a_file_that_was_replaced_changes_no_container_under_its_feet() {
     let other = job.add(job.entry("other"));
     job.world.run(&["create", &other.to_string()]).ok();
     assert_ne!(job.world.inside(other, &size).ok().stdout, before, "the new one has the new file");
-    // The former image is the one that its links were made for, at every later start, too.
+    // The previous image is the one that its links were made for, at every later start, too.
     job.world.lxc("lxc-stop", job.ctid, &["--kill"]).ok();
     job.run("create").ok();
     assert_eq!(job.inside(&size), before);
     assert_eq!(job.run("create").ok().stderr.matches("install driver").count(), 0);
-    // What the verb says to do brings the new one.
+    // What the verb says to do installs the new one.
     job.run("uninstall").ok();
     job.run("install").ok();
     assert_ne!(job.inside(&size), before);
@@ -77,7 +77,7 @@ fn a_file_that_was_replaced_changes_no_container_under_its_feet() {
 }
 
 #[test]
-fn the_hosts_part_of_a_virtual_gpu_is_told_when_it_comes_and_goes_into_no_container() {
+fn the_hosts_part_of_a_virtual_gpu_is_reported_when_it_comes_and_goes_into_no_container() {
     let job = Job::without_driver();
     let file = TestDriver::new(VERSION).vgpu_kvm().renamed().write_into(&job.world.scratch("")).display().to_string();
     let ran = job.world.run(&["cache", "import", &file]).ok();
@@ -86,17 +86,17 @@ fn the_hosts_part_of_a_virtual_gpu_is_told_when_it_comes_and_goes_into_no_contai
         "{}",
         ran.stderr
     );
-    for way in ["runfile", "native", "installer", "shared"] {
-        job.set("nvidia_install_method", way);
+    for method in ["runfile", "native", "installer", "shared"] {
+        job.set("nvidia_install_method", method);
         let ran = job.run("create").exits(3);
         assert!(
-            ran.stderr.contains("is here as the host's part of a virtual GPU (`-vgpu-kvm`) alone"),
-            "{way}: {}",
+            ran.stderr.contains("only as the host's part of a virtual GPU (`-vgpu-kvm`)"),
+            "{method}: {}",
             ran.stderr
         );
-        assert!(ran.stderr.contains("import the guest's driver there"), "{way}: {}", ran.stderr);
-        assert!(!ran.stderr.contains("the way `runfile`"), "{way}: {}", ran.stderr);
-        assert!(!job.receipt().exists(), "{way}");
+        assert!(ran.stderr.contains("import the guest's driver there"), "{method}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("the method `runfile`"), "{method}: {}", ran.stderr);
+        assert!(!job.receipt().exists(), "{method}");
     }
 }
 

@@ -59,24 +59,25 @@ fn a_driver_that_answers_for_its_gpu_is_verified_and_one_of_another_version_is_n
     assert_eq!(
         job.verify_fails_on(&upgraded, 7),
         job.error(&format!(
-            "driver {VERSION} was asked for and `nvidia-smi` fails with exit code 18: the host's kernel module has \
-             another version than the container's libraries"
+            "driver {VERSION} is wanted, but `nvidia-smi` fails with exit code 18: the version of the host's kernel \
+             module differs from that of the container's libraries"
         )) + "  | Failed to initialize NVML: Driver/library version mismatch\n  | NVML library version: 580.76\n\n"
             + &format!(
-                "hint: the host's kernel module is {OTHER_VERSION} and decides; set `nvidia_driver_version` to \
+                "hint: the host's kernel module is {OTHER_VERSION}; set `nvidia_driver_version` to \
                  \"{OTHER_VERSION}\", or upgrade the host and reboot\n"
             )
     );
     let pending = PretendedGpuHost::with_module(OTHER_VERSION).on_disk(VERSION).gpu("0000:01:00.0", 0).start();
     let told = job.verify_fails_on(&pending, 7);
     let reboot = format!(
-        "hint: the host's kernel module on disk is {VERSION} already and {OTHER_VERSION} is still loaded: reboot the host\n"
+        "hint: the host's kernel module on disk is already {VERSION}, but {OTHER_VERSION} is still loaded: reboot the \
+         host\n"
     );
     assert!(told.ends_with(&reboot), "{told}");
 
     job.set_for_all("nvidia_driver_version", OTHER_VERSION);
     let said = job.verify_fails_on(&upgraded, 7);
-    let reason = job.error(&format!("driver {OTHER_VERSION} was asked for but {VERSION} is installed"));
+    let reason = job.error(&format!("driver {OTHER_VERSION} is wanted, but {VERSION} is installed"));
     assert!(said.starts_with(&reason), "{said}");
 }
 
@@ -120,8 +121,8 @@ fn a_node_that_is_missing_or_denied_is_named() {
     restart_with("config", &|text| text.to_owned() + &deny);
     let said = job.verify_fails_on(&host, 7);
     let message = job.error(&format!(
-        "driver {VERSION} was asked for and `nvidia-smi` fails with exit code 255: the container's device cgroup \
-         denies it the GPU"
+        "driver {VERSION} is wanted, but `nvidia-smi` fails with exit code 255: the container's device cgroup denies \
+         it the GPU"
     ));
     assert!(said.starts_with(&message), "{said}");
 }
@@ -133,16 +134,16 @@ fn an_nvidia_smi_that_lies_is_never_believed() {
     job.set("gpu_assignment", "0,1");
     job.created_on(&host, VERSION).ok();
     let unreadable = format!(
-        "driver {VERSION} was asked for and `nvidia-smi` fails with exit code 0: its answer is not a list of versions"
+        "driver {VERSION} is wanted, but `nvidia-smi` fails with exit code 0: its answer is not a list of versions"
     );
     for (script, reason) in [
         ("echo all fine", &*unreadable),
         ("exit 0", &unreadable),
         (&format!("echo {VERSION}; echo {VERSION}; head -c 30000 /dev/urandom"), &unreadable),
-        (&format!("echo {VERSION}"), "2 GPUs are assigned and nvidia-smi reports 1"),
+        (&format!("echo {VERSION}"), "2 GPUs are assigned, but `nvidia-smi` reports 1"),
         (
             &format!("echo {VERSION}; echo {OTHER_VERSION}"),
-            &format!("driver {VERSION} was asked for but nvidia-smi reports {OTHER_VERSION}"),
+            &format!("driver {VERSION} is wanted, but nvidia-smi reports {OTHER_VERSION}"),
         ),
     ] {
         job.shadow_nvidia_smi(script);
@@ -162,8 +163,9 @@ fn an_nvidia_smi_that_lies_is_never_believed() {
     job.run_on(&host, "verify").ok();
     fs_err::write(job.rootfs("usr/bin/nvidia-smi"), format!("#!/bin/sh\necho {VERSION}\n")).unwrap();
     let said = job.verify_fails_on(&host, 7);
-    let reason =
-        format!("driver {VERSION} is not completely installed: `/usr/bin/nvidia-smi` is not as it was installed");
+    let reason = format!(
+        "driver {VERSION} is not completely installed: `/usr/bin/nvidia-smi` has changed since its installation"
+    );
     assert!(said.starts_with(&job.error(&reason)), "{said}");
 }
 
@@ -200,7 +202,7 @@ fn of_two_gpus_one_needs_a_reset_and_the_driver_is_not_called_wrong() {
     ] {
         job.shadow_nvidia_smi(&script);
         let said = job.verify_fails_on(&host, 7);
-        assert!(said.contains(&job.error("2 GPUs are assigned and nvidia-smi reports 1")), "{script}: {said}");
+        assert!(said.contains(&job.error("2 GPUs are assigned, but `nvidia-smi` reports 1")), "{script}: {said}");
     }
 }
 

@@ -14,10 +14,10 @@ fn host_of(version: &str) -> GpuHostBuilder {
 
 impl Job {
     /// A running container with both GPUs and a verified driver of the host's version.
-    fn with_two_gpus(way: &str) -> Self {
+    fn with_two_gpus(method: &str) -> Self {
         let job = Self::new();
         job.set("gpu_assignment", "0,1");
-        job.set("nvidia_install_method", way);
+        job.set("nvidia_install_method", method);
         job.created_on(&host_of(VERSION).start(), VERSION).ok();
         job
     }
@@ -34,7 +34,7 @@ impl Job {
             .map(|name| fs_err::read_to_string(self.world.lxcpath().join(self.ctid.to_string()).join(name)).unwrap())
     }
 
-    /// What the host remembers of it: its cards, among others.
+    /// The host's record of it: its cards, among others.
     fn record(&self) -> String {
         fs_err::read_to_string(self.world.base().join(format!("lib/containers/{}.json", self.ctid))).unwrap()
     }
@@ -68,13 +68,18 @@ fn a_module_that_is_not_loaded_takes_no_gpu_from_a_container() {
     // This machine has no module at all.
     for verb in ["create", "apply", "install"] {
         let ran = job.run(verb).exits(7);
-        assert!(ran.stderr.contains("its GPUs wait for the host's NVIDIA kernel module"), "{verb}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains("its GPUs are pending until the host's NVIDIA kernel module is loaded"),
+            "{verb}: {}",
+            ran.stderr
+        );
         assert_eq!((job.both_files(), job.init()), (settings.clone(), init.clone()), "{verb}");
     }
     let plan = job.run_with("plan", &["--exit-code"]).exits(0).stdout;
     assert!(
         plan.contains(
-            "its GPUs wait for the host's NVIDIA kernel module: no NVIDIA kernel module is loaded on this host"
+            "its GPUs are pending until the host's NVIDIA kernel module is loaded: no NVIDIA kernel module is loaded \
+             on this host"
         ),
         "{plan}"
     );
@@ -112,20 +117,20 @@ fn a_new_container_on_a_host_without_a_module_gets_its_gpus_when_there_is_one() 
 
 #[test]
 fn after_a_host_upgrade_a_lost_gpu_undoes_no_driver_and_stays_assigned() {
-    for way in ["runfile", "native", "shared"] {
-        let job = Job::with_two_gpus(way);
+    for method in ["runfile", "native", "shared"] {
+        let job = Job::with_two_gpus(method);
         let (settings, init) = (job.both_files(), job.init());
         job.after_an_upgrade();
         let crippled = PretendedGpuHost::with_module(UPGRADED).gpu("0000:01:00.0", 0).start();
         let words = ["apply", &job.ctid.to_string(), "--target", "host"];
         let ran = job.world.run_on(&crippled, &words).exits(7);
-        assert!(ran.stderr.contains("GPU 1 waits for this host to have it again"), "{way}: {}", ran.stderr);
-        assert_eq!(job.installed_on(&crippled), UPGRADED, "{way}: {}", ran.stderr);
+        assert!(ran.stderr.contains("GPU 1 is pending: this host lacks it"), "{method}: {}", ran.stderr);
+        assert_eq!(job.installed_on(&crippled), UPGRADED, "{method}: {}", ran.stderr);
         let kept = job.both_files()[1].contains("/dev/nvidia1 dev/nvidia1");
-        assert!(kept, "{way}: {:?}", job.both_files());
-        assert_eq!(job.init(), init, "{way}: it was restarted");
-        if way != "shared" {
-            assert_eq!(job.both_files(), settings, "{way}");
+        assert!(kept, "{method}: {:?}", job.both_files());
+        assert_eq!(job.init(), init, "{method}: it was restarted");
+        if method != "shared" {
+            assert_eq!(job.both_files(), settings, "{method}");
         }
     }
 }
@@ -144,7 +149,7 @@ fn of_all_gpus_one_that_is_lost_stays_assigned_and_waits() {
         }
         for verb in ["create", "apply", "verify"] {
             let ran = job.run_on(&crippled, verb).exits(7);
-            assert!(ran.stderr.contains("wait"), "{verb}: {}", ran.stderr);
+            assert!(ran.stderr.contains("pending"), "{verb}: {}", ran.stderr);
             assert_eq!((job.both_files(), job.init()), (settings.clone(), init.clone()), "{verb}");
             assert_eq!(job.record(), record, "{verb}");
         }
@@ -183,18 +188,18 @@ fn gpus_off_the_bus_undo_no_driver_and_are_not_the_cgroups_doing() {
     job.nvidia_smi_says(255, "Unable to determine the device handle for GPU0000:01:00.0: Unknown Error");
     let host = host_of(UPGRADED).start();
     let ran = job.world.run_on(&host, &["apply", &job.ctid.to_string(), "--target", "host"]).exits(7);
-    assert!(ran.stderr.contains("a GPU does not answer any more"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("a GPU no longer answers"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("cgroup"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("put driver"), "{}", ran.stderr);
     assert_eq!(job.installed_on(&host), UPGRADED);
 }
 
 #[test]
-fn a_closed_node_is_told_as_one() {
+fn a_closed_node_is_reported_as_one() {
     let job = Job::with_two_gpus("native");
     job.nvidia_smi_says(4, "Failed to initialize NVML: Insufficient Permissions");
     let ran = job.run_on(&host_of(VERSION).start(), "verify").exits(7);
-    assert!(ran.stderr.contains("the mode or the owner of a device node keeps it out"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the mode or owner of a device node denies access"), "{}", ran.stderr);
 }
 
 #[test]
@@ -205,7 +210,7 @@ fn a_driver_that_fails_is_never_replaced_by_one_that_cannot_work() {
     job.nvidia_smi_says(1, "something that nobody has seen before");
     let host = host_of(UPGRADED).start();
     let ran = job.world.run_on(&host, &["apply", &job.ctid.to_string(), "--target", "host"]).exits(7);
-    let why = format!("driver {VERSION} is not put back: the host's kernel module is {UPGRADED}");
+    let why = format!("driver {VERSION} is not restored: the host's kernel module is {UPGRADED}");
     assert!(ran.stderr.contains(&why), "{}", ran.stderr);
     assert_eq!(job.installed_on(&host), UPGRADED);
 }

@@ -43,7 +43,7 @@ fn whoever_writes_host_and_all_gets_the_hosts_driver_and_all_its_gpus_after_ever
 }
 
 #[test]
-fn a_host_without_any_driver_is_told_and_nothing_is_made() {
+fn a_host_without_any_driver_is_reported_and_nothing_is_made() {
     let job = Job::new();
     job.set_for_all("nvidia_driver_version", "host");
     let said = job.run("create").exits(3).stderr;

@@ -1,6 +1,6 @@
 //! Every call of `pct` that a job makes, in its order; each costs most of a second.
 
-use phoenix_nvidia::hypervisor::{Desired, Hypervisor};
+use phoenix_nvidia::hypervisor::{Desired, Inside, LifeCycle, Settings, Snapshots};
 use serde_json::json;
 
 use super::{Job, VERSION, id, two_gpus};
@@ -83,7 +83,7 @@ fn a_clone_is_made_from_its_sources_snapshot_and_loses_the_gpus_that_are_not_its
 fn old_raw_lines_become_device_entries_and_everything_else_stays() {
     let (job, host) = (Job::new(), two_gpus());
     job.run_on(Some(&host), &["create", "901"]).ok();
-    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "before", "").unwrap());
+    job.with_proxmox(|proxmox| proxmox.take(id(901), "before", "").unwrap());
     // As the shell scripts wrote them, with their constant for the major of `nvidia-uvm`.
     let old = "lxc.cgroup2.devices.allow: c 195:* rwm\nlxc.cgroup2.devices.allow: c 243:* rwm\n\
                lxc.mount.entry: /dev/nvidia0 dev/nvidia0 none bind,optional,create=file\n\
@@ -113,7 +113,7 @@ fn a_pct_without_device_entries_gets_raw_lines_before_the_first_section() {
     let (job, host) = (Job::new(), two_gpus());
     job.node.set_version("4.4.7");
     job.run_on(Some(&host), &["create", "901"]).ok();
-    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "before", "").unwrap());
+    job.with_proxmox(|proxmox| proxmox.take(id(901), "before", "").unwrap());
     job.set("gpu_assignment", "1");
     job.run_on(Some(&host), &["create", "901"]).ok();
     let conf = job.node.conf(901);
@@ -195,7 +195,7 @@ fn a_stopped_containers_root_is_mounted_for_as_long_as_it_is_looked_at() {
         assert!(!job.node.conf(901).contains("lock"));
         let owner = fs_err::metadata(job.node.root("tank", 901).join("etc/made")).unwrap();
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 100_000);
-        // What a killed run has left mounted is unmounted by the next one, and only that.
+        // What a killed run left mounted is unmounted by the next one, and only that.
         Ran::of(job.node.pct(), &["mount", "901"], &[("LC_ALL", "C.UTF-8".into())]).ok();
         fs_err::write(job.world.base().join("lib/proxmox/901.json"), "{ \"mounted\": true }").unwrap();
         proxmox.start(id(901)).unwrap();
@@ -218,7 +218,7 @@ fn a_driver_is_installed_and_found_again_after_a_stop() {
     let status = job.run(&["status", "901"]).ok().stdout;
     assert!(status.contains("stopped") && status.contains("unknown"), "{status}");
     let planned = job.run(&["plan", "901"]).ok().stdout;
-    assert!(planned.contains("      unless it is there already\n"), "{planned}");
+    assert!(planned.contains("      unless it is already installed\n"), "{planned}");
     let ran = job.run(&["create", "901"]).ok();
     assert!(ran.stdout.starts_with(&format!("901 gpu1: start; driver {VERSION} ")), "{}", ran.stdout);
 }
@@ -260,7 +260,7 @@ fn a_source_that_was_destroyed_is_not_made_again_for_a_copy_that_exists() {
 }
 
 #[test]
-fn what_an_operator_may_not_expect_of_a_container_is_told() {
+fn what_an_operator_may_not_expect_of_a_container_is_reported() {
     let job = Job::new();
     job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
     job.run(&["create", "901"]).ok();

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use phoenix_nvidia::hypervisor::{Hypervisor, State};
+use phoenix_nvidia::hypervisor::{LifeCycle, State};
 use serde_json::{Value, json};
 
 use super::{Job, id, two_gpus};
@@ -67,7 +67,7 @@ fn all_nodes_are_shown_from_this_ones_files_and_nothing_is_called_or_changed() {
         ]
     );
     assert_eq!(
-        (&rows[2]["wanted"], &rows[2]["host"], &rows[2]["in_step"]),
+        (&rows[2]["wanted"], &rows[2]["host"], &rows[2]["in_sync"]),
         (&json!("580.76.05"), &json!(null), &json!(null))
     );
     crate::status::assert_fits_the_schema(&shown);
@@ -75,7 +75,7 @@ fn all_nodes_are_shown_from_this_ones_files_and_nothing_is_called_or_changed() {
     assert!(page.contains("pve3 (offline)") && page.contains("not known from here"), "{page}");
     let metrics = status(&["--prometheus", "-"]).ok().stdout;
     assert!(metrics.contains("phoenix_nvidia_cluster_node_online{node=\"pve3\"} 0\n"), "{metrics}");
-    assert!(!metrics.contains("phoenix_nvidia_container_in_step{ctid=\"950\""), "{metrics}");
+    assert!(!metrics.contains("phoenix_nvidia_container_in_sync{ctid=\"950\""), "{metrics}");
     let environment = [&job.world.environment()[..], &job.node.environment()].concat();
     let words = ["--backend", "proxmox", "status", "--all-nodes"];
     let started = crate::status::programs_started_in(&job.world, &host, &words, &environment);
@@ -99,10 +99,10 @@ fn a_node_without_quorum_says_so_and_shows_what_it_knows() {
     let job = cluster();
     members(&job, 0);
     let shown = job.run(&["status", "--all-nodes", "--output", "json"]).ok();
-    assert!(shown.stderr.contains("node `vm` has no quorum in its cluster: what it knows of other nodes may be old\n"));
+    assert!(shown.stderr.contains("node `vm` has no quorum in its cluster: its view of other nodes may be outdated\n"));
     let rows = rows(&shown);
     assert_eq!(rows[0]["state"], "running");
-    assert_eq!(rows[2]["reason"], "it is on node `pve2`; this node has no quorum, so that may be old");
+    assert_eq!(rows[2]["reason"], "it is on node `pve2`; this node has no quorum, so this may be outdated");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The check before a start as `pct` calls it, with its lock held: what is refused, and a driver that is brought in step
-//! while the container starts.
+//! The check before a start as `pct` calls it, with its lock held: what is refused, and a driver that is brought in
+//! sync while the container starts.
 
 use serde_json::json;
 
@@ -11,19 +11,19 @@ use crate::test_driver::TestDriver;
 const OLDER: &str = "570.133.20";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 
-/// A node whose container 901 has an older driver than the host's module, of this way, and our hookscript.
+/// A node whose container 901 has an older driver than the host's module, of this method, and our hookscript.
 struct Node {
     job: Job,
     host: PretendedGpuHost,
 }
 
 impl Node {
-    fn new(way: &str, on_mismatch: &str) -> Self {
+    fn new(method: &str, on_mismatch: &str) -> Self {
         let (job, host) = (Job::new(), PretendedGpuHost::with_one_gpu(VERSION));
         job.containers.borrow_mut()["nvidia_driver_version"] = json!(OLDER);
         job.set("features", json!(["nvidia"]));
         job.set("gpu_assignment", "0");
-        job.set("nvidia_install_method", way);
+        job.set("nvidia_install_method", method);
         job.set("nvidia_driver_profile", "compute");
         job.set("nvidia_on_mismatch", on_mismatch);
         TestDriver::new(OLDER).write_into(&job.world.cache());
@@ -63,7 +63,7 @@ impl Node {
 }
 
 #[test]
-fn a_driver_is_brought_in_step_while_pct_starts_its_container_and_pct_is_not_called() {
+fn a_driver_is_brought_in_sync_while_pct_starts_its_container_and_pct_is_not_called() {
     let node = Node::new("native", "update");
     let said = node.pct(&["start", "901"]).exits(255);
     let refused = format!("error: container 901: driver {VERSION} is not extracted on this host\n");
@@ -73,7 +73,7 @@ fn a_driver_is_brought_in_step_while_pct_starts_its_container_and_pct_is_not_cal
     node.extract();
     node.job.node.calls();
     let said = node.pct(&["start", "901"]).ok().stdout;
-    assert!(said.contains(&format!("901: note: driver {VERSION} comes in as soon as its root is there\n")), "{said}");
+    assert!(said.contains(&format!("901: note: driver {VERSION} is installed when its root is set up\n")), "{said}");
     assert_eq!(node.phases(), "pre-start pre-start post-start ");
     assert_eq!(node.job.node.calls(), ["pct start 901"], "that would wait for the start, which waits for the hook");
     node.assert_driver(VERSION);
@@ -115,7 +115,7 @@ fn a_container_that_shares_sees_the_new_image_at_once_and_after_the_next_start()
 }
 
 #[test]
-fn what_fails_after_the_start_is_told_and_the_container_is_not_left_frozen() {
+fn what_fails_after_the_start_is_reported_and_the_container_is_not_left_frozen() {
     let node = Node::new("native", "update");
     node.extract();
     // What can be known before the start is right; what stands in the container's way is seen only afterwards.
@@ -137,10 +137,10 @@ fn what_fails_after_the_start_is_told_and_the_container_is_not_left_frozen() {
 fn a_mismatch_is_refused_before_the_start_and_an_installer_cannot_update() {
     let node = Node::new("runfile", "update");
     let said = node.pct(&["start", "901"]).exits(255).stdout;
-    assert!(said.contains("cannot be brought in by an installer while the container starts\n"), "{said}");
+    assert!(said.contains("cannot be installed by NVIDIA's installer while the container starts\n"), "{said}");
     node.job.set("nvidia_on_mismatch", "refuse");
     let said = node.pct(&["start", "901"]).exits(255).stdout;
-    assert!(said.contains(&format!("error: container 901: driver {OLDER} is installed and ")), "{said}");
+    assert!(said.contains(&format!("error: container 901: driver {OLDER} is installed, but ")), "{said}");
     node.job.set("nvidia_on_mismatch", "warn");
     node.pct(&["start", "901"]).ok();
     node.assert_driver(OLDER);

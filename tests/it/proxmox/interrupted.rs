@@ -2,7 +2,7 @@
 
 use std::process::{Child, Stdio};
 
-use phoenix_nvidia::hypervisor::{Hypervisor, State};
+use phoenix_nvidia::hypervisor::{LifeCycle, State};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
@@ -101,10 +101,10 @@ fn a_source_is_free_again_whatever_there_is_of_its_killed_copy() {
     if job.node.pve("lxc/942.conf").exists() {
         fs_err::remove_file(job.node.pve("lxc/942.conf")).unwrap();
     }
-    let told = "a killed run has begun to make it, and has left the lock `disk` on container 941, its source, the \
-                snapshot `phoenix-nvidia-clone` of container 941 [left-over]";
+    let told = "a killed run began to create it, and left the lock `disk` on container 941, its source, the snapshot \
+                `phoenix-nvidia-clone` of container 941 [left-over]";
     let found = job.run(&["doctor", "942"]).stdout;
-    assert!(found.contains(told) && found.contains("mend: phoenix-nvidia create 942"), "{found}");
+    assert!(found.contains(told) && found.contains("remedy: phoenix-nvidia create 942"), "{found}");
     job.run(&["destroy", "--yes", "942"]).ok();
     assert!(!job.run(&["doctor", "942"]).stdout.contains("left-over"));
     let source = job.node.conf(941);
@@ -162,7 +162,7 @@ fn what_somebody_else_has_begun_is_named_and_left_alone() {
     let job = Job::new();
     job.node.write("lxc/901.conf", "lock: create\n");
     let said = job.run(&["create", "901"]).exits(9).stderr;
-    assert!(said.starts_with("error: container 901 is being made, and not by this program: "), "{said}");
+    assert!(said.starts_with("error: container 901 is being created by another program: "), "{said}");
     assert!(said.contains("`pct unlock 901 && pct destroy 901 --destroy-unreferenced-disks 1`"), "{said}");
     job.run(&["destroy", "--yes", "901"]).exits(9);
     assert_eq!(job.node.calls(), Vec::<String>::new());

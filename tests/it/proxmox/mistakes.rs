@@ -2,7 +2,7 @@
 //!
 //! That a clone kept its source's GPUs, and that lines landed in a snapshot's section: see `calls`.
 
-use phoenix_nvidia::hypervisor::Hypervisor;
+use phoenix_nvidia::hypervisor::{LifeCycle, Snapshots};
 use serde_json::json;
 
 use super::{Job, id, two_gpus};
@@ -12,7 +12,7 @@ use crate::tree;
 fn settings_never_land_in_a_snapshots_section() {
     let (job, host) = (Job::new(), two_gpus());
     job.run_on(Some(&host), &["create", "901"]).ok();
-    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "aaa", "").unwrap());
+    job.with_proxmox(|proxmox| proxmox.take(id(901), "aaa", "").unwrap());
     let snapshot = |conf: String| conf.split_once("[aaa]\n").unwrap().1.to_owned();
     let before = snapshot(job.node.conf(901));
     job.set("gpu_assignment", "0");
@@ -78,7 +78,7 @@ fn a_snapshot_whose_name_only_contains_another_is_another() {
         conf.lines().filter(|line| line.starts_with('[')).map(str::to_owned).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(names(), "[final-form] [pre-configured] [template]");
-    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "final-form-of-march", "").unwrap());
+    job.with_proxmox(|proxmox| proxmox.take(id(901), "final-form-of-march", "").unwrap());
     job.node.edit(901, |text| {
         let (before, after) = text.split_once("[final-form]\n").unwrap();
         let (_, rest) = after.split_once("\n[").unwrap();

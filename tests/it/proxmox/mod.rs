@@ -19,7 +19,7 @@ use std::cell::RefCell;
 
 use phoenix_nvidia::config::{Configuration, Layout};
 use phoenix_nvidia::container_id::ContainerId;
-use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::{Value, json};
@@ -102,7 +102,7 @@ impl Job {
     /// Lets `work` have the backend itself.
     fn with_proxmox<T>(&self, work: impl FnOnce(&Proxmox<'_>) -> T) -> T {
         let (layout, cancel) = (Layout::new(self.world.base()), Cancel::new().unwrap());
-        work(&Proxmox::new(self.node.settings(), &layout, &Deaf, &cancel))
+        work(&Proxmox::new(self.node.settings(), &layout, &NoListener, &cancel))
     }
 
     /// What liblxc has started a container from.

@@ -1,6 +1,6 @@
 //! The root of a stopped container: `pct` mounts it for real, and unmounts it only when nobody is in it any more.
 
-use phoenix_nvidia::hypervisor::Hypervisor;
+use phoenix_nvidia::hypervisor::{Inside, LifeCycle};
 use serde_json::json;
 
 use super::{Job, VERSION, id};
@@ -8,8 +8,8 @@ use crate::test_driver::TestDriver;
 
 const OLDER: &str = "570.133.20";
 
-/// A stopped container with this driver by this way, whose configuration wants the next one by `native`.
-fn stopped_with(way: &str) -> Job {
+/// A stopped container with this driver by this method, whose configuration wants the next one by `native`.
+fn stopped_with(method: &str) -> Job {
     let job = Job::new();
     for version in [OLDER, VERSION] {
         TestDriver::new(version).write_into(&job.world.cache());
@@ -17,7 +17,7 @@ fn stopped_with(way: &str) -> Job {
     }
     job.set("features", json!(["nvidia"]));
     job.set("nvidia_driver_version", OLDER);
-    job.set("nvidia_install_method", way);
+    job.set("nvidia_install_method", method);
     job.run(&["create", "901"]).ok();
     job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());
     job.set("nvidia_driver_version", VERSION);
@@ -67,7 +67,7 @@ fn a_root_is_mounted_once_for_all_that_are_in_it_and_let_go_by_the_last() {
         second.write("/etc/made", b"text", 0o644).unwrap();
         assert_eq!(job.node.calls(), ["pct mount 901"]);
         let refused = proxmox.start(id(901)).unwrap_err();
-        assert_eq!(refused.message(), "container 901: its root is still held open by this very run");
+        assert_eq!(refused.message(), "container 901: its root is still mounted by this run");
         drop(second);
         assert_eq!(job.node.calls(), ["pct unmount 901"]);
         proxmox.start(id(901)).unwrap();

@@ -73,15 +73,15 @@ fn a_node_that_the_hook_replaces_may_be_opened_in_the_container_that_starts() {
     node.stop_and_hook(&format!("exec {PROGRAM} hook \"$@\""));
     node.host.change_uvm_major(511, 508);
     let said = node.pct(&["start", "901"]).ok().stdout;
-    assert!(said.contains("901: note: it may open its device nodes by the numbers that they have now\n"), "{said}");
+    assert!(said.contains("901: note: allowed its device nodes by their present numbers\n"), "{said}");
     assert_eq!(node.job.inside(901, OPEN), "No such device\n");
-    assert!(node.run(&["status", "901"]).ok().stdout.contains("in step"));
+    assert!(node.run(&["status", "901"]).ok().stdout.contains("in sync"));
     let rules = node.job.liblxc_config(901);
     assert!(!rules.contains(" c 511:") && rules.contains(" c 508:0 rw"), "{rules}");
 }
 
 #[test]
-fn a_container_that_was_started_with_the_former_numbers_is_told_by_everybody_and_restarted() {
+fn a_container_that_was_started_with_the_former_numbers_is_reported_by_everybody_and_restarted() {
     let node = Node::new(PretendedGpuHost::with_one_gpu(VERSION), false);
     // Somebody else's hook brings the nodes in order, too late for the rules.
     node.stop_and_hook(&format!("[ \"$2\" = pre-start ] || exit 0\nexec {PROGRAM} host prepare"));
@@ -91,14 +91,18 @@ fn a_container_that_was_started_with_the_former_numbers_is_told_by_everybody_and
     let status = node.run(&["status", "901"]).ok().stdout;
     assert!(
         status.contains(
-            "the device node `/dev/nvidia-uvm` is not in the container, is another one, or may not be opened"
+            "the device node `/dev/nvidia-uvm` is missing in the container, has another number, or may not be opened"
         ),
         "{status}"
     );
     let verified = node.run(&["verify", "901"]).exits(7).stderr;
     assert!(verified.contains("the container may not open the device node `/dev/nvidia-uvm`"), "{verified}");
     let found = node.run(&["doctor", "901"]);
-    assert!(found.stdout.contains("refused to the container: its start has allowed other numbers"), "{}", found.stdout);
+    assert!(
+        found.stdout.contains("denied to the container: its settings allow other device numbers"),
+        "{}",
+        found.stdout
+    );
     node.run(&["create", "901"]).ok();
     assert_eq!(node.job.inside(901, OPEN), "No such device\n");
     assert!(node.run(&["create", "901"]).ok().stdout.contains("nothing to do"));
@@ -115,7 +119,7 @@ fn a_running_container_with_a_node_of_the_former_number_waits_for_a_restart_and_
     assert_eq!(node.job.inside(901, major), "1ff\n");
     let planned = node.run(&plan).exits(4).stdout;
     assert!(
-        planned.contains("901 gpu1: a restart waits") && planned.contains("`--restart` restarts it now"),
+        planned.contains("901 gpu1: a restart is pending") && planned.contains("`--restart` restarts it now"),
         "{planned}"
     );
     let applied = node.run(&["apply", "901"]).exits(7).stderr;

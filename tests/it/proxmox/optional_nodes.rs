@@ -168,7 +168,7 @@ fn a_host_without_the_node_of_nvidia_modeset_starts_the_container() {
         node.host.sh("mknod -m 666 /dev/nvidia-modeset c 195 254").ok();
         assert!(node.has_nothing_to_do(), "with the node");
         let said = node.run(&["doctor", "901"]).stdout;
-        assert!(said.contains("restart container 901; CUDA does not need it"), "{said}");
+        assert!(said.contains("restart container 901; CUDA works without it"), "{said}");
         assert!(!said.contains("container-node-missing") && !said.contains("container-node-wrong"), "{said}");
         node.stop();
         node.pct(&["start", "901"]).ok();

@@ -68,7 +68,7 @@ fn a_container_of_proxmox_ve_is_never_touched_by_the_tools_of_plain_lxc() {
     job.set("features", serde_json::json!(["nvidia"]));
     job.run(&["create", "901"]).ok();
     job.add(902, serde_json::json!({ "name": "copy", "clone_from_ctid": 901 }));
-    let owner = "container 901 is one of Proxmox VE, as `";
+    let owner = "container 901 belongs to Proxmox VE, as `";
     assert_never_touched(&job, &job.node.environment(), owner);
     // Without the cluster's file system, liblxc's own file says whose it is.
     assert_never_touched(&job, &[], owner);
@@ -77,7 +77,7 @@ fn a_container_of_proxmox_ve_is_never_touched_by_the_tools_of_plain_lxc() {
     job.add(903, serde_json::json!({ "name": "other", "template": job.world.template(), "unprivileged": false }));
     let words = ["create", "903", "--backend", "lxc"];
     let said = job.world.run_with(None, &words, &job.node.environment()).exits(3).stderr;
-    assert!(said.contains("container 903 is one of Proxmox VE, as `"), "{said}");
+    assert!(said.contains("container 903 belongs to Proxmox VE, as `"), "{said}");
     assert!(!job.world.lxcpath().join("903").exists());
 }
 
@@ -88,6 +88,9 @@ fn on_a_node_without_its_cluster_file_system_plain_lxc_touches_nothing() {
     job.add(903, serde_json::json!({ "name": "other", "template": job.world.template(), "unprivileged": false }));
     let words = ["create", "903", "--backend", "lxc"];
     let said = job.world.run_with(None, &words, &job.node.environment()).exits(10).stderr;
-    assert!(said.contains("container 903: whose it is cannot be known: this host is a node of Proxmox VE"), "{said}");
+    assert!(
+        said.contains("container 903: its owner cannot be determined: this host is a node of Proxmox VE"),
+        "{said}"
+    );
     assert!(!job.world.lxcpath().join("903").exists());
 }

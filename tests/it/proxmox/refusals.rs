@@ -1,11 +1,11 @@
-//! What stands against a container on this node: each is told before anything is changed, with what to do.
+//! What prevents a container on this node: each is told before anything is changed, with what to do.
 
 use std::time::Duration;
 
 use phoenix_nvidia::config::Layout;
-use phoenix_nvidia::event::Deaf;
+use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::hypervisor::proxmox::{Node, Proxmox};
-use phoenix_nvidia::hypervisor::{Hypervisor, State};
+use phoenix_nvidia::hypervisor::{LifeCycle, Snapshots, State};
 use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::ran::Ran;
 use crate::test_driver::TestDriver;
 
 #[test]
-fn what_cannot_be_had_is_told_before_anything_is_called() {
+fn what_cannot_be_had_is_reported_before_anything_is_called() {
     let job = Job::new();
     let pool_hint = "set `storage_pool`, and `pool` of each volume, to one that `pvesm status --content rootdir` lists";
     job.set("storage_pool", "nope");
@@ -23,8 +23,8 @@ fn what_cannot_be_had_is_told_before_anything_is_called() {
     job.set("template", "local:vztmpl/debian-13.tar.zst");
     assert_eq!(
         job.refusal(3),
-        "container 901: the template `local:vztmpl/debian-13.tar.zst` does not exist | \
-         get it with `pveam update && pveam download local debian-13.tar.zst`"
+        "container 901: the template `local:vztmpl/debian-13.tar.zst` does not exist | download it with `pveam update \
+         && pveam download local debian-13.tar.zst`"
     );
     job.set("template", "nope:vztmpl/debian-12.tar.zst");
     assert_eq!(
@@ -37,9 +37,7 @@ fn what_cannot_be_had_is_told_before_anything_is_called() {
     job.set("template", "local:vztmpl/debian-12.tar.zst");
     job.set("enable_lifecycle_snapshots", true);
     job.set("storage_pool", "local");
-    assert!(
-        job.refusal(3).starts_with("container 901: the storage pool `local` (dir) has no snapshots of containers | ")
-    );
+    assert!(job.refusal(3).starts_with("container 901: the storage pool `local` (dir) cannot snapshot containers | "));
     job.set("enable_lifecycle_snapshots", false);
     job.set("network_config", json!({ "name": "eth0", "bridge": "vmbrNONE", "ip": "dhcp" }));
     assert!(job.refusal(3).starts_with("container 901: there is no bridge `vmbrNONE` on this host | "));
@@ -60,10 +58,7 @@ fn an_idmap_of_groups_alone_is_refused_by_every_verb_before_anything_is_called()
     for verb in ["create", "install", "uninstall", "apply"] {
         let ran = job.run(&[verb, "901"]).exits(3);
         let said = ran.stdout + &ran.stderr;
-        assert!(
-            said.contains("container 901: its `lxc.idmap` lines give users no number on the host"),
-            "{verb}: {said}"
-        );
+        assert!(said.contains("container 901: its `lxc.idmap` lines do not map users"), "{verb}: {said}");
     }
     assert_eq!(job.node.calls(), Vec::<String>::new());
     assert_eq!(job.node.conf(901), before);
@@ -79,7 +74,7 @@ fn a_ctid_of_another_node_or_of_a_machine_is_named_and_never_touched() {
         "container 901 is on node `pve2` of this cluster, and this is `vm` | run the same command on `pve2`"
     );
     // Nobody has named it: a run for all leaves it to its own node.
-    let left = "note: it is on node `pve2`, and left to a run there\n";
+    let left = "note: it is on node `pve2`: run the command there\n";
     assert!(job.run(&["plan", "--all"]).ok().stdout.contains(left));
     assert!(job.run(&["apply", "--all"]).ok().stderr.contains(left));
     job.add(902, json!({ "name": "machine", "template": "local:vztmpl/debian-12.tar.zst" }));
@@ -89,7 +84,7 @@ fn a_ctid_of_another_node_or_of_a_machine_is_named_and_never_touched() {
 }
 
 #[test]
-fn a_cluster_without_quorum_and_a_host_without_proxmox_are_told() {
+fn a_cluster_without_quorum_and_a_host_without_proxmox_are_reported() {
     let job = Job::new();
     job.node.write(".members", r#"{ "nodename": "vm", "cluster": { "name": "c", "nodes": 3, "quorate": 0 } }"#);
     assert!(job.refusal(10).starts_with("node `vm` has no quorum in its cluster, so no container can be changed | "));
@@ -97,7 +92,7 @@ fn a_cluster_without_quorum_and_a_host_without_proxmox_are_told() {
     job.node.set_version("3.4.1");
     assert_eq!(
         job.refusal(10),
-        "pve-container 3.4.1 is too old for this program | upgrade Proxmox VE: pve-container 4.0.0 or later is needed"
+        "pve-container 3.4.1 is too old | upgrade Proxmox VE: pve-container 4.0.0 or later is needed"
     );
     job.node.set_version("");
     assert!(job.refusal(10).starts_with("the package `pve-container` is not installed on this host | "));
@@ -115,13 +110,13 @@ fn a_locked_container_is_waited_for_and_then_told() {
     let said = job.run(&["create", "901"]).exits(9).stderr;
     assert!(said.contains("Proxmox VE has container 901 locked: `backup`\n"), "{said}");
     assert!(said.contains("error: container 901: Proxmox VE has it locked: `backup`\n"), "{said}");
-    assert!(said.contains("hint: wait for the task that holds it; if there is none any more, run `pct unlock 901`\n"));
+    assert!(said.contains("hint: wait for the task that holds it; if there is none, run `pct unlock 901`\n"));
     assert_eq!(job.node.calls(), Vec::<String>::new());
     let (layout, node) = (Layout::new(job.world.base()), job.node.settings());
     std::thread::scope(|scope| {
         let waiting = scope.spawn(move || {
             let (cancel, patience) = (Cancel::new().unwrap(), Duration::from_secs(60));
-            Proxmox::new(Node { patience, ..node }, &layout, &Deaf, &cancel).snapshot(id(901), "free", "")
+            Proxmox::new(Node { patience, ..node }, &layout, &NoListener, &cancel).take(id(901), "free", "")
         });
         job.node.edit(901, |text| text.replace("lock: backup\n", ""));
         waiting.join().unwrap().unwrap();
@@ -129,7 +124,7 @@ fn a_locked_container_is_waited_for_and_then_told() {
 }
 
 #[test]
-fn a_source_that_cannot_be_cloned_is_told_before_its_copy_is_begun() {
+fn a_source_that_cannot_be_cloned_is_reported_before_its_copy_is_begun() {
     let job = Job::new();
     job.add(902, json!({ "name": "copy", "clone_from_ctid": "901", "unprivileged": false }));
     job.run(&["create", "901"]).ok();
@@ -138,7 +133,10 @@ fn a_source_that_cannot_be_cloned_is_told_before_its_copy_is_begun() {
         let said = job.run(&["create", "902"]).exits(3).stderr;
         said.lines().next().unwrap().to_owned()
     };
-    assert_eq!(refusal(), "error: container 902 is to be privileged, and container 901, its source, is unprivileged");
+    assert_eq!(
+        refusal(),
+        "error: container 902 is configured privileged, but its clone source, container 901, is unprivileged"
+    );
     job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
     job.set("template_snapshot_name", "missing");
     assert_eq!(
@@ -213,7 +211,7 @@ fn a_file_system_of_the_cluster_that_takes_no_changes_is_named_with_what_to_look
     let said = job.run_on(Some(&host), &["create", "901"]).exits(10).stderr;
     let told = "error: container 901: its settings could not be written to the cluster's file system\n";
     assert!(said.contains(told) && said.contains("Read-only file system"), "{said}");
-    assert!(said.contains("hint: see why it takes no changes with `systemctl status pve-cluster`"), "{said}");
+    assert!(said.contains("hint: check `systemctl status pve-cluster`"), "{said}");
     assert_eq!(job.node.conf(901), before);
 }
 
@@ -225,7 +223,7 @@ fn a_running_source_in_a_pool_without_snapshots_is_refused_before_anything_is_do
     job.add(902, json!({ "name": "copy", "clone_from_ctid": "901" }));
     job.run(&["create", "901"]).ok();
     job.node.calls();
-    let refusal = "container 902: its source, container 901, runs, and its storage pool `local` (dir) has no snapshots";
+    let refusal = "container 902: its clone source, container 901, runs, and its storage pool `local` (dir) cannot clone a running container";
     let planned = job.run(&["plan", "902"]).exits(3).stdout;
     assert!(planned.contains(refusal) && planned.contains("\n  hint: stop it with `pct shutdown 901`"), "{planned}");
     let said = job.run(&["create", "902"]).exits(3).stderr;
@@ -252,7 +250,7 @@ fn a_container_that_another_pct_is_at_work_on_is_waited_for_as_long_as_the_opera
     let lock = fs_err::File::create(job.world.scratch("locks/pve-config-901.lock")).unwrap();
     lock.file().lock().unwrap();
     let said = job.run(&["create", "901"]).exits(9).stderr;
-    assert!(said.contains("waiting: another `pct` is at work on container 901\n"), "{said}");
+    assert!(said.contains("waiting: another `pct` works on container 901\n"), "{said}");
     assert!(said.contains("container 901: its configuration is in use\n"), "{said}");
     let attempts = job.node.calls();
     assert!(attempts.len() > 2 && attempts.iter().all(|call| call == "pct set 901 --memory 300"), "{attempts:?}");
@@ -280,10 +278,7 @@ fn a_pool_that_has_run_full_is_named_and_the_container_goes_that_lost_its_data()
     job.node.write("storage.cfg", &format!("{storage}\n{small}"));
     job.set("storage_pool", "small");
     let refusal = job.refusal(10);
-    assert!(
-        refusal.contains("its storage pool `small` (dir) is full, so what was written into it is lost"),
-        "{refusal}"
-    );
+    assert!(refusal.contains("its storage pool `small` (dir) is full, so writes into it were lost"), "{refusal}");
     assert!(refusal.contains(&format!("make room in `{}`", pool.display())), "{refusal}");
     job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Absent));
     assert_eq!(fs_err::read_dir(pool.join("images")).unwrap().count(), 0);

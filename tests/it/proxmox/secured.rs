@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use phoenix_nvidia::hypervisor::{Hypervisor, State};
+use phoenix_nvidia::hypervisor::{LifeCycle, Snapshots, State};
 use phoenix_nvidia::sys::cancel::Cancel;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -18,11 +18,11 @@ const ASK: &str = "nvidia-smi --query-gpu=driver_version --format=csv,noheader |
 
 impl Job {
     /// 901 runs with GPU 0 and [`VERSION`], which this host's module is, too; [`OTHER_VERSION`] is wanted and cached.
-    fn of_old_driver(way: &str) -> (Self, PretendedGpuHost) {
+    fn of_old_driver(method: &str) -> (Self, PretendedGpuHost) {
         let (job, host) = (Self::new(), two_gpus());
         job.set("features", json!(["nvidia"]));
         job.set("gpu_assignment", "0");
-        job.set("nvidia_install_method", way);
+        job.set("nvidia_install_method", method);
         TestDriver::new(VERSION).write_into(&job.world.cache());
         job.run_on(Some(&host), &["create", "901"]).exits(7);
         job.inside(901, &format!("echo {VERSION} > /etc/pretended-kernel-module; echo mine > /root/mark"));
@@ -74,18 +74,18 @@ impl Job {
 
 #[test]
 fn a_driver_that_fails_its_verification_is_rolled_back_and_the_old_one_reports() {
-    for way in ["runfile", "native", "shared"] {
-        let (job, host) = Job::of_old_driver(way);
+    for method in ["runfile", "native", "shared"] {
+        let (job, host) = Job::of_old_driver(method);
         let before = job.receipt();
         let planned = job.run_on(Some(&host), &["plan", "901", "--snapshot"]).ok().stdout;
-        assert!(planned.contains("  take the snapshot `phoenix-nvidia-apply` to go back to\n"), "{planned}");
+        assert!(planned.contains("  take the snapshot `phoenix-nvidia-apply` for a rollback\n"), "{planned}");
         // The host's module is the old one, so that the new driver cannot report.
         let ran = job.run_on(Some(&host), &["apply", "901", "--snapshot", "--output", "json"]).exits(7);
         let told = "error: container 901: failed, rolled back to the snapshot `phoenix-nvidia-apply`\n  caused by: ";
         assert!(ran.stderr.contains(told), "{}", ran.stderr);
         let report: Value = serde_json::from_str(&ran.stdout).unwrap();
         let done = report[0]["done"].as_array().unwrap();
-        assert!(done.contains(&json!("go back to the snapshot `phoenix-nvidia-apply`")), "{done:?}");
+        assert!(done.contains(&json!("roll back to the snapshot `phoenix-nvidia-apply`")), "{done:?}");
         assert_eq!(
             job.calls().into_iter().filter(|call| !call.starts_with("pct set")).collect::<Vec<_>>(),
             [
@@ -96,7 +96,7 @@ fn a_driver_that_fails_its_verification_is_rolled_back_and_the_old_one_reports()
             ]
         );
         job.assert_no_snapshot();
-        assert_eq!(job.inside(901, ASK), format!("{VERSION}\n"), "way `{way}`");
+        assert_eq!(job.inside(901, ASK), format!("{VERSION}\n"), "method `{method}`");
         assert_eq!(job.inside(901, "cat /root/mark"), "mine\n");
         assert_eq!(job.receipt(), before);
         job.set("nvidia_driver_version", VERSION);
@@ -144,42 +144,42 @@ fn what_failed_before_it_touched_anything_is_not_gone_back_for() {
 }
 
 #[test]
-fn where_no_snapshot_can_be_had_that_is_told_and_the_former_driver_is_put_back() {
+fn where_no_snapshot_can_be_had_that_is_reported_and_the_former_driver_is_put_back() {
     let (job, host) = Job::of_old_driver("native");
     job.run_on(Some(&host), &["store", "extract", VERSION]).ok();
     job.node.edit(901, |text| format!("mp0: /srv/share,mp=/share\n{text}"));
-    let note = "no snapshot: `mp0` is a directory of the host, and Proxmox VE has none of such containers; \
-                if the new driver fails, the former one is put back\n";
+    let note = "no snapshot: `mp0` is a host directory, and Proxmox VE cannot snapshot such a container; if the new \
+                driver fails, the previous driver is restored\n";
     let planned = job.run_on(Some(&host), &["plan", "901", "--snapshot"]).ok().stdout;
     assert!(planned.contains(note) && !planned.contains("take the snapshot"), "{planned}");
     let ran = job.run_on(Some(&host), &["apply", "901", "--snapshot", "--output", "json"]).exits(7);
     assert!(ran.stderr.contains(note), "{}", ran.stderr);
     let report: Value = serde_json::from_str(&ran.stdout).unwrap();
-    assert!(report[0]["notes"][1].as_str().unwrap().contains("which was there before, is back"), "{report}");
+    assert!(report[0]["notes"][1].as_str().unwrap().contains("which was installed before, is restored"), "{report}");
     assert_eq!(job.inside(901, ASK), format!("{VERSION}\n"));
     job.node
         .edit(901, |text| text.replace("mp0: /srv/share,mp=/share\n", "").replace("rootfs: tank:", "rootfs: local:"));
     let planned = job.run_on(Some(&host), &["plan", "901", "--snapshot"]).ok().stdout;
-    assert!(planned.contains("no snapshot: the storage pool `local` (dir) has none of containers; "), "{planned}");
+    assert!(planned.contains("no snapshot: the storage pool `local` (dir) cannot snapshot containers; "), "{planned}");
     assert!(!job.calls().iter().any(|call| call.contains("snapshot")));
 }
 
 #[test]
-fn a_pool_that_turns_out_to_have_none_is_told_and_the_run_goes_on() {
+fn a_pool_that_turns_out_to_have_none_is_reported_and_the_run_goes_on() {
     let (job, host) = Job::of_old_driver("native");
     // A type of pool that nobody knows; the stand-in's is that of the name.
     let storage = fs_err::read_to_string(job.node.pve("storage.cfg")).unwrap();
     job.node.write("storage.cfg", &storage.replace("zfspool: tank", "custom-dir: tank"));
     let failed = job.run_on(Some(&host), &["apply", "901", "--snapshot"]).exits(7).stderr;
     assert!(failed.contains("no snapshot: container 901: its storage has no snapshots"), "{failed}");
-    assert!(failed.contains(&format!("put driver {VERSION} back")), "{failed}");
+    assert!(failed.contains(&format!("restore driver {VERSION}")), "{failed}");
     job.assert_no_snapshot();
 }
 
 #[test]
 fn a_snapshot_of_that_name_that_is_not_ours_is_refused_and_stays() {
     let (job, host) = Job::of_old_driver("runfile");
-    job.with_proxmox(|proxmox| proxmox.snapshot(id(901), "phoenix-nvidia-apply", "of somebody").unwrap());
+    job.with_proxmox(|proxmox| proxmox.take(id(901), "phoenix-nvidia-apply", "of somebody").unwrap());
     job.node.calls();
     let before = job.node.conf(901);
     let refused = job.run_on(Some(&host), &["apply", "901", "--snapshot"]).exits(3).stderr;
@@ -201,7 +201,7 @@ fn killed_while_it_installs_the_next_run_goes_on_with_the_snapshot() {
     assert!(found.contains("was interrupted has left the snapshot `phoenix-nvidia-apply`"), "{found}");
     job.wants(TestDriver::new(OTHER_VERSION));
     let planned = job.run_on(Some(&host), &["plan", "901", "--snapshot"]).ok().stdout;
-    assert!(planned.contains("  go on with the snapshot `phoenix-nvidia-apply`\n"), "{planned}");
+    assert!(planned.contains("  continue with the snapshot `phoenix-nvidia-apply`\n"), "{planned}");
     job.node.calls();
     // The new driver fails its verification on this host, and what comes back is what was there before the killed run.
     let failed = job.run_on(Some(&host), &["apply", "901", "--snapshot"]).exits(7).stderr;
@@ -233,10 +233,10 @@ fn killed_while_it_goes_back_the_next_run_finishes_that_before_anything_else() {
     ended_when(&job, &["apply", "901", "--snapshot"], Signal::KILL, || job.node.conf(901).contains("lock: rollback"));
     job.node.wait_for_pct();
     let planned = job.run_on(Some(&host), &["plan", "901"]).ok().stdout;
-    assert!(planned.contains("  finish going back to the snapshot `phoenix-nvidia-apply`\n"), "{planned}");
+    assert!(planned.contains("  finish the rollback to the snapshot `phoenix-nvidia-apply`\n"), "{planned}");
     job.set("nvidia_driver_version", VERSION);
     let done = job.run_on(Some(&host), &["apply", "901"]).ok().stdout;
-    assert!(done.starts_with("901 gpu1: finish going back to the snapshot"), "{done}");
+    assert!(done.starts_with("901 gpu1: finish the rollback to the snapshot"), "{done}");
     job.assert_no_snapshot();
     assert_eq!(job.inside(901, ASK), format!("{VERSION}\n"));
 }

@@ -3,7 +3,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use phoenix_nvidia::hypervisor::{Hypervisor, State};
+use phoenix_nvidia::hypervisor::{LifeCycle, State};
 use serde_json::json;
 
 use super::{Job, VERSION, id};
@@ -14,22 +14,22 @@ use crate::test_driver::TestDriver;
 const OLDER: &str = "570.133.20";
 const NOTHING: [&str; 0] = [];
 
-/// A stopped container with [`OLDER`] by this way, whose volume is a file.
-fn stopped_on_file(way: &str) -> Job {
+/// A stopped container with [`OLDER`] by this method, whose volume is a file.
+fn stopped_on_file(method: &str) -> Job {
     let job = Job::new();
     job.node.add_pool_of_files();
     job.set("storage_pool", "files");
-    stopped(job, way)
+    stopped(job, method)
 }
 
-fn stopped(job: Job, way: &str) -> Job {
+fn stopped(job: Job, method: &str) -> Job {
     for version in [OLDER, VERSION] {
         TestDriver::new(version).write_into(&job.world.cache());
         job.run(&["store", "extract", version]).ok();
     }
     job.set("features", json!(["nvidia"]));
     job.set("nvidia_driver_version", OLDER);
-    job.set("nvidia_install_method", way);
+    job.set("nvidia_install_method", method);
     job.run(&["create", "901"]).ok();
     job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());
     job.node.calls();
@@ -37,9 +37,9 @@ fn stopped(job: Job, way: &str) -> Job {
 }
 
 impl Job {
-    /// Fails unless the container is known to be in step, by every command, without a change of anything.
+    /// Fails unless the container is known to be in sync, by every command, without a change of anything.
     #[track_caller]
-    fn assert_in_step(&self) {
+    fn assert_in_sync(&self) {
         let before = (self.node.conf(901), self.times_of_volume());
         self.run(&["plan", "901", "--exit-code"]).exits(0);
         let applied = self.run(&["apply", "--all"]).ok().stdout;
@@ -82,39 +82,39 @@ impl Job {
 
 #[test]
 #[ignore = "needs loop devices"]
-fn a_stopped_container_on_a_file_is_in_step_without_a_mount_or_a_boot() {
-    for way in ["native", "runfile", "shared"] {
-        stopped_on_file(way).assert_in_step();
+fn a_stopped_container_on_a_file_is_in_sync_without_a_mount_or_a_boot() {
+    for method in ["native", "runfile", "shared"] {
+        stopped_on_file(method).assert_in_sync();
     }
 }
 
 #[test]
-fn a_stopped_container_in_a_directory_is_in_step_without_a_mount_or_a_boot() {
+fn a_stopped_container_in_a_directory_is_in_sync_without_a_mount_or_a_boot() {
     let job = Job::new();
     job.set("storage_pool", "local");
-    stopped(job, "runfile").assert_in_step();
+    stopped(job, "runfile").assert_in_sync();
 }
 
 #[test]
 #[ignore = "needs loop devices"]
 fn what_somebody_has_written_since_is_seen() {
     let job = stopped_on_file("native");
-    job.assert_in_step();
+    job.assert_in_sync();
     let library = format!("usr/lib/x86_64-linux-gnu/libcuda.so.{OLDER}");
     job.node.change_volume(901, |root| fs_err::remove_file(root.join(&library)).unwrap());
     let planned = job.run(&["plan", "901", "--exit-code"]).exits(4).stdout;
-    assert!(planned.contains(&format!("`/{library}` is not as it was installed")), "{planned}");
+    assert!(planned.contains(&format!("`/{library}` has changed since its installation")), "{planned}");
     assert_eq!(job.node.calls(), NOTHING);
     job.run(&["apply", "901"]).ok();
     job.node.calls();
-    job.assert_in_step();
+    job.assert_in_sync();
 }
 
 #[test]
 #[ignore = "needs loop devices"]
 fn a_new_driver_is_placed_in_a_stopped_container_on_a_file_without_a_boot() {
-    for way in ["native", "shared"] {
-        let job = stopped_on_file(way);
+    for method in ["native", "shared"] {
+        let job = stopped_on_file(method);
         job.set("nvidia_driver_version", VERSION);
         let planned = job.run(&["plan", "901", "--exit-code"]).exits(4).stdout;
         assert!(planned.contains(&format!("replaces {OLDER}")), "{planned}");
@@ -141,14 +141,14 @@ fn a_volume_that_was_not_unmounted_is_mounted_to_be_looked_at_and_never_booted()
     fs_err::rename(&copy, &file).unwrap();
     job.node.calls();
     let planned = job.run(&["plan", "901", "--exit-code"]).exits(4).stdout;
-    assert!(planned.contains("unless it is there already"), "{planned}");
+    assert!(planned.contains("unless it is already installed"), "{planned}");
     let status = job.run(&["status", "901"]).stdout;
     assert!(status.contains("cannot be read without being mounted"), "{status}");
     assert_eq!(job.node.calls(), NOTHING);
     let applied = job.run(&["apply", "901"]).ok().stdout;
     assert!(applied.starts_with("901 gpu1: nothing to do"), "{applied}");
     assert_eq!(job.node.calls(), ["pct mount 901", "pct unmount 901"]);
-    job.assert_in_step();
+    job.assert_in_sync();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_volume_that_somebody_has_mounted_or_locked_is_not_looked_into() {
     let job = stopped_on_file("native");
     let unknown = |job: &Job| {
         let planned = job.run(&["plan", "901"]).ok().stdout;
-        assert!(planned.contains("unless it is there already"), "{planned}");
+        assert!(planned.contains("unless it is already installed"), "{planned}");
     };
     job.node.change_volume(901, |_| unknown(&job));
     job.node.edit(901, |text| format!("{text}lock: migrate\n"));
@@ -215,12 +215,12 @@ impl Drop for VolumeGroup {
 
 #[test]
 #[ignore = "needs loop devices"]
-fn a_stopped_container_on_a_block_device_is_in_step_without_a_mount_or_a_boot() {
+fn a_stopped_container_on_a_block_device_is_in_sync_without_a_mount_or_a_boot() {
     let job = stopped_on_file("native");
     let group = VolumeGroup::of(&job);
     job.run(&["plan", "901", "--exit-code"]).exits(0);
     fs_err::remove_file(group.directory.join("vm-901-disk-0")).unwrap();
     let planned = job.run(&["plan", "901", "--exit-code"]).exits(4).stdout;
-    assert!(planned.contains("unless it is there already"), "{planned}");
+    assert!(planned.contains("unless it is already installed"), "{planned}");
     assert_eq!(job.node.calls(), NOTHING);
 }

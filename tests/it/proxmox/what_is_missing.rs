@@ -36,7 +36,11 @@ fn a_module_that_is_not_loaded_takes_no_gpu_from_a_container() {
     assert!(passing.len() >= 6, "{passing:?}");
     for verb in ["create", "apply"] {
         let ran = job.run(&[verb, "901"]).exits(7);
-        assert!(ran.stderr.contains("its GPUs wait for the host's NVIDIA kernel module"), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("its GPUs are pending until the host's NVIDIA kernel module is loaded"),
+            "{}",
+            ran.stderr
+        );
         assert_eq!(job.passing(), passing, "{verb}");
     }
     assert_eq!(job.node.calls(), Vec::<String>::new());
@@ -53,7 +57,7 @@ fn a_lost_gpu_stays_assigned_by_its_number_and_as_one_of_all() {
     for gpus in ["0,1", "all"] {
         job.set("gpu_assignment", gpus);
         let ran = job.run_on(Some(&crippled), &["create", "901"]).exits(7);
-        assert!(ran.stderr.contains("GPU 1 waits for this host to have it again"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("GPU 1 is pending: this host lacks it"), "{}", ran.stderr);
         assert_eq!(job.passing(), passing, "{gpus}");
         assert_eq!(job.node.calls(), Vec::<String>::new(), "{gpus}");
     }

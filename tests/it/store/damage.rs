@@ -75,17 +75,17 @@ fn verifying_finds_files_that_nobody_extracted() {
     let tree = world.extract(&driver(VERSION)).unwrap();
     fs_err::write(tree.path().join("kernel/common/evil.h"), "x").unwrap();
     let error = world.store().verify(&version()).unwrap_err();
-    assert_eq!(error.output_text(), Some("`kernel/common/evil.h` does not belong to it"));
+    assert_eq!(error.output_text(), Some("`kernel/common/evil.h` is not part of it"));
 }
 
 #[test]
 fn verifying_what_is_not_there_says_how_to_extract_it() {
     let error = World::new().store().verify(&version()).unwrap_err();
-    assert_eq!((error.kind(), error.message()), (Kind::Usage, "driver 580.76.05 is not extracted"));
+    assert_eq!((error.kind(), error.message()), (Kind::Usage, "driver 580.76.05 is not in the store"));
 }
 
 #[test]
-fn a_disk_without_space_is_told_before_anything_is_unpacked() {
+fn a_disk_without_space_is_reported_before_anything_is_unpacked() {
     let world = World::new();
     let error = world.extract(&driver(VERSION).uncompressed_size(1 << 60)).unwrap_err();
     assert_eq!(error.kind(), Kind::Host);

@@ -45,7 +45,7 @@ fn refusal(run_file: &RunFile) -> String {
 fn members_that_leave_the_tree_are_refused() {
     for path in ["/outside", "../outside", "../../../outside", "./kernel/../../outside", "kernel//x"] {
         let reason = refusal(&archive(&[file("./nvidia-smi", b"x"), file(path, b"x")]));
-        assert_eq!(reason, format!("`{path}` is not a path within it"));
+        assert_eq!(reason, format!("`{path}` is not a path inside the archive"));
     }
 }
 
@@ -54,7 +54,7 @@ fn links_that_leave_the_tree_are_refused_before_anything_is_written_through_them
     let link = |target| member("./kernel", EntryType::Symlink, 0o777, target, b"");
     for target in ["/etc", "../..", "x/../../.."] {
         let reason = refusal(&archive(&[link(target), file("./kernel/outside", b"x")]));
-        assert_eq!(reason, format!("`kernel` links to `{target}`, which is not within it"));
+        assert_eq!(reason, format!("`kernel` links to `{target}`, which is outside the archive"));
     }
     let reason = refusal(&archive(&[file("./a/b", b"x"), link("a"), file("./kernel/outside", b"x")]));
     assert_eq!(reason, "`kernel/outside` lies in `kernel`, which is not a directory");
@@ -94,13 +94,13 @@ fn devices_and_pipes_are_refused() {
 #[test]
 fn bits_that_give_other_rights_are_refused() {
     let reason = refusal(&archive(&[member("./nvidia-smi", EntryType::Regular, 0o4755, "", b"")]));
-    assert_eq!(reason, "`nvidia-smi` has the mode 4755, which would give its user other rights");
+    assert_eq!(reason, "`nvidia-smi` has the mode 4755, which would change privileges");
 }
 
 #[test]
 fn a_name_that_is_there_twice_is_refused() {
     let reason = refusal(&archive(&[file("./nvidia-smi", b"good"), file("nvidia-smi", b"evil")]));
-    assert_eq!(reason, "`nvidia-smi` is in it twice");
+    assert_eq!(reason, "`nvidia-smi` occurs twice");
 }
 
 #[test]

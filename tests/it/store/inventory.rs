@@ -60,6 +60,9 @@ fn pruning_leaves_alone_what_somebody_is_working_on() {
     world.store().prune(&[]).unwrap();
     assert_eq!(world.names(), ["570.133.20", "580", "the operator's own"]);
     assert!(
-        world.heard.warnings().contains("stays: the extracted driver 570.133.20 is in use by another part of this run")
+        world
+            .heard
+            .warnings()
+            .contains("was not removed: the extracted driver 570.133.20 is in use by another part of this run")
     );
 }

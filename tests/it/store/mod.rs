@@ -16,7 +16,7 @@ use phoenix_nvidia::cache::{Cache, Settings, VerifiedRunFile};
 use phoenix_nvidia::config::Layout;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::Error;
-use phoenix_nvidia::event::{Activity, Deaf, Event, Listener};
+use phoenix_nvidia::event::{Activity, Event, Listener, NoListener};
 use phoenix_nvidia::store::{Store, Tree};
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -84,7 +84,7 @@ impl World {
         let source = self.layout.base().join(run_file.file_name());
         run_file.write_to(&source).unwrap();
         let settings = Settings { offline: true, ..Settings::default() };
-        Cache::new(&self.layout, settings, &Deaf, &self.cancel).import(&source, None)
+        Cache::new(&self.layout, settings, &NoListener, &self.cancel).import(&source, None)
     }
 
     fn extract(&self, run_file: &RunFile) -> Result<Tree, Error> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use phoenix_nvidia::cache::{Cache, Request, Settings};
 use phoenix_nvidia::config::Layout;
 use phoenix_nvidia::driver::Variant;
-use phoenix_nvidia::event::{Deaf, Event, Listener};
+use phoenix_nvidia::event::{Event, Listener, NoListener};
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -59,7 +59,7 @@ fn a_process_that_wants_a_driver() {
         urls: Vec::new(),
         sha256: None,
     };
-    let run_file = Cache::new(&layout, settings, &Deaf, &cancel).ensure(&request).unwrap();
+    let run_file = Cache::new(&layout, settings, &NoListener, &cancel).ensure(&request).unwrap();
     let witness = Witness { base, stops: std::env::var_os(STOPS).is_some() };
     Store::new(&layout, &witness, &cancel).extract(&run_file).unwrap();
 }
@@ -114,7 +114,7 @@ fn what_was_left_of_another_version_goes_too_unless_somebody_is_making_it() {
         fs_err::create_dir_all(world.layout.store().join(name).join("tree")).unwrap();
     }
     let lock = world.layout.store_lock(&"570.133.20".parse().unwrap());
-    let _held = FileLock::acquire(&lock, "it", Duration::ZERO, &Deaf, &world.cancel).unwrap();
+    let _held = FileLock::acquire(&lock, "it", Duration::ZERO, &NoListener, &world.cancel).unwrap();
     world.store().extract(&run_file).unwrap();
     assert_eq!(world.names(), [names[1], VERSION]);
 }

@@ -2,7 +2,7 @@
 
 the_units_are_enabled() {
     systemctl enable phoenix-nvidia-host.service phoenix-nvidia-follow.timer phoenix-nvidia-follow.path
-    # Another order of loading gives nvidia-uvm another major, which containers have not been told.
+    # Another order of loading gives nvidia-uvm another major, which containers do not know.
     echo options nvidia-uvm major=300 > /etc/modprobe.d/checks.conf
 }
 

@@ -1,4 +1,4 @@
-# Checks of containers: the four ways, devices, hooks, and what AppArmor says to all of it.
+# Checks of containers: the four methods, devices, hooks, and what AppArmor says to all of it.
 
 ctid_of() { # PRIVILEGE
     case $1 in privileged) echo 901 ;; unprivileged) echo 902 ;; esac
@@ -46,9 +46,9 @@ a_container_is_created() { # PRIVILEGE
     grep '^/usr/bin/lxc-start (enforce)$' "/proc/$monitor/attr/current"
 }
 
-the_driver_gets_in_and_stays() { # PRIVILEGE WAY
+the_driver_gets_in_and_stays() { # PRIVILEGE METHOD
     ctid=$(ctid_of "$1")
-    phoenix-nvidia install "$ctid" --way "$2"
+    phoenix-nvidia install "$ctid" --method "$2"
     has_driver "$ctid" 580.76.05
     restart "$ctid"
     phoenix-nvidia verify "$ctid"
@@ -99,7 +99,7 @@ a_hook_keeps_a_container_from_starting() {
     create_with_the_other_driver 911
     not lxc-start --name 911
     is_stopped 911
-    grep "container 911: .*driver 570.133.20 is installed and the host's kernel module is 580.76.05" /var/log/phoenix_hypervisor.log
+    grep "container 911: .*driver 570.133.20 is installed, but the host's kernel module is 580.76.05" /var/log/phoenix_hypervisor.log
 }
 
 a_hook_makes_a_node_that_is_missing() {
@@ -109,7 +109,7 @@ a_hook_makes_a_node_that_is_missing() {
     [ -c /dev/nvidia-uvm ]
 }
 
-a_hook_brings_the_driver_in_step() { # CTID
+a_hook_brings_the_driver_in_sync() { # CTID
     create_with_the_other_driver "$1"
     lxc-start --name "$1"
     has_driver "$1" 580.76.05
@@ -143,8 +143,8 @@ a_thin_volume_carries_a_container() {
     mkfs.ext4 -q /dev/checks/containers
     mkdir -p /srv/thin
     mount /dev/checks/containers /srv/thin
-    for way in native shared runfile installer; do
-        phoenix-nvidia --lxcpath /srv/thin create 921 --way $way
+    for method in native shared runfile installer; do
+        phoenix-nvidia --lxcpath /srv/thin create 921 --method $method
         lxc-stop --lxcpath /srv/thin --name 921 --kill
         lxc-start --lxcpath /srv/thin --name 921
         phoenix-nvidia --lxcpath /srv/thin verify 921
@@ -174,7 +174,7 @@ apparmor_has_denied_nothing() {
 a_hook_tells_of_a_profile_that_it_may_not_leave() {
     printf 'profile checks flags=(attach_disconnected) {\n file,\n capability,\n network,\n}\n' | apparmor_parser --add
     told=$(sh -c 'echo changeprofile checks > /proc/self/attr/current; exec phoenix-nvidia hook 913 lxc pre-start' 2>&1)
-    echo "$told" | grep "AppArmor's profile \`checks\` may not be left"
+    echo "$told" | grep "the AppArmor profile \`checks\` cannot be left"
 }
 
 # Else the check of denials could not fail. It is what a hook that stayed in its profile would meet.

@@ -1,4 +1,4 @@
-//! Which files are read, and what is told when they are not there.
+//! Which files are read, and what is reported when they are missing.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn layout(containers: Option<&str>, hypervisor: Option<&str>) -> (tempfile::Temp
 }
 
 #[test]
-fn a_missing_containers_file_is_told_with_its_path() {
+fn a_missing_containers_file_is_reported_with_its_path() {
     let (_directory, layout) = layout(None, Some("{}"));
     let error = Configuration::load(&layout).unwrap_err();
     assert_eq!(error.kind(), Kind::Configuration);
@@ -54,7 +54,7 @@ fn a_copy_of_the_shipped_files_is_used_below_another_base() {
 fn a_malformed_file_is_one_finding_for_lint() {
     let (_directory, layout) = layout(Some("{"), None);
     assert!(Configuration::load(&layout).unwrap_err().message().contains("cannot be used: malformed JSON"));
-    let findings = Configuration::lint(&layout, None).unwrap();
+    let findings = Configuration::lint(&layout, None, None).unwrap();
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].severity, Severity::Error);
 }

@@ -1,4 +1,4 @@
-//! What an operator is told of each mistake.
+//! The message of each mistake.
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn of_a_wrong_list_of_gpus() {
 #[test]
 fn of_an_unknown_ctid() {
     let configuration = Configuration::of_texts(REAL, None).unwrap();
-    insta::assert_snapshot!(told(&configuration.container(id("991")).unwrap_err()));
+    insta::assert_snapshot!(message_of(&configuration.container(id("991")).unwrap_err()));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn of_an_unknown_ctid_among_many() {
     let entries: Vec<String> = (100..200).map(|n| format!("\"{n}\": {{ \"name\": \"c{n}\" }}")).collect();
     let text = format!("{{ \"lxc_configs\": {{ {} }} }}", entries.join(", "));
     let configuration = Configuration::of_texts(&text, None).unwrap();
-    insta::assert_snapshot!(told(&configuration.container(id("1550")).unwrap_err()));
+    insta::assert_snapshot!(message_of(&configuration.container(id("1550")).unwrap_err()));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn of_a_circle() {
         "901": { "name": "b", "clone_from_ctid": "902" },
         "902": { "name": "c", "clone_from_ctid": "901" } } }"#;
     let configuration = Configuration::of_texts(text, None).unwrap();
-    insta::assert_snapshot!(told(&configuration.in_dependency_order(&[id("900")]).unwrap_err()));
+    insta::assert_snapshot!(message_of(&configuration.in_dependency_order(&[id("900")]).unwrap_err()));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! From one driver to another, and to none: versions, profiles, ways; nothing of the former stays, and what was there
-//! before comes back.
+//! From one driver to another, and to none: versions, profiles, methods; nothing of the previous stays, and what was
+//! there before comes back.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -13,20 +13,20 @@ use super::assert_same;
 impl Job {
     /// Installs what is wanted, and compares with a container that has had nothing else before.
     #[track_caller]
-    fn changes_to(&self, version: &str, way: &str, profile: &str) {
-        self.want(version, way, profile);
+    fn changes_to(&self, version: &str, method: &str, profile: &str) {
+        self.want(version, method, profile);
         self.run("install").ok();
         let fresh = Job::native_running(Privilege::Unprivileged);
         fresh.cache(&TestDriver::new(version));
-        fresh.want(version, way, profile);
+        fresh.want(version, method, profile);
         fresh.run("install").ok();
-        assert_eq!(tree::differences(&fresh.plain_tree(), &self.plain_tree()), "", "{version} {way} {profile}");
-        assert_eq!(fresh.listed(), self.listed(), "{version} {way} {profile}");
+        assert_eq!(tree::differences(&fresh.plain_tree(), &self.plain_tree()), "", "{version} {method} {profile}");
+        assert_eq!(fresh.listed(), self.listed(), "{version} {method} {profile}");
     }
 }
 
 #[test]
-fn another_version_leaves_nothing_of_the_former() {
+fn another_version_leaves_nothing_of_the_previous() {
     let job = Job::native_running(Privilege::Unprivileged);
     let before = job.plain_tree();
     job.run("install").ok();
@@ -39,7 +39,7 @@ fn another_version_leaves_nothing_of_the_former() {
 }
 
 #[test]
-fn another_profile_leaves_nothing_of_the_former() {
+fn another_profile_leaves_nothing_of_the_previous() {
     let job = Job::native_running(Privilege::Unprivileged);
     let before = job.plain_tree();
     job.run("install").ok();
@@ -56,7 +56,7 @@ fn another_profile_leaves_nothing_of_the_former() {
 }
 
 #[test]
-fn another_way_leaves_nothing_of_the_former() {
+fn another_way_leaves_nothing_of_the_previous() {
     let job = Job::native_running(Privilege::Unprivileged);
     let before = job.plain_tree();
     job.want(VERSION, "runfile", "full");
@@ -126,7 +126,7 @@ fn a_damaged_installation_is_mended() {
     fs_err::remove_file(libraries.join("libcuda.so.1")).unwrap();
     fs_err::remove_file(job.rootfs("etc/OpenCL/vendors/nvidia.icd")).unwrap();
     let status = job.status();
-    assert_eq!(status["verdict"], "wrong", "{status:?}");
+    assert_eq!(status["verdict"], "out of sync", "{status:?}");
     job.run("install").ok();
     assert_same(&whole, &job.plain_tree());
     job.run("uninstall").ok();

@@ -86,7 +86,7 @@ fn xfs_and_btrfs_share_the_blocks_of_the_store() {
 
 #[test]
 #[ignore = "needs loop devices"]
-fn a_file_system_without_room_is_told_in_bytes_and_left_as_it_was() {
+fn a_file_system_without_room_is_reported_in_bytes_and_left_as_it_was() {
     let place = OnFileSystem::new("mkfs.ext4 -q -m 0");
     // Extracted first: the store lies on the same file system.
     place.job.world.run(&["store", "extract", VERSION]).ok();

@@ -62,7 +62,7 @@ fn nvidias_own_tools_take_the_driver_for_theirs() {
 fn a_container_that_was_stopped_starts_with_its_driver() {
     let job = Job::native(Privilege::Unprivileged);
     let ran = job.run("install").ok();
-    let done = format!("{} gpu-test: install driver {VERSION} by way `native`; driver {VERSION} ", job.ctid);
+    let done = format!("{} gpu-test: install driver {VERSION} by method `native`; driver {VERSION} ", job.ctid);
     assert!(ran.stdout.starts_with(&done), "{}", ran.stdout);
     assert_eq!(job.status()["state"], "stopped");
     job.start_container();

@@ -78,7 +78,7 @@ fn a_fifo_a_device_node_or_a_directory_in_a_files_place_is_refused() {
             before = Some(job.tree());
         });
         let ran = ran.exits(7);
-        let reason = format!("error: container {}: `/usr/bin/nvidia-smi` is {what}, in the place of", job.ctid);
+        let reason = format!("error: container {}: `/usr/bin/nvidia-smi` is {what}, which conflicts with", job.ctid);
         assert!(ran.stderr.contains(&reason), "{}", ran.stderr);
         super::assert_same(&before.unwrap(), &job.tree());
     }
@@ -103,5 +103,5 @@ fn a_system_without_glibc_is_refused_with_the_reason() {
     let job = Job::native(Privilege::Unprivileged);
     fs_err::remove_file(job.rootfs("usr/lib64/ld-linux-x86-64.so.2")).unwrap();
     let ran = job.run("install").exits(3);
-    assert!(ran.stderr.contains("there is no glibc in the container"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("needs glibc, which the container lacks"), "{}", ran.stderr);
 }

@@ -1,4 +1,4 @@
-//! The way `native`: the same driver as from NVIDIA's installer, placed from outside, and taken out again.
+//! The method `native`: the same driver as from NVIDIA's installer, placed from outside, and taken out again.
 
 mod changes;
 mod file_systems;
@@ -40,10 +40,10 @@ impl Job {
         self.world.lxc("lxc-start", self.ctid, &["--daemon"]).ok();
     }
 
-    /// Another version, profile or way from now on.
-    pub(super) fn want(&self, version: &str, way: &str, profile: &str) {
+    /// Another version, profile or method from now on.
+    pub(super) fn want(&self, version: &str, method: &str, profile: &str) {
         self.set_for_all("nvidia_driver_version", version);
-        self.set("nvidia_install_method", way);
+        self.set("nvidia_install_method", method);
         self.set("nvidia_driver_profile", profile);
     }
 
@@ -88,11 +88,11 @@ fn create_places_the_driver_and_verifies_it() {
     let job = Job::new();
     job.set("nvidia_install_method", "native");
     let ran = job.run("create").ok();
-    let done = format!("extract driver {VERSION}, install driver {VERSION} by way `native`; driver {VERSION} ");
+    let done = format!("extract driver {VERSION}, install driver {VERSION} by method `native`; driver {VERSION} ");
     assert!(ran.stdout.contains(&done), "{}", ran.stdout);
     job.assert_installed(VERSION);
     let receipt: serde_json::Value = serde_json::from_slice(&fs_err::read(job.receipt()).unwrap()).unwrap();
-    assert_eq!((&receipt["way"], &receipt["profile"]), (&json!("native"), &json!("full")));
+    assert_eq!((&receipt["method"], &receipt["profile"]), (&json!("native"), &json!("full")));
     assert!(!job.intent().exists());
     assert!(job.run("create").ok().stdout.contains(" gpu-test: nothing to do; driver "));
 }
