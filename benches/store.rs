@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use phoenix_nvidia::cache::{Cache, Settings, VerifiedRunFile};
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -103,12 +103,12 @@ fn verified(file: &Path, base: &Path) -> VerifiedRunFile {
     let layout = Layout::new(base);
     fs_err::create_dir_all(layout.cache()).unwrap();
     let settings = Settings { offline: true, ..Settings::default() };
-    Cache::new(&layout, settings, &NoListener, &cancel()).import(file, None).unwrap()
+    Cache::new(Context::new(&layout, &NoListener, &cancel()), settings).import(file, None).unwrap()
 }
 
 fn extract(run_file: &VerifiedRunFile, base: &Path) {
     let layout = Layout::new(base);
-    Store::new(&layout, &NoListener, &cancel()).extract(run_file).unwrap();
+    Store::new(Context::new(&layout, &NoListener, &cancel())).extract(run_file).unwrap();
 }
 
 /// A run file of ten libraries, half noise and half text, and a thousand small files: what a driver is made of.

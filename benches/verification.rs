@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use phoenix_nvidia::cache::{Cache, ExpectedSum, Request, Settings};
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::driver::Variant;
 use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -94,7 +94,7 @@ fn verify(base: &Path, sum: Option<String>) {
         sha256,
     };
     let settings = Settings { offline: true, ..Settings::default() };
-    Cache::new(&layout, settings, &NoListener, &cancel).ensure(&request).unwrap();
+    Cache::new(Context::new(&layout, &NoListener, &cancel), settings).ensure(&request).unwrap();
 }
 
 /// A run file of about 400 MB: as in real ones, what is left after compression is noise.

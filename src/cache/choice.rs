@@ -18,7 +18,7 @@ impl Cache<'_> {
     /// # Errors
     /// [`Kind::Configuration`] when the operator's list of sums cannot be used; the file system refused.
     pub fn look(&self, request: &Request) -> Result<Presence> {
-        Ok(self.chosen(request, self.listener)?.0)
+        Ok(self.chosen(request, self.context.listener)?.0)
     }
 
     /// The file that is used, and what is remembered of it if that holds. `listener` hears of damaged records.
@@ -49,7 +49,7 @@ impl Cache<'_> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((Presence::Absent, None)),
             Err(error) => return Err(error.into()),
         };
-        let record = Record::read(self.layout, listener)?;
+        let record = Record::read(self.context.layout, listener)?;
         let bytes = metadata.len();
         let Some(known) = record.stamped(&name_of(&path)).filter(|known| known.stamp == Stamp::of(&metadata)) else {
             return Ok((Presence::Unchecked { path, bytes }, None));
@@ -76,7 +76,7 @@ impl Cache<'_> {
             return Ok(false);
         }
         let Some(given) = &request.sha256 else { return Ok(true) };
-        Ok(Record::read(self.layout, &NoListener)?.sum(&name, &NoListener) == Some(given.sum))
+        Ok(Record::read(self.context.layout, &NoListener)?.sum(&name, &NoListener) == Some(given.sum))
     }
 
     /// The cached file if it looks as it did when it was checked, and that check is as good as one made now.
@@ -110,7 +110,7 @@ impl Cache<'_> {
 
     /// Checks a cached file. One that is wrong is renamed, and none is returned.
     fn cached(&self, request: &Request, named: Variant, path: &Path) -> Result<Option<VerifiedRunFile>> {
-        let record = Record::read(self.layout, &NoListener)?;
+        let record = Record::read(self.context.layout, &NoListener)?;
         let expected = |variant| match self.known(request, variant, &record, &NoListener)? {
             None if variant == request.variant && variant == named && !self.settings.offline => {
                 request.urls.first().map_or(Ok(None), |url| self.published(url))
@@ -144,16 +144,18 @@ impl Cache<'_> {
             self.remember(&file)?;
             return Ok(Some(file));
         }
-        let recorded = Record::read(self.layout, &NoListener)?.sum(&name_of(&place), &NoListener);
+        let recorded = Record::read(self.context.layout, &NoListener)?.sum(&name_of(&place), &NoListener);
         if place.try_exists()? && recorded != Some(sum) {
             let what = format!("{} is {}, and the cache already has one", quoted(&old), file.variant().description());
             self.reject(&old, &Error::new(Kind::Verification, what))?;
             return Ok(None);
         }
         let file = self.accept(file, &old, &place)?;
-        Record::change(self.layout, self.listener, self.cancel, |record| record.renamed(&name_of(&old), sum))?;
+        Record::change(self.context.layout, self.context.listener, self.context.cancel, |record| {
+            record.renamed(&name_of(&old), sum)
+        })?;
         let (variant, name) = (file.variant().description(), name_of(&place));
-        self.listener.note(None, format!("{} is {variant}; renamed to `{name}`", quoted(&old)));
+        self.context.listener.note(None, format!("{} is {variant}; renamed to `{name}`", quoted(&old)));
         Ok(Some(file))
     }
 
@@ -168,14 +170,14 @@ impl Cache<'_> {
         variant: Variant,
     ) -> Result<Option<Sha256>> {
         let name = run_file::file_name(architecture, version, variant);
-        Ok(Record::read(self.layout, &NoListener)?.sum(&name, &NoListener))
+        Ok(Record::read(self.context.layout, &NoListener)?.sum(&name, &NoListener))
     }
 
     /// Takes a file out of use.
     fn reject(&self, path: &Path, error: &Error) -> Result<()> {
         let renamed = beside(path, ".wrong");
         fs_err::rename(path, &renamed)?;
-        self.listener.warn(None, format!("{}; renamed to `{}`", error.message(), renamed.display()));
+        self.context.listener.warn(None, format!("{}; renamed to `{}`", error.message(), renamed.display()));
         Ok(())
     }
 
@@ -183,7 +185,9 @@ impl Cache<'_> {
     pub(super) fn announced(&self, request: &Request, file: VerifiedRunFile) -> VerifiedRunFile {
         if file.variant() != request.variant {
             let (name, wanted) = (name_of(file.path()), request.variant.description());
-            self.listener.note(None, format!("`{name}` is used in place of {wanted}, which is not in the cache"));
+            self.context
+                .listener
+                .note(None, format!("`{name}` is used in place of {wanted}, which is not in the cache"));
         }
         file
     }
@@ -229,10 +233,10 @@ impl Cache<'_> {
 
     /// Where a checked file belongs.
     pub(super) fn place_of(&self, file: &VerifiedRunFile) -> PathBuf {
-        self.layout.run_file(file.version(), file.architecture(), file.variant())
+        self.context.layout.run_file(file.version(), file.architecture(), file.variant())
     }
 
     pub(super) fn path_of(&self, request: &Request, variant: Variant) -> PathBuf {
-        self.layout.run_file(&request.version, &request.architecture, variant)
+        self.context.layout.run_file(&request.version, &request.architecture, variant)
     }
 }

@@ -10,6 +10,7 @@ use super::record::Record;
 use super::sum_list::{self, SumList};
 use super::verified::VerifiedRunFile;
 use super::{Cache, Request, beside};
+use crate::config::Context;
 use crate::driver::{Sha256, Variant};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Listener, NoListener};
@@ -29,7 +30,7 @@ impl Cache<'_> {
     /// [`Kind::Network`] with a line per URL when nothing came, [`Kind::Verification`] when what came or lies there is
     /// wrong, [`Kind::Busy`], [`Kind::Interrupted`], or the host refused.
     pub fn ensure(&self, request: &Request) -> Result<VerifiedRunFile> {
-        if let Some(file) = self.remembered(request, self.listener)? {
+        if let Some(file) = self.remembered(request, self.context.listener)? {
             return Ok(self.announced(request, file));
         }
         let _alone = self.alone(&request.version, &request.architecture)?;
@@ -49,15 +50,17 @@ impl Cache<'_> {
     }
 
     fn download(&self, request: &Request, path: &Path) -> Result<VerifiedRunFile> {
-        fs_err::create_dir_all(self.layout.cache())?;
-        let record = Record::read(self.layout, &NoListener)?;
+        fs_err::create_dir_all(self.context.layout.cache())?;
+        let record = Record::read(self.context.layout, &NoListener)?;
         let mut failures = Vec::new();
         let mut kind = Kind::Network;
         for url in &request.urls {
             match self.download_from(request, url, path, &record) {
                 Ok(file) => {
                     let name = name_of(file.path());
-                    self.listener.note(None, format!("`{name}` is from `{url}`, checked with {}", file.origin()));
+                    self.context
+                        .listener
+                        .note(None, format!("`{name}` is from `{url}`, checked with {}", file.origin()));
                     return Ok(self.announced(request, file));
                 }
                 Err(Refusal::Url(reason)) => failures.push(format!("{url}: {reason}")),
@@ -81,7 +84,7 @@ impl Cache<'_> {
         record: &Record,
     ) -> Result<VerifiedRunFile, Refusal> {
         let (partial, subject) = (partial_of(path), name_of(path));
-        let Self { http, settings, listener, cancel, .. } = self;
+        let Self { http, settings, context: Context { listener, cancel, .. }, .. } = self;
         let download = Download { http, settings, listener: *listener, cancel, subject: &subject, path: &partial };
         let mut continued = download.fetch(url)?;
         let known = |variant| self.known(request, variant, record, &NoListener);
@@ -110,7 +113,7 @@ impl Cache<'_> {
                 return Err(Refusal::Wrong(error.message().to_owned()));
             }
             // What was there before may have been the damaged part, as after a power failure.
-            self.listener.warn(None, format!("{}; downloading it again", error.message()));
+            self.context.listener.warn(None, format!("{}; downloading it again", error.message()));
             continued = download.fetch(url)?;
         }
     }
@@ -125,7 +128,9 @@ impl Cache<'_> {
 
     pub(super) fn remember(&self, file: &VerifiedRunFile) -> Result<()> {
         let (name, stamped) = (name_of(file.path()), file.stamped()?);
-        Record::change(self.layout, self.listener, self.cancel, |record| record.remember(&name, stamped))
+        Record::change(self.context.layout, self.context.listener, self.context.cancel, |record| {
+            record.remember(&name, stamped)
+        })
     }
 
     pub(super) fn check<T>(
@@ -141,8 +146,8 @@ impl Cache<'_> {
             name: None,
             called,
             subject: &name_of(name),
-            listener: self.listener,
-            cancel: self.cancel,
+            listener: self.context.listener,
+            cancel: self.context.cancel,
         })
     }
 
@@ -201,7 +206,7 @@ impl Cache<'_> {
             None => format!("{file}.sha256sum"),
         };
         let name = file.rsplit('/').next().unwrap_or_default();
-        let answer = match self.http.get(&beside, &[], self.cancel) {
+        let answer = match self.http.get(&beside, &[], self.context.cancel) {
             Ok(answer) if answer.status == 200 => answer.text(PUBLISHED_LIMIT),
             Ok(answer) => Err(Fault::Lasting(format!("status {}", answer.status))),
             Err(fault) => Err(fault),
@@ -217,7 +222,7 @@ impl Cache<'_> {
             Err(Fault::Interrupted(error)) => return Err(error),
             Err(fault) => fault.to_string(),
         };
-        self.listener.note(
+        self.context.listener.note(
             None,
             format!("there is no published sum at `{beside}` ({reason}); only the sums inside the file are checked"),
         );

@@ -54,12 +54,12 @@ impl Cache<'_> {
         let claimed = Claimed::of(source, version)?;
         let _alone = self.alone(&claimed.version, &claimed.architecture)?;
         let copy = self.copied(source)?;
-        let record = Record::read(self.layout, self.listener)?;
-        let file = self.checked(source, &copy, &claimed, |name| self.expected(name, &record, self.listener))?;
+        let record = Record::read(self.context.layout, self.context.listener)?;
+        let file = self.checked(source, &copy, &claimed, |name| self.expected(name, &record, self.context.listener))?;
         let place = self.place_of(&file);
         match self.remembered(&claimed.request(file.variant()), &NoListener)? {
             Some(there) if there.sha256() == file.sha256() => {
-                self.listener.note(None, format!("`{}` was in the cache already", name_of(&place)));
+                self.context.listener.note(None, format!("`{}` was in the cache already", name_of(&place)));
                 Ok(there)
             }
             // Renamed, so nothing temporary is left to be removed when `copy` goes.
@@ -72,16 +72,16 @@ impl Cache<'_> {
     /// # Errors
     /// As [`Cache::import`].
     pub fn examine(&self, source: &Path, version: Option<&DriverVersion>) -> Result<VerifiedRunFile> {
-        let record = Record::read(self.layout, self.listener)?;
+        let record = Record::read(self.context.layout, self.context.listener)?;
         let claimed = Claimed::of(source, version)?;
-        self.checked(source, source, &claimed, |name| self.expected(name, &record, self.listener))
+        self.checked(source, source, &claimed, |name| self.expected(name, &record, self.context.listener))
     }
 
     /// The lock of all run files of a version.
     pub(super) fn alone(&self, version: &DriverVersion, architecture: &str) -> Result<FileLock> {
-        let lock = self.layout.run_file_lock(version, architecture);
+        let lock = self.context.layout.run_file_lock(version, architecture);
         let subject = format!("run file {version}");
-        FileLock::acquire(&lock, &subject, self.settings.lock_patience, self.listener, self.cancel)
+        FileLock::acquire(&lock, &subject, self.settings.lock_patience, self.context.listener, self.context.cancel)
     }
 
     /// Checks all of `copy`, which messages call `source`; `expected` says the sum of a file of the cache.
@@ -100,8 +100,8 @@ impl Cache<'_> {
             name: Some(&name),
             called: &called,
             subject: &name,
-            listener: self.listener,
-            cancel: self.cancel,
+            listener: self.context.listener,
+            cancel: self.context.cancel,
         };
         let expected = |variant| expected(&run_file::file_name(architecture, version, variant));
         check.whole(copy, expected).map_err(|error| with_hint(self.with_remedy(error, &check, copy)))
@@ -109,7 +109,7 @@ impl Cache<'_> {
 
     /// A copy beside the cache's files, that shares their blocks where the file system can.
     pub(super) fn copied(&self, source: &Path) -> Result<tempfile::TempPath> {
-        let directory = self.layout.cache();
+        let directory = self.context.layout.cache();
         fs_err::create_dir_all(&directory)?;
         let failed = |error: std::io::Error| {
             Error::from(error).within(format!("`{}` could not be copied into the cache", source.display()))
@@ -133,14 +133,21 @@ impl Cache<'_> {
         let mut buffer = vec![0; BUFFER];
         let (mut done, mut reported) = (0, 0);
         loop {
-            self.cancel.check()?;
+            self.context.cancel.check()?;
             let count = original.read(&mut buffer)?;
             copy.write_all(&buffer[..count])?;
             done += count as u64;
             if count == 0 || done - reported >= PROGRESS_EVERY {
                 reported = done;
                 let (activity, subject, finished) = (Activity::Copy, subject.to_owned(), count == 0);
-                self.listener.hear(&Event::Progress { container: None, activity, subject, done, total, finished });
+                self.context.listener.hear(&Event::Progress {
+                    container: None,
+                    activity,
+                    subject,
+                    done,
+                    total,
+                    finished,
+                });
             }
             if count == 0 {
                 return Ok(());

@@ -72,9 +72,9 @@ impl Cache<'_> {
     /// # Errors
     /// The file system refused.
     pub fn list(&self) -> Result<Vec<Entry>> {
-        let record = Record::read(self.layout, self.listener)?;
+        let record = Record::read(self.context.layout, self.context.listener)?;
         let mut entries = Vec::new();
-        let directory = match fs_err::read_dir(self.layout.cache()) {
+        let directory = match fs_err::read_dir(self.context.layout.cache()) {
             Ok(directory) => directory,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(entries),
             Err(error) => return Err(error.into()),
@@ -126,17 +126,18 @@ impl Cache<'_> {
             return Err(Error::new(Kind::Bug, format!("`{}` is listed without its driver", entry.path.display())));
         };
         let name = name_of(&entry.path);
-        let record = Record::read(self.layout, self.listener)?;
-        let expected =
-            |variant| self.expected(&run_file::file_name(architecture, version, variant), &record, self.listener);
+        let record = Record::read(self.context.layout, self.context.listener)?;
+        let expected = |variant| {
+            self.expected(&run_file::file_name(architecture, version, variant), &record, self.context.listener)
+        };
         let check = Check {
             version: None,
             architecture: None,
             name: Some(&name),
             called: &quoted(&entry.path),
             subject: &name,
-            listener: self.listener,
-            cancel: self.cancel,
+            listener: self.context.listener,
+            cancel: self.context.cancel,
         };
         let file = match check.whole(&entry.path, expected) {
             Ok(file) => file,
@@ -161,9 +162,11 @@ impl Cache<'_> {
         }
         let is_sound = self.is_only_another(&error, check, &entry.path);
         let (name, refused) = (name_of(&entry.path), Refused { stamp: Stamp::of(&metadata), is_sound });
-        let noted = Record::change(self.layout, self.listener, self.cancel, |record| record.refuse(&name, refused));
+        let noted = Record::change(self.context.layout, self.context.listener, self.context.cancel, |record| {
+            record.refuse(&name, refused)
+        });
         if let Err(failed) = noted {
-            self.listener.warn(None, format!("this result could not be saved: {failed}"));
+            self.context.listener.warn(None, format!("this result could not be saved: {failed}"));
         }
         match is_sound {
             true => self.with_remedy(error, check, &entry.path),
@@ -210,9 +213,9 @@ impl Cache<'_> {
         for entry in self.prunable(keep)? {
             let lock = match (&entry.version, &entry.architecture) {
                 (Some(version), Some(architecture)) => {
-                    let path = self.layout.run_file_lock(version, architecture);
+                    let path = self.context.layout.run_file_lock(version, architecture);
                     let subject = format!("run file {version}");
-                    Some(FileLock::acquire(&path, &subject, Duration::ZERO, self.listener, self.cancel))
+                    Some(FileLock::acquire(&path, &subject, Duration::ZERO, self.context.listener, self.context.cancel))
                 }
                 _ => None,
             };
@@ -220,11 +223,14 @@ impl Cache<'_> {
                 Ok(_alone) => {
                     atomic::remove_if_there(&entry.path)?;
                     let name = name_of(&entry.path);
-                    Record::change(self.layout, self.listener, self.cancel, |record| record.forget_stamp(&name))?;
+                    Record::change(self.context.layout, self.context.listener, self.context.cancel, |record| {
+                        record.forget_stamp(&name)
+                    })?;
                     removed.push(entry);
                 }
                 Err(error) if error.kind() == Kind::Busy => {
-                    self.listener
+                    self.context
+                        .listener
                         .warn(None, format!("`{}` was not removed: {}", entry.path.display(), error.message()));
                 }
                 Err(error) => return Err(error),

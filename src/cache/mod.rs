@@ -32,10 +32,8 @@ pub use origin::{ExpectedSum, Origin};
 pub use replace::Replacement;
 pub use verified::{Section, VerifiedRunFile};
 
-use crate::config::Layout;
+use crate::config::Context;
 use crate::driver::{DriverVersion, Sha256, Variant};
-use crate::event::Listener;
-use crate::sys::cancel::Cancel;
 use crate::sys::http::{Http, Limits};
 
 /// A run file that somebody wants.
@@ -135,22 +133,20 @@ pub enum Presence {
 
 /// The run files of one hypervisor.
 pub struct Cache<'a> {
-    layout: &'a Layout,
+    context: Context<'a>,
     settings: Settings,
     http: Http,
-    listener: &'a dyn Listener,
-    cancel: &'a Cancel,
 }
 
 impl<'a> Cache<'a> {
-    /// The cache where `layout` says it is; nothing is read or made yet.
-    pub fn new(layout: &'a Layout, settings: Settings, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
+    /// The cache where the layout says it is; nothing is read or made yet.
+    pub fn new(context: Context<'a>, settings: Settings) -> Self {
         let http = Http::new(Limits {
             allow_http: settings.allow_http.clone(),
             connect_timeout: settings.connect_timeout,
             stall_timeout: settings.stall_timeout,
         });
-        Self { layout, settings, http, listener, cancel }
+        Self { context, settings, http }
     }
 }
 

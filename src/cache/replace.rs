@@ -45,9 +45,11 @@ impl Cache<'_> {
         let file = self.checked(source, &copy, &claimed, |name| self.vouched(name))?;
         let place = self.place_of(&file);
         let (name, sum) = (name_of(&place), file.sha256());
-        let previous = Record::read(self.layout, self.listener)?.sum(&name, self.listener);
+        let previous = Record::read(self.context.layout, self.context.listener)?.sum(&name, self.context.listener);
         // From here on either of both is right, until the record names the new one alone.
-        Record::change(self.layout, self.listener, self.cancel, |record| record.expect_too(&name, sum))?;
+        Record::change(self.context.layout, self.context.listener, self.context.cancel, |record| {
+            record.expect_too(&name, sum)
+        })?;
         Ok(Replacement { run_file: self.accept(file, &copy, &place)?, previous })
     }
 
@@ -59,7 +61,7 @@ impl Cache<'_> {
         let claimed = Claimed::of(source, version)?;
         let run_file = self.checked(source, source, &claimed, |name| self.vouched(name))?;
         let name = name_of(&self.place_of(&run_file));
-        let previous = Record::read(self.layout, self.listener)?.sum(&name, self.listener);
+        let previous = Record::read(self.context.layout, self.context.listener)?.sum(&name, self.context.listener);
         Ok(Replacement { run_file, previous })
     }
 

@@ -9,28 +9,28 @@ use phoenix_nvidia::fleet::plan::rules::Rules;
 use phoenix_nvidia::fleet::plan::saved::{Purpose, SavedPlan};
 
 use super::choices::{Apply, ContainerOrPlan, Target, Update};
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, report};
 
-pub(crate) fn run(context: &mut Context<'_>, options: &Apply) -> Result<Ended> {
+pub(crate) fn run(session: &mut Session<'_>, options: &Apply) -> Result<Ended> {
     let (purpose, saved) = match options.what.as_slice() {
         [ContainerOrPlan::Plan(file)] => {
             require_nothing_else(&options.update)?;
             let saved = read(file)?;
-            adopt(context, &saved.purpose)?;
+            adopt(session, &saved.purpose)?;
             (saved.purpose.clone(), Some(saved))
         }
-        what => (purpose(context, &containers(what)?, &options.update)?, None),
+        what => (purpose(session, &containers(what)?, &options.update)?, None),
     };
-    context.jobs = options.update.jobs.unwrap_or(context.jobs);
+    session.jobs = options.update.jobs.unwrap_or(session.jobs);
     let manner = Manner { rules: purpose.rules, fail_fast: options.fail_fast, require_live: options.require_live };
-    let reports = context.with_fleet_as_root(|fleet| {
+    let reports = session.with_fleet_as_root(|fleet| {
         if let Some(saved) = &saved {
             saved.require_same(&fleet.plan_update(&purpose.containers, purpose.rules)?)?;
         }
         fleet.update(&purpose.containers, manner)
     })?;
-    report::show(context, &reports)
+    report::show(session, &reports)
 }
 
 /// A saved plan says itself what it is for.
@@ -48,30 +48,30 @@ fn require_nothing_else(options: &Update) -> Result<()> {
 }
 
 /// What is asked for; the configuration then wants what the command line says.
-pub(crate) fn purpose(context: &mut Context<'_>, containers: &[ContainerId], options: &Update) -> Result<Purpose> {
+pub(crate) fn purpose(session: &mut Session<'_>, containers: &[ContainerId], options: &Update) -> Result<Purpose> {
     let named = !containers.is_empty();
     if named == (options.all || options.gpu) {
         return Err(Error::new(Kind::Usage, "name the containers: CTIDs, `--all`, or `--gpu`")
             .hint("`phoenix-nvidia plan --all` shows what there is to do"));
     }
     let purpose = Purpose {
-        containers: if named { containers.to_vec() } else { configured(context, options.gpu) },
+        containers: if named { containers.to_vec() } else { configured(session, options.gpu) },
         rules: Rules { create: named, restart: options.restart, snapshot: options.snapshot },
         follow: match options.target {
             Target::Config => None,
-            Target::Host => Some(context.require_loaded()?),
+            Target::Host => Some(session.require_loaded()?),
         },
         method: options.choice.method,
         profile: options.choice.profile,
     };
-    adopt(context, &purpose)?;
+    adopt(session, &purpose)?;
     Ok(purpose)
 }
 
 /// Lets the configuration want what a purpose says.
-fn adopt(context: &mut Context<'_>, purpose: &Purpose) -> Result<()> {
+fn adopt(session: &mut Session<'_>, purpose: &Purpose) -> Result<()> {
     if let Some(version) = &purpose.follow {
-        let loaded = context.require_loaded()?;
+        let loaded = session.require_loaded()?;
         if loaded != *version {
             return Err(Error::new(
                 Kind::Configuration,
@@ -79,14 +79,14 @@ fn adopt(context: &mut Context<'_>, purpose: &Purpose) -> Result<()> {
             )
             .hint("make a new plan with `phoenix-nvidia plan … --target host --save FILE`"));
         }
-        context.configuration.follow(&purpose.containers, version);
+        session.configuration.follow(&purpose.containers, version);
     }
-    context.configuration.choose(&purpose.containers, purpose.method, purpose.profile);
+    session.configuration.choose(&purpose.containers, purpose.method, purpose.profile);
     Ok(())
 }
 
-fn configured(context: &Context<'_>, with_gpus: bool) -> Vec<ContainerId> {
-    let containers = context.configuration.containers();
+fn configured(session: &Session<'_>, with_gpus: bool) -> Vec<ContainerId> {
+    let containers = session.configuration.containers();
     // One that is at fault is asked for all the same, so that its error is reported.
     let chosen = containers.filter(|(_, it)| !with_gpus || it.as_ref().map_or(true, |it| !it.gpus.is_none()));
     chosen.map(|(id, _)| id).collect()

@@ -11,30 +11,30 @@ use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::fleet;
 
 use super::arguments::CacheVerb;
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, report, terminal};
 
-pub(crate) fn run(context: &Context<'_>, verb: &CacheVerb) -> Result<Ended> {
-    let cache = context.cache();
+pub(crate) fn run(session: &Session<'_>, verb: &CacheVerb) -> Result<Ended> {
+    let cache = session.cache();
     match verb {
-        CacheVerb::List => list(context, &cache),
-        CacheVerb::Fetch { versions, dry_run } => fetch(context, &cache, versions, *dry_run),
-        CacheVerb::Verify => verify(context, &cache),
-        CacheVerb::Import { file, version, dry_run } => import(context, &cache, file, version.as_ref(), *dry_run),
+        CacheVerb::List => list(session, &cache),
+        CacheVerb::Fetch { versions, dry_run } => fetch(session, &cache, versions, *dry_run),
+        CacheVerb::Verify => verify(session, &cache),
+        CacheVerb::Import { file, version, dry_run } => import(session, &cache, file, version.as_ref(), *dry_run),
         CacheVerb::Replace { file, version, dry_run } => {
-            replace::run(context, &cache, file, version.as_ref(), *dry_run)
+            replace::run(session, &cache, file, version.as_ref(), *dry_run)
         }
-        CacheVerb::Prune { dry_run } => prune(context, &cache, *dry_run),
+        CacheVerb::Prune { dry_run } => prune(session, &cache, *dry_run),
     }
 }
 
-fn list(context: &Context<'_>, cache: &Cache<'_>) -> Result<Ended> {
-    show_entries(context, &cache.list()?)?;
+fn list(session: &Session<'_>, cache: &Cache<'_>) -> Result<Ended> {
+    show_entries(session, &cache.list()?)?;
     Ok(Ended::Well)
 }
 
-fn fetch(context: &Context<'_>, cache: &Cache<'_>, versions: &[DriverVersion], dry_run: bool) -> Result<Ended> {
-    let requests = requests(context, versions)?;
+fn fetch(session: &Session<'_>, cache: &Cache<'_>, versions: &[DriverVersion], dry_run: bool) -> Result<Ended> {
+    let requests = requests(session, versions)?;
     if dry_run {
         let missing =
             |request: &&Request| matches!(cache.look(request), Ok(Presence::Absent | Presence::Partial { .. }));
@@ -43,13 +43,13 @@ fn fetch(context: &Context<'_>, cache: &Cache<'_>, versions: &[DriverVersion], d
         return Ok(Ended::Well);
     }
     let fetched: Result<Vec<VerifiedRunFile>> = requests.iter().map(|request| cache.ensure(request)).collect();
-    show_verified(context, &fetched?)?;
+    show_verified(session, &fetched?)?;
     Ok(Ended::Well)
 }
 
 /// The requests for these versions; for every version that a container wants when none is named.
-pub(super) fn requests(context: &Context<'_>, versions: &[DriverVersion]) -> Result<Vec<Request>> {
-    let containers = context.configuration.containers().filter_map(|(_, container)| container.ok());
+pub(super) fn requests(session: &Session<'_>, versions: &[DriverVersion]) -> Result<Vec<Request>> {
+    let containers = session.configuration.containers().filter_map(|(_, container)| container.ok());
     let mut wanted: Vec<Request> =
         containers.filter_map(|container| container.driver.as_ref()).map(fleet::request).collect();
     once_each(&mut wanted);
@@ -58,7 +58,7 @@ pub(super) fn requests(context: &Context<'_>, versions: &[DriverVersion]) -> Res
     }
     let requests = |version: &DriverVersion| -> Vec<Request> {
         let configured: Vec<_> = wanted.iter().filter(|request| request.version == *version).cloned().collect();
-        let otherwise = || vec![fleet::request(&context.configuration.driver_of(version, Variant::Full))];
+        let otherwise = || vec![fleet::request(&session.configuration.driver_of(version, Variant::Full))];
         if configured.is_empty() { otherwise() } else { configured }
     };
     Ok(versions.iter().flat_map(requests).collect())
@@ -71,7 +71,7 @@ fn once_each(requests: &mut Vec<Request>) {
         .dedup_by(|a, b| (&a.version, a.variant, &a.urls, &a.sha256) == (&b.version, b.variant, &b.urls, &b.sha256));
 }
 
-fn verify(context: &Context<'_>, cache: &Cache<'_>) -> Result<Ended> {
+fn verify(session: &Session<'_>, cache: &Cache<'_>) -> Result<Ended> {
     let mut verified = Vec::new();
     let mut wrong = false;
     for (_, verdict) in cache.verify_all()? {
@@ -83,27 +83,27 @@ fn verify(context: &Context<'_>, cache: &Cache<'_>) -> Result<Ended> {
             }
         }
     }
-    show_verified(context, &verified)?;
+    show_verified(session, &verified)?;
     Ok(if wrong { Ended::With(Kind::Verification.exit_code()) } else { Ended::Well })
 }
 
 fn import(
-    context: &Context<'_>,
+    session: &Session<'_>,
     cache: &Cache<'_>,
     file: &Path,
     version: Option<&DriverVersion>,
     dry_run: bool,
 ) -> Result<Ended> {
     let run_file = if dry_run { cache.examine(file, version)? } else { cache.import(file, version)? };
-    show_verified(context, &[run_file])?;
+    show_verified(session, &[run_file])?;
     Ok(Ended::Well)
 }
 
-fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ended> {
-    let keep = configured(context)?.into_iter().map(fleet::request).collect::<Vec<_>>();
+fn prune(session: &Session<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ended> {
+    let keep = configured(session)?.into_iter().map(fleet::request).collect::<Vec<_>>();
     let entries = if dry_run { cache.prunable(&keep)? } else { cache.prune(&keep)? };
-    if context.wants_json() {
-        show_entries(context, &entries)?;
+    if session.wants_json() {
+        show_entries(session, &entries)?;
         return Ok(Ended::Well);
     }
     let done = if dry_run { "would remove" } else { "removed" };
@@ -116,17 +116,17 @@ fn prune(context: &Context<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ende
 }
 
 /// The drivers that containers are configured to have.
-pub(super) fn configured<'c>(context: &'c Context<'_>) -> Result<Vec<&'c WantedDriver>> {
+pub(super) fn configured<'c>(session: &'c Session<'_>) -> Result<Vec<&'c WantedDriver>> {
     let mut drivers = Vec::new();
-    for (_, container) in context.configuration.containers() {
+    for (_, container) in session.configuration.containers() {
         // What a container wants that cannot be read is not known, and might be any version.
         drivers.extend(container?.driver.as_ref());
     }
     Ok(drivers)
 }
 
-fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
-    if context.wants_json() {
+fn show_entries(session: &Session<'_>, entries: &[Entry]) -> Result<()> {
+    if session.wants_json() {
         return terminal::json(&entries);
     }
     let row = |entry: &Entry| {
@@ -152,8 +152,8 @@ fn show_entries(context: &Context<'_>, entries: &[Entry]) -> Result<()> {
     ))
 }
 
-fn show_verified(context: &Context<'_>, files: &[VerifiedRunFile]) -> Result<()> {
-    if context.wants_json() {
+fn show_verified(session: &Session<'_>, files: &[VerifiedRunFile]) -> Result<()> {
+    if session.wants_json() {
         return terminal::json(&files.iter().map(as_json).collect::<Vec<_>>());
     }
     terminal::data(&files.iter().map(as_line).collect::<String>())

@@ -5,15 +5,15 @@ use std::time::Duration;
 use phoenix_nvidia::error::Result;
 
 use super::arguments::Create;
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, plan, report};
 
-pub(crate) fn run(context: &mut Context<'_>, options: &Create) -> Result<Ended> {
-    context.boot_patience = Duration::from_secs(options.boot_timeout);
+pub(crate) fn run(session: &mut Session<'_>, options: &Create) -> Result<Ended> {
+    session.boot_patience = Duration::from_secs(options.boot_timeout);
     let options = &options.change;
     if options.dry_run {
-        return plan::show(context, |fleet| fleet.plan(&options.containers)).map(|_| Ended::Well);
+        return plan::show(session, |fleet| fleet.plan(&options.containers)).map(|_| Ended::Well);
     }
-    let reports = context.with_fleet_as_root(|fleet| fleet.create(&options.containers, options.require_live))?;
-    report::show(context, &reports)
+    let reports = session.with_fleet_as_root(|fleet| fleet.create(&options.containers, options.require_live))?;
+    report::show(session, &reports)
 }

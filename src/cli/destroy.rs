@@ -3,22 +3,22 @@
 use phoenix_nvidia::error::{Error, Kind, Result};
 
 use super::arguments::Destroy;
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, report, status, terminal};
 
-pub(crate) fn run(context: &Context<'_>, options: &Destroy) -> Result<Ended> {
+pub(crate) fn run(session: &Session<'_>, options: &Destroy) -> Result<Ended> {
     // Only what the configuration names, and all of it before the first is touched.
     let mut names = Vec::new();
     for id in &options.containers {
-        names.push(format!("{id} ({})", context.configuration.container(*id)?.name));
+        names.push(format!("{id} ({})", session.configuration.container(*id)?.name));
     }
     if options.dry_run {
-        return status::show(context, &options.containers);
+        return status::show(session, &options.containers);
     }
     let question = format!("This destroys {} with all their data.", names.join(", "));
     if !options.yes && !terminal::confirm(&question)? {
         return Err(Error::new(Kind::Interrupted, "nothing was destroyed"));
     }
-    let reports = context.with_fleet_as_root(|fleet| Ok(fleet.destroy(&options.containers)))?;
-    report::show(context, &reports)
+    let reports = session.with_fleet_as_root(|fleet| Ok(fleet.destroy(&options.containers)))?;
+    report::show(session, &reports)
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use phoenix_nvidia::cache::{Cache, Settings};
-use phoenix_nvidia::config::{Layout, Severity};
+use phoenix_nvidia::config::{Context, Layout, Severity};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::doctor::{Finding, HostState, examine_host};
 use phoenix_nvidia::driver::DriverVersion;
@@ -14,27 +14,27 @@ use phoenix_nvidia::store::Store;
 use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::arguments::{Global, Output};
-use super::context::{Context, interruptible};
-use super::{Ended, context, progress, terminal};
+use super::session::{Session, interruptible};
+use super::{Ended, progress, session, terminal};
 
 /// The exit code of findings that want something done.
 const FINDINGS: u8 = 4;
 
 pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Result<Ended> {
     let mut findings = Vec::new();
-    match Context::new(global, true) {
-        Ok(context) => {
-            findings.extend(host(&context.layout, &wanted(&context), &*context.listener, &context.cancel)?);
-            let asked = if all { configured(&context) } else { containers.to_vec() };
+    match Session::new(global, true) {
+        Ok(session) => {
+            findings.extend(host(&session.layout, &wanted(&session), &*session.listener, &session.cancel)?);
+            let asked = if all { configured(&session) } else { containers.to_vec() };
             if !asked.is_empty() {
-                findings.extend(inside(&context, &asked)?);
+                findings.extend(inside(&session, &asked)?);
             }
         }
         // The host can be looked at without a configuration, and containers cannot be named in one.
         Err(error) if error.kind() == Kind::Configuration && containers.is_empty() => {
             findings.push(Finding::of_error(&error, None));
             let listener = progress::listener(global);
-            findings.extend(host(&context::layout(global), &[], &*listener, &*interruptible()?)?);
+            findings.extend(host(&session::layout(global), &[], &*listener, &*interruptible()?)?);
         }
         Err(error) => return Err(error),
     }
@@ -43,23 +43,23 @@ pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Res
 }
 
 fn host(layout: &Layout, wanted: &[DriverVersion], listener: &dyn Listener, cancel: &Cancel) -> Result<Vec<Finding>> {
-    let cache = Cache::new(layout, Settings::default(), listener, cancel);
-    let store = Store::new(layout, listener, cancel);
+    let cache = Cache::new(Context::new(layout, listener, cancel), Settings::default());
+    let store = Store::new(Context::new(layout, listener, cancel));
     Ok(examine_host(&HostState::observe(&NvidiaHost::read()?, layout, &cache, &store, wanted, cancel)?))
 }
 
 /// The versions that containers ask for; what one asks for that is at fault is reported for that container.
-fn wanted(context: &Context<'_>) -> Vec<DriverVersion> {
-    let drivers = context.configuration.containers().filter_map(|(_, container)| container.ok()?.driver.as_ref());
+fn wanted(session: &Session<'_>) -> Vec<DriverVersion> {
+    let drivers = session.configuration.containers().filter_map(|(_, container)| container.ok()?.driver.as_ref());
     drivers.map(|driver| driver.version.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-fn configured(context: &Context<'_>) -> Vec<ContainerId> {
-    context.configuration.containers().map(|(id, _)| id).collect()
+fn configured(session: &Session<'_>) -> Vec<ContainerId> {
+    session.configuration.containers().map(|(id, _)| id).collect()
 }
 
-fn inside(context: &Context<'_>, containers: &[ContainerId]) -> Result<Vec<Finding>> {
-    context.with_fleet_as_root(|fleet| {
+fn inside(session: &Session<'_>, containers: &[ContainerId]) -> Result<Vec<Finding>> {
+    session.with_fleet_as_root(|fleet| {
         let mut findings = Vec::new();
         for id in containers {
             findings.extend(fleet.examine(*id)?);

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use phoenix_nvidia::config::{Layout, Method};
+use phoenix_nvidia::config::{Context, Layout, Method};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
@@ -15,8 +15,8 @@ use phoenix_nvidia::sys::apparmor;
 use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::arguments::{Backend, Global};
-use super::context::Context;
-use super::{Ended, context, log_file, progress, terminal};
+use super::session::Session;
+use super::{Ended, log_file, progress, session, terminal};
 
 /// The moment of the check; both callers call it so.
 const PRE_START: &str = "pre-start";
@@ -56,7 +56,7 @@ pub(crate) fn run(global: &Global, words: &[OsString]) -> Result<Ended> {
 }
 
 fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
-    let layout = context::layout(global);
+    let layout = session::layout(global);
     let listener = progress::listener(global);
     // Before anything that starts a thread, which would stay confined.
     if let (Moment::BeforeLiblxc | Moment::SetUp { .. }, Err(error)) = (moment, apparmor::leave_profile()) {
@@ -64,16 +64,14 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     }
     let cancel = Cancel::new()?;
     let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
-    let configuration = NvidiaHost::read().and_then(|host| context::configuration_for(id, &layout, &host, &cancel));
+    let configuration = NvidiaHost::read().and_then(|host| session::configuration_for(id, &layout, &host, &cancel));
     match configuration {
         Ok(configuration) => {
             let bring_in_sync = |id, host: &DriverVersion| bring_in_sync(global, id, host, moment);
             let allow_nodes = |id| allow_nodes(global, &layout, &*listener, &cancel, id, moment);
             let before_start = BeforeStart {
                 configuration: &configuration,
-                layout: &layout,
-                listener: &*listener,
-                cancel: &cancel,
+                context: Context::new(&layout, &*listener, &cancel),
                 allow_nodes: &allow_nodes,
                 bring_in_sync: &bring_in_sync,
             };
@@ -98,7 +96,7 @@ fn allow_nodes(
     if moment != Moment::BeforePct {
         return Ok(());
     }
-    let proxmox = Proxmox::new(context::node(global), layout, listener, cancel);
+    let proxmox = Proxmox::new(session::node(global), Context::new(layout, listener, cancel));
     proxmox.make_second_nodes(id);
     if proxmox.allow_present_nodes(id)? {
         listener.note(Some(id), "allowed its device nodes by their present numbers");
@@ -108,40 +106,40 @@ fn allow_nodes(
 
 /// Brings a container in sync now, where its root is there, or does what can be done before.
 fn bring_in_sync(global: &Global, id: ContainerId, host: &DriverVersion, moment: Moment) -> Result<()> {
-    let mut context = Context::new(global, false)?;
-    context.configuration.follow(&[id], host);
-    let is_proxmox = context.backend() == Backend::Proxmox;
+    let mut session = Session::new(global, false)?;
+    session.configuration.follow(&[id], host);
+    let is_proxmox = session.backend() == Backend::Proxmox;
     let install = |fleet: &Fleet<'_>| fleet.install_while_starting(id);
     match moment {
-        Moment::BeforePct if is_proxmox => context.with_fleet(|fleet| fleet.prepare_while_starting(id)),
+        Moment::BeforePct if is_proxmox => session.with_fleet(|fleet| fleet.prepare_while_starting(id)),
         Moment::BeforeLiblxc | Moment::SetUp { .. } if is_proxmox => {
             // Its own hook mounts the root, and `pct` changes the file that raw lines stand in (pve-container 6.1.10).
             Err(Error::new(Kind::Configuration, format!("container {id}: only a hookscript can update it"))
                 .hint("set this program as its `hookscript` in Proxmox VE, and remove its line from `lxc_options`"))
         }
-        Moment::BeforePct | Moment::BeforeLiblxc if is_shared(&context, id) => {
+        Moment::BeforePct | Moment::BeforeLiblxc if is_shared(&session, id) => {
             // The container's settings, with the mounts of its images, have been read already.
-            require_second_hook(&context, id)?;
-            context.with_fleet(|fleet| fleet.prepare_while_starting(id))
+            require_second_hook(&session, id)?;
+            session.with_fleet(|fleet| fleet.prepare_while_starting(id))
         }
-        Moment::BeforePct | Moment::BeforeLiblxc => context.with_hypervisor(&context.lxc().about_to_start(id), install),
-        Moment::SetUp { init } => context.with_hypervisor(&context.lxc().set_up(id, init), install),
+        Moment::BeforePct | Moment::BeforeLiblxc => session.with_hypervisor(&session.lxc().about_to_start(id), install),
+        Moment::SetUp { init } => session.with_hypervisor(&session.lxc().set_up(id, init), install),
         // Only `pct` starts containers so that this moment comes in time.
         Moment::Started if !is_proxmox => Ok(()),
         Moment::Started => {
-            let (proxmox, _still) = context.proxmox().just_started(id)?;
-            context.with_hypervisor(&proxmox, install)
+            let (proxmox, _still) = session.proxmox().just_started(id)?;
+            session.with_hypervisor(&proxmox, install)
         }
     }
 }
 
-fn is_shared(context: &Context<'_>, id: ContainerId) -> bool {
-    let driver = context.configuration.container(id).ok().and_then(|container| container.driver.as_ref());
+fn is_shared(session: &Session<'_>, id: ContainerId) -> bool {
+    let driver = session.configuration.container(id).ok().and_then(|container| container.driver.as_ref());
     driver.is_some_and(|driver| driver.method() == Method::Shared)
 }
 
-fn require_second_hook(context: &Context<'_>, id: ContainerId) -> Result<()> {
-    if context.lxc().has_hook_when_set_up(id) {
+fn require_second_hook(session: &Session<'_>, id: ContainerId) -> Result<()> {
+    if session.lxc().has_hook_when_set_up(id) {
         return Ok(());
     }
     let message =

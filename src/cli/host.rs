@@ -1,5 +1,6 @@
 //! `host`: the kernel modules, GPUs and device nodes of this host: show, prepare. Needs no configuration.
 
+use phoenix_nvidia::config::Context;
 use phoenix_nvidia::driver::device_nodes::Verdict;
 use phoenix_nvidia::error::{Error, Result};
 use phoenix_nvidia::host::{self, NvidiaHost, Prepared};
@@ -10,7 +11,7 @@ use phoenix_nvidia::sys::cancel::Cancel;
 use serde_json::json;
 
 use super::arguments::{Global, HostVerb, Output};
-use super::context::{self, interruptible};
+use super::session::{self, interruptible};
 use super::{Ended, log_file, progress, report, terminal};
 
 pub(crate) fn run(global: &Global, verb: &HostVerb) -> Result<Ended> {
@@ -56,14 +57,14 @@ fn prepare(global: &Global, dry_run: bool) -> Result<Ended> {
 
 /// Containers of the method `shared` do not start without the images that their configurations mount.
 fn mount_images(global: &Global, cancel: &Cancel) -> Result<()> {
-    let (layout, listener) = (context::layout(global), progress::listener(global));
-    shared::ensure_mounted(&Store::new(&layout, &*listener, cancel), &layout)
+    let (layout, listener) = (session::layout(global), progress::listener(global));
+    shared::ensure_mounted(&Store::new(Context::new(&layout, &*listener, cancel)), &layout)
 }
 
 /// Unprivileged containers of Proxmox VE see second nodes of some, which a boot takes away.
 fn second_nodes(global: &Global, cancel: &Cancel, dry_run: bool) -> Result<Prepared> {
-    let (layout, listener) = (context::layout(global), progress::listener(global));
-    let prepared = Proxmox::new(context::node(global), &layout, &*listener, cancel).all_second_nodes()?;
+    let (layout, listener) = (session::layout(global), progress::listener(global));
+    let prepared = Proxmox::new(session::node(global), Context::new(&layout, &*listener, cancel)).all_second_nodes()?;
     Ok(if dry_run { prepared } else { prepared.carried_out() })
 }
 

@@ -1,6 +1,6 @@
 //! `lint`: everything wrong or suspicious in the two configuration files.
 
-use phoenix_nvidia::config::{Configuration, Container, Finding, Severity};
+use phoenix_nvidia::config::{Configuration, Container, Context, Finding, Severity};
 use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::fleet::host_limits;
@@ -8,18 +8,18 @@ use phoenix_nvidia::host::NvidiaHost;
 use phoenix_nvidia::store::Store;
 
 use super::arguments::{Global, Output};
-use super::{Ended, context, terminal};
+use super::{Ended, session, terminal};
 
 /// On a host with NVIDIA's module, what that host knows besides: anywhere else the files speak for themselves.
 fn findings(global: &Global) -> Result<Vec<Finding>> {
-    let layout = context::layout(global);
+    let layout = session::layout(global);
     let Some(host) = NvidiaHost::read().ok().filter(|host| host.loaded.is_some()) else {
         return Configuration::lint(&layout, None, None);
     };
-    let cancel = context::interruptible()?;
-    let store = Store::new(&layout, &NoListener, &cancel);
+    let cancel = session::interruptible()?;
+    let store = Store::new(Context::new(&layout, &NoListener, &cancel));
     let limits = |container: &Container| host_limits(container, &host, &store);
-    context::on_host(&host, &cancel, |host| Configuration::lint(&layout, Some(host), Some(&limits)))
+    session::on_host(&host, &cancel, |host| Configuration::lint(&layout, Some(host), Some(&limits)))
 }
 
 pub(crate) fn run(global: &Global) -> Result<Ended> {

@@ -50,10 +50,10 @@ struct Origin;
 impl<S: Subscriber + for<'span> LookupSpan<'span>, N: for<'writer> FormatFields<'writer> + 'static> FormatEvent<S, N>
     for Origin
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, session: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let now = jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
         write!(writer, "{now} [{}] phoenix-nvidia: ", level(*event.metadata().level()))?;
-        context.field_format().format_fields(writer.by_ref(), event)?;
+        session.field_format().format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }
 }
@@ -64,11 +64,11 @@ struct Plain;
 impl<S: Subscriber + for<'span> LookupSpan<'span>, N: for<'writer> FormatFields<'writer> + 'static> FormatEvent<S, N>
     for Plain
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(&self, session: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         if *event.metadata().level() != Level::DEBUG {
             return Ok(());
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
+        session.field_format().format_fields(writer.by_ref(), event)?;
         writeln!(writer)
     }
 }

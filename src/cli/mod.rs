@@ -5,7 +5,6 @@ mod arguments;
 mod cache;
 mod choices;
 mod completions;
-mod context;
 mod create;
 mod destroy;
 mod docker;
@@ -20,6 +19,7 @@ mod man;
 mod plan;
 mod progress;
 mod report;
+mod session;
 mod status;
 mod store;
 mod terminal;
@@ -33,7 +33,7 @@ use clap::Parser;
 use phoenix_nvidia::error::{Error, Kind};
 
 use arguments::{Arguments, Verb};
-use context::Context;
+use session::Session;
 
 /// How a subcommand ended, when it did not fail.
 pub(crate) enum Ended {
@@ -69,22 +69,22 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Doctor { containers, all } => return doctor::run(&arguments.global, containers, *all),
         _ => {}
     }
-    let mut context = Context::new(&arguments.global, arguments.verb.is_rehearsal())?;
+    let mut session = Session::new(&arguments.global, arguments.verb.is_rehearsal())?;
     if let Some((containers, choice)) = arguments.verb.choice() {
-        context.configuration.choose(containers, choice.method, choice.profile);
+        session.configuration.choose(containers, choice.method, choice.profile);
     }
     match &arguments.verb {
-        Verb::Create(options) => create::run(&mut context, options),
-        Verb::Install(options) => install::run(&context, options),
-        Verb::Verify(options) => verify::run(&context, options),
-        Verb::Status(options) => status::run(&mut context, options),
-        Verb::Plan(options) => plan::run(&mut context, options),
-        Verb::Apply(options) => apply::run(&mut context, options),
-        Verb::Uninstall(options) => uninstall::run(&context, options),
-        Verb::Destroy(options) => destroy::run(&context, options),
-        Verb::Cache { verb } => cache::run(&context, verb),
-        Verb::Store { verb } => store::run(&context, verb),
-        Verb::Docker { containers, dry_run } => docker::run(&context, containers, *dry_run),
+        Verb::Create(options) => create::run(&mut session, options),
+        Verb::Install(options) => install::run(&session, options),
+        Verb::Verify(options) => verify::run(&session, options),
+        Verb::Status(options) => status::run(&mut session, options),
+        Verb::Plan(options) => plan::run(&mut session, options),
+        Verb::Apply(options) => apply::run(&mut session, options),
+        Verb::Uninstall(options) => uninstall::run(&session, options),
+        Verb::Destroy(options) => destroy::run(&session, options),
+        Verb::Cache { verb } => cache::run(&session, verb),
+        Verb::Store { verb } => store::run(&session, verb),
+        Verb::Docker { containers, dry_run } => docker::run(&session, containers, *dry_run),
         Verb::Completions { .. }
         | Verb::Man { .. }
         | Verb::Lint

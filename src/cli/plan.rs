@@ -6,16 +6,16 @@ use phoenix_nvidia::fleet::plan::saved::SavedPlan;
 use phoenix_nvidia::fleet::plan::{ContainerPlan, Plan};
 use phoenix_nvidia::sys::atomic;
 
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, apply, choices, terminal};
 
 // The documented exit code for "differences exist".
 const DIFFERENCES: u8 = 4;
 
-pub(crate) fn run(context: &mut Context<'_>, options: &choices::Plan) -> Result<Ended> {
-    let purpose = apply::purpose(context, &options.containers, &options.update)?;
-    context.jobs = options.update.jobs.unwrap_or(context.jobs);
-    let plan = show(context, |fleet| fleet.plan_update(&purpose.containers, purpose.rules))?;
+pub(crate) fn run(session: &mut Session<'_>, options: &choices::Plan) -> Result<Ended> {
+    let purpose = apply::purpose(session, &options.containers, &options.update)?;
+    session.jobs = options.update.jobs.unwrap_or(session.jobs);
+    let plan = show(session, |fleet| fleet.plan_update(&purpose.containers, purpose.rules))?;
     let ended = ended(&plan, options.exit_code);
     if let Some(file) = &options.save {
         let saved = SavedPlan::new(purpose, plan);
@@ -35,9 +35,9 @@ fn ended(plan: &Plan, exit_code: bool) -> Ended {
 }
 
 /// Shows a plan.
-pub(crate) fn show(context: &Context<'_>, make: impl FnOnce(&Fleet<'_>) -> Result<Plan>) -> Result<Plan> {
-    let plan = context.with_fleet_as_root(make)?;
-    if context.wants_json() {
+pub(crate) fn show(session: &Session<'_>, make: impl FnOnce(&Fleet<'_>) -> Result<Plan>) -> Result<Plan> {
+    let plan = session.with_fleet_as_root(make)?;
+    if session.wants_json() {
         terminal::json(&plan)?;
     } else {
         let text: String = plan.containers.iter().map(as_text).collect();

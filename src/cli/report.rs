@@ -6,12 +6,12 @@ use phoenix_nvidia::fleet::report::{ContainerReport, overall};
 use phoenix_nvidia::install::verify::{Verdict, Verification};
 use serde_json::json;
 
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, terminal};
 
 /// Shows what was done, and the failures.
-pub(crate) fn show(context: &Context<'_>, reports: &[ContainerReport]) -> Result<Ended> {
-    if context.wants_json() {
+pub(crate) fn show(session: &Session<'_>, reports: &[ContainerReport]) -> Result<Ended> {
+    if session.wants_json() {
         terminal::json(&reports.iter().map(as_json).collect::<Vec<_>>())?;
     } else {
         let lines: String = reports.iter().filter(|report| report.error.is_none()).map(as_line).collect();

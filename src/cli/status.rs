@@ -17,7 +17,7 @@ use phoenix_nvidia::status::{Asking, ContainerStatus};
 use phoenix_nvidia::sys::atomic;
 
 use super::arguments::Status;
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, terminal};
 
 // The documented exit code for "differences exist".
@@ -35,18 +35,18 @@ struct Fleet<'a> {
     at: jiff::Timestamp,
 }
 
-pub(crate) fn run(context: &mut Context<'_>, options: &Status) -> Result<Ended> {
+pub(crate) fn run(session: &mut Session<'_>, options: &Status) -> Result<Ended> {
     for id in &options.containers {
-        context.configuration.container(*id)?;
+        session.configuration.container(*id)?;
     }
     refuse_two_on_standard_output(options)?;
-    context.jobs = options.jobs.unwrap_or(context.jobs);
+    session.jobs = options.jobs.unwrap_or(session.jobs);
     if let Some(seconds) = options.watch {
-        return watch::run(context, options, seconds);
+        return watch::run(session, options, seconds);
     }
-    let rows = look(context, options)?;
+    let rows = look(session, options)?;
     let differs = rows.iter().any(|row| row.in_sync == Some(false));
-    terminal::data(&shown(context, options, rows)?)?;
+    terminal::data(&shown(session, options, rows)?)?;
     Ok(if options.exit_code && differs { Ended::With(DIFFERENCES) } else { Ended::Well })
 }
 
@@ -61,40 +61,40 @@ fn refuse_two_on_standard_output(options: &Status) -> Result<()> {
 }
 
 /// Shows how these containers are, for those who only rehearse changing them.
-pub(crate) fn show(context: &Context<'_>, containers: &[ContainerId]) -> Result<Ended> {
+pub(crate) fn show(session: &Session<'_>, containers: &[ContainerId]) -> Result<Ended> {
     for id in containers {
-        context.configuration.container(*id)?;
+        session.configuration.container(*id)?;
     }
-    let rows = context.with_fleet_as_root(|fleet| fleet.status(containers, Asking::Nobody))?;
-    terminal::data(&as_data(context, &rows)?)?;
+    let rows = session.with_fleet_as_root(|fleet| fleet.status(containers, Asking::Nobody))?;
+    terminal::data(&as_data(session, &rows)?)?;
     Ok(Ended::Well)
 }
 
 /// Looks at the containers that were asked for, or at all.
-fn look(context: &Context<'_>, options: &Status) -> Result<Vec<ContainerStatus>> {
-    let all: Vec<ContainerId> = context.configuration.containers().map(|(id, _)| id).collect();
+fn look(session: &Session<'_>, options: &Status) -> Result<Vec<ContainerStatus>> {
+    let all: Vec<ContainerId> = session.configuration.containers().map(|(id, _)| id).collect();
     let asked = if options.containers.is_empty() { &all } else { &options.containers };
     let asking = if options.live { Asking::Drivers } else { Asking::Nobody };
-    context.with_fleet_as_root(|fleet| match options.all_nodes {
+    session.with_fleet_as_root(|fleet| match options.all_nodes {
         true => fleet.status_of_all_nodes(asked, asking),
         false => fleet.status(asked, asking),
     })
 }
 
-fn as_data(context: &Context<'_>, rows: &[ContainerStatus]) -> Result<String> {
-    if context.wants_json() { terminal::as_json(&rows) } else { Ok(table::of(rows)) }
+fn as_data(session: &Session<'_>, rows: &[ContainerStatus]) -> Result<String> {
+    if session.wants_json() { terminal::as_json(&rows) } else { Ok(table::of(rows)) }
 }
 
 /// Writes the files that were asked for; what belongs on standard output is given back.
-fn shown(context: &Context<'_>, options: &Status, rows: Vec<ContainerStatus>) -> Result<String> {
+fn shown(session: &Session<'_>, options: &Status, rows: Vec<ContainerStatus>) -> Result<String> {
     if options.html.is_none() && options.prometheus.is_none() {
-        return as_data(context, &rows);
+        return as_data(session, &rows);
     }
-    let host = context.host();
+    let host = session.host();
     let fleet = Fleet {
         rows,
         host,
-        on_disk: host.on_disk(&context.cancel),
+        on_disk: host.on_disk(&session.cancel),
         host_name: fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
         asked: options.live,
         at: jiff::Timestamp::now(),

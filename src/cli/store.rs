@@ -9,28 +9,28 @@ use phoenix_nvidia::store::{Contents, Entry, Image, ImageEntry, ImageName, Image
 
 use super::arguments::StoreVerb;
 use super::cache::{configured, requests};
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, terminal};
 
-pub(crate) fn run(context: &Context<'_>, verb: &StoreVerb) -> Result<Ended> {
-    let store = context.store();
+pub(crate) fn run(session: &Session<'_>, verb: &StoreVerb) -> Result<Ended> {
+    let store = session.store();
     match verb {
-        StoreVerb::List => list(context, &store),
-        StoreVerb::Extract { versions, dry_run } => extract(context, &store, versions, *dry_run),
-        StoreVerb::Verify { versions } => verify(context, &store, versions),
-        StoreVerb::Prune { dry_run } => prune(context, &store, *dry_run),
+        StoreVerb::List => list(session, &store),
+        StoreVerb::Extract { versions, dry_run } => extract(session, &store, versions, *dry_run),
+        StoreVerb::Verify { versions } => verify(session, &store, versions),
+        StoreVerb::Prune { dry_run } => prune(session, &store, *dry_run),
     }
 }
 
-fn list(context: &Context<'_>, store: &Store<'_>) -> Result<Ended> {
-    show_entries(context, &store.list()?, &store.images()?)?;
+fn list(session: &Session<'_>, store: &Store<'_>) -> Result<Ended> {
+    show_entries(session, &store.list()?, &store.images()?)?;
     Ok(Ended::Well)
 }
 
-fn extract(context: &Context<'_>, store: &Store<'_>, versions: &[DriverVersion], dry_run: bool) -> Result<Ended> {
+fn extract(session: &Session<'_>, store: &Store<'_>, versions: &[DriverVersion], dry_run: bool) -> Result<Ended> {
     if dry_run {
         let mut lines = String::new();
-        let cache: Cache<'_> = context.cache();
+        let cache: Cache<'_> = session.cache();
         for version in versions {
             let Some(tree) = store.open(version)? else {
                 lines.push_str(&format!("would extract {version}\n"));
@@ -45,16 +45,16 @@ fn extract(context: &Context<'_>, store: &Store<'_>, versions: &[DriverVersion],
         terminal::data(&lines)?;
         return Ok(Ended::Well);
     }
-    let cache: Cache<'_> = context.cache();
+    let cache: Cache<'_> = session.cache();
     let mut trees = Vec::new();
-    for request in requests(context, versions)? {
+    for request in requests(session, versions)? {
         trees.push(store.extract(&cache.ensure(&request)?)?);
     }
-    show_trees(context, &trees, "extracted")?;
+    show_trees(session, &trees, "extracted")?;
     Ok(Ended::Well)
 }
 
-fn verify(context: &Context<'_>, store: &Store<'_>, versions: &[DriverVersion]) -> Result<Ended> {
+fn verify(session: &Session<'_>, store: &Store<'_>, versions: &[DriverVersion]) -> Result<Ended> {
     let extracted = store.list()?.into_iter().filter(|entry| entry.sort != Sort::Temporary);
     let versions = match versions {
         [] => extracted.map(|entry| entry.version).collect(),
@@ -85,27 +85,27 @@ fn verify(context: &Context<'_>, store: &Store<'_>, versions: &[DriverVersion]) 
             }
         }
     }
-    show_verified(context, &sound, &sound_images)?;
+    show_verified(session, &sound, &sound_images)?;
     Ok(failed.map_or(Ended::Well, Ended::With))
 }
 
-fn prune(context: &Context<'_>, store: &Store<'_>, dry_run: bool) -> Result<Ended> {
-    let receipts = receipt::all(&context.layout)?;
-    let mut keep: Vec<DriverVersion> = configured(context)?.iter().map(|driver| driver.version.clone()).collect();
+fn prune(session: &Session<'_>, store: &Store<'_>, dry_run: bool) -> Result<Ended> {
+    let receipts = receipt::all(&session.layout)?;
+    let mut keep: Vec<DriverVersion> = configured(session)?.iter().map(|driver| driver.version.clone()).collect();
     keep.extend(receipts.iter().map(|receipt| receipt.version.clone()));
-    let keep_images = needed_images(context, &receipts)?;
+    let keep_images = needed_images(session, &receipts)?;
     let (entries, images) = match dry_run {
         true => (store.prunable(&keep)?, store.prunable_images(&keep_images)?),
         false => (store.prune(&keep)?, store.prune_images(&keep_images)?),
     };
-    show_entries(context, &entries, &images)?;
+    show_entries(session, &entries, &images)?;
     Ok(Ended::Well)
 }
 
 /// The images that containers see, according to the host's receipts, and those that the configuration asks for.
-fn needed_images(context: &Context<'_>, receipts: &[Receipt]) -> Result<Vec<ImageName>> {
+fn needed_images(session: &Session<'_>, receipts: &[Receipt]) -> Result<Vec<ImageName>> {
     let mut needed: Vec<ImageName> = receipts.iter().filter_map(Receipt::image).collect();
-    for (_, container) in context.configuration.containers() {
+    for (_, container) in session.configuration.containers() {
         let Some(driver) = &container?.driver else { continue };
         let version = driver.version.clone();
         match driver.method() {
@@ -117,8 +117,8 @@ fn needed_images(context: &Context<'_>, receipts: &[Receipt]) -> Result<Vec<Imag
     Ok(needed)
 }
 
-fn show_entries(context: &Context<'_>, entries: &[Entry], images: &[ImageEntry]) -> Result<()> {
-    if context.wants_json() {
+fn show_entries(session: &Session<'_>, entries: &[Entry], images: &[ImageEntry]) -> Result<()> {
+    if session.wants_json() {
         let json = |error| Error::new(Kind::Bug, "the store could not be described as JSON").caused_by(error);
         let drivers = entries.iter().map(serde_json::to_value);
         let values = drivers.chain(images.iter().map(serde_json::to_value)).collect::<Result<Vec<_>, _>>();
@@ -150,9 +150,9 @@ fn image_row(entry: &ImageEntry) -> Vec<String> {
     vec![name, "-".to_owned(), bytes, state, entry.path.display().to_string()]
 }
 
-fn show_verified(context: &Context<'_>, trees: &[Tree], images: &[Image]) -> Result<()> {
-    show_trees(context, trees, "verified")?;
-    if context.wants_json() {
+fn show_verified(session: &Session<'_>, trees: &[Tree], images: &[Image]) -> Result<()> {
+    show_trees(session, trees, "verified")?;
+    if session.wants_json() {
         return Ok(());
     }
     let line =
@@ -160,8 +160,8 @@ fn show_verified(context: &Context<'_>, trees: &[Tree], images: &[Image]) -> Res
     terminal::data(&images.iter().map(line).collect::<String>())
 }
 
-fn show_trees(context: &Context<'_>, trees: &[Tree], done: &str) -> Result<()> {
-    if context.wants_json() {
+fn show_trees(session: &Session<'_>, trees: &[Tree], done: &str) -> Result<()> {
+    if session.wants_json() {
         let value = |tree: &Tree| {
             serde_json::json!({
                 "version": tree.version(),

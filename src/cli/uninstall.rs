@@ -3,13 +3,13 @@
 use phoenix_nvidia::error::Result;
 
 use super::arguments::Removal;
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, report, status};
 
-pub(crate) fn run(context: &Context<'_>, options: &Removal) -> Result<Ended> {
+pub(crate) fn run(session: &Session<'_>, options: &Removal) -> Result<Ended> {
     if options.dry_run {
-        return status::show(context, &options.containers);
+        return status::show(session, &options.containers);
     }
-    let reports = context.with_fleet_as_root(|fleet| Ok(fleet.uninstall(&options.containers)))?;
-    report::show(context, &reports)
+    let reports = session.with_fleet_as_root(|fleet| Ok(fleet.uninstall(&options.containers)))?;
+    report::show(session, &reports)
 }

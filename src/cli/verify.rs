@@ -4,13 +4,13 @@ use phoenix_nvidia::error::Result;
 use phoenix_nvidia::install::verify::{Verdict, Verification};
 
 use super::arguments::Verify;
-use super::context::Context;
+use super::session::Session;
 use super::{Ended, report, terminal};
 
-pub(crate) fn run(context: &Context<'_>, options: &Verify) -> Result<Ended> {
-    let reports = context.with_fleet_as_root(|fleet| Ok(fleet.verify(&options.containers, options.require_live)))?;
-    if context.wants_json() {
-        return report::show(context, &reports);
+pub(crate) fn run(session: &Session<'_>, options: &Verify) -> Result<Ended> {
+    let reports = session.with_fleet_as_root(|fleet| Ok(fleet.verify(&options.containers, options.require_live)))?;
+    if session.wants_json() {
+        return report::show(session, &reports);
     }
     let verified = reports.iter().filter_map(|report| Some((report, report.verification.as_ref()?)));
     let rows = verified.map(|(report, verification)| {

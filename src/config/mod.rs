@@ -3,6 +3,7 @@
 mod candidates;
 mod configuration;
 mod container;
+mod context;
 mod document;
 mod finding;
 mod gpu;
@@ -29,6 +30,7 @@ mod wanted;
 
 pub use configuration::Configuration;
 pub use container::Container;
+pub use context::Context;
 pub use finding::{Finding, Place, Severity};
 pub use gpu::{GpuAssignment, GpuSelector, NotAGpu};
 pub use gpu_access::GpuAccess;

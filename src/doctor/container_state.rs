@@ -91,7 +91,7 @@ impl Fleet<'_> {
         Ok(VersionsState {
             id: container.id,
             wanted: container.driver.as_ref().map(|driver| driver.version.clone()),
-            on_disk: if host.is_some() { self.host.on_disk(self.cancel) } else { None },
+            on_disk: if host.is_some() { self.host.on_disk(self.context.cancel) } else { None },
             host,
             presence,
             answer: if is_asked { Some(self.ask_nvidia_smi(container)?) } else { None },
@@ -123,7 +123,7 @@ impl Fleet<'_> {
             waiting: passthrough.waiting,
             drift: drift.changes,
             restart: drift.restart,
-            moved: known_gpus::moved_since(self.layout, container, self.host)?,
+            moved: known_gpus::moved_since(self.context.layout, container, self.host)?,
         })
     }
 

@@ -31,10 +31,10 @@ impl Fleet<'_> {
     /// # Errors
     /// [`Kind::Interrupted`] alone.
     pub fn examine(&self, id: ContainerId) -> Result<Vec<Finding>> {
-        self.cancel.check()?;
+        self.context.cancel.check()?;
         let observed = self.configuration.container(id).and_then(|container| self.container_state(container));
         // What was interrupted is half an answer.
-        self.cancel.check()?;
+        self.context.cancel.check()?;
         let mut findings = match observed {
             Err(error) => return Ok(vec![Finding::of_error(&error, Some(id))]),
             Ok(None) => vec![absent(id).about(id)],

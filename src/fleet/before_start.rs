@@ -7,15 +7,14 @@
 
 use std::time::Duration;
 
-use crate::config::{Configuration, Container, Layout, OnMismatch};
+use crate::config::{Configuration, Container, Context, OnMismatch};
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Listener, NoListener};
+use crate::event::NoListener;
 use crate::host::NvidiaHost;
 use crate::install::receipt::{self, Receipt};
 use crate::store::Store;
-use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
 
 use crate::fleet::observe::container_record::ContainerRecord;
@@ -27,12 +26,8 @@ use crate::fleet::observe::passthrough::minors_there;
 pub struct BeforeStart<'a> {
     /// What the operators want.
     pub configuration: &'a Configuration,
-    /// Where our files lie on the host.
-    pub layout: &'a Layout,
-    /// Who wants to know what happens.
-    pub listener: &'a dyn Listener,
-    /// Whether to stop.
-    pub cancel: &'a Cancel,
+    /// Where our files lie, who hears of events, and whether to stop.
+    pub context: Context<'a>,
     /// Lets a container open its device nodes by the numbers that they have now, where its start has been prepared with
     /// others.
     pub allow_nodes: &'a dyn Fn(ContainerId) -> Result<()>,
@@ -59,9 +54,9 @@ impl BeforeStart<'_> {
             Ok(host) => host,
             Err(error) => return self.judge(container, error),
         };
-        match known_gpus::moved_since(self.layout, container, &host) {
-            Ok(moved) => moved.into_iter().for_each(|sentence| self.listener.warn(Some(id), sentence)),
-            Err(error) => self.listener.warn(Some(id), error.message()),
+        match known_gpus::moved_since(self.context.layout, container, &host) {
+            Ok(moved) => moved.into_iter().for_each(|sentence| self.context.listener.warn(Some(id), sentence)),
+            Err(error) => self.context.listener.warn(Some(id), error.message()),
         }
         if let Err(error) = self.make_nodes(container, &host) {
             // No other driver in the container would bring nodes, so `update` has nothing to do here.
@@ -92,8 +87,8 @@ impl BeforeStart<'_> {
     /// Mounts the image that the container's configuration mounts from this host, without which it does not start.
     fn mount_image(&self, id: ContainerId) -> Result<()> {
         // A damaged receipt is reported where the driver is compared.
-        let image = receipt::of_host(self.layout, id).ok().flatten().and_then(|receipt| receipt.needed_image());
-        Store::new(self.layout, self.listener, self.cancel).ensure_mounted(image.as_slice())
+        let image = receipt::of_host(self.context.layout, id).ok().flatten().and_then(|receipt| receipt.needed_image());
+        Store::new(self.context).ensure_mounted(image.as_slice())
     }
 
     /// The container's entry; one that is faulty is reported and cannot keep anything from starting.
@@ -102,7 +97,7 @@ impl BeforeStart<'_> {
         match entry {
             Ok(container) => Some(container),
             Err(error) => {
-                self.listener.warn(Some(id), format!("the driver was not checked: {}", error.message()));
+                self.context.listener.warn(Some(id), format!("the driver was not checked: {}", error.message()));
                 None
             }
         }
@@ -113,11 +108,11 @@ impl BeforeStart<'_> {
             return Err(Error::new(Kind::Host, host.no_module())
                 .hint("load it and make its nodes with `phoenix-nvidia host prepare`"));
         }
-        let known = ContainerRecord::load(self.layout, container.id)?.gpus;
+        let known = ContainerRecord::load(self.context.layout, container.id)?.gpus;
         let (minors, lacking) = minors_there(container, host, &known)?;
         let made = host.make_nodes_for(&minors);
         for change in made.as_deref().unwrap_or_default() {
-            self.listener.note(Some(container.id), change.phrase());
+            self.context.listener.note(Some(container.id), change.phrase());
         }
         // One GPU that is away keeps a container from none of the others.
         let allowed = (self.allow_nodes)(container.id);
@@ -126,10 +121,12 @@ impl BeforeStart<'_> {
 
     /// The version in the host's receipt; a container without one is not ours to judge.
     fn installed(&self, id: ContainerId) -> Option<DriverVersion> {
-        let receipt = fs_err::read(self.layout.receipt(id)).ok()?;
+        let receipt = fs_err::read(self.context.layout.receipt(id)).ok()?;
         let version = Receipt::parse(&receipt).map(|receipt| receipt.version);
         if version.is_none() {
-            self.listener.warn(Some(id), "its receipt is damaged, so its driver was not compared with the host's");
+            self.context
+                .listener
+                .warn(Some(id), "its receipt is damaged, so its driver was not compared with the host's");
         }
         version
     }
@@ -156,14 +153,15 @@ impl BeforeStart<'_> {
             return Err(error.about(format_args!("container {id}")));
         }
         let hint = error.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
-        self.listener.warn(Some(id), format!("{}{hint}", error.message()));
+        self.context.listener.warn(Some(id), format!("{}{hint}", error.message()));
         Ok(())
     }
 
     /// Whether this program itself starts the container, to install its driver: that must not be kept from mending it.
     fn is_being_worked_on(&self, id: ContainerId) -> bool {
-        let path = self.layout.container_lock(id);
-        let lock = FileLock::acquire(&path, &format!("container {id}"), Duration::ZERO, &NoListener, self.cancel);
+        let path = self.context.layout.container_lock(id);
+        let lock =
+            FileLock::acquire(&path, &format!("container {id}"), Duration::ZERO, &NoListener, self.context.cancel);
         lock.is_err_and(|error| error.kind() == Kind::Busy)
     }
 }

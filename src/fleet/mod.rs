@@ -14,15 +14,13 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::cache::{Cache, ExpectedSum, Request};
-use crate::config::{Configuration, Container, Layout, WantedDriver};
+use crate::config::{Configuration, Container, Context, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
-use crate::event::Listener;
 use crate::host::NvidiaHost;
 use crate::hypervisor::Hypervisor;
 use crate::install::Guest;
 use crate::store::Store;
-use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
 
 /// Everything that work on containers needs.
@@ -30,8 +28,8 @@ use crate::sys::lock::FileLock;
 pub struct Fleet<'a> {
     /// What the operators want.
     pub configuration: &'a Configuration,
-    /// Where our files lie on the host.
-    pub layout: &'a Layout,
+    /// Where our files lie, who hears of events, and whether to stop.
+    pub context: Context<'a>,
     /// Container backend.
     pub hypervisor: &'a dyn Hypervisor,
     /// The run files.
@@ -40,10 +38,6 @@ pub struct Fleet<'a> {
     pub store: &'a Store<'a>,
     /// The host's NVIDIA driver.
     pub host: &'a NvidiaHost,
-    /// Who wants to know what happens.
-    pub listener: &'a dyn Listener,
-    /// Whether to stop.
-    pub cancel: &'a Cancel,
     /// How many containers are worked on at the same time.
     pub jobs: NonZeroUsize,
     /// How long somebody else's work on a container is waited for.
@@ -55,12 +49,18 @@ pub struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     /// One container as a place of work.
     pub fn guest(&self, id: ContainerId) -> Guest<'a> {
-        Guest { id, hypervisor: self.hypervisor, layout: self.layout, listener: self.listener, cancel: self.cancel }
+        Guest { id, hypervisor: self.hypervisor, context: self.context }
     }
 
     pub(crate) fn lock(&self, id: ContainerId) -> Result<FileLock> {
-        let path = self.layout.container_lock(id);
-        FileLock::acquire(&path, &format!("container {id}"), self.lock_patience, self.listener, self.cancel)
+        let path = self.context.layout.container_lock(id);
+        FileLock::acquire(
+            &path,
+            &format!("container {id}"),
+            self.lock_patience,
+            self.context.listener,
+            self.context.cancel,
+        )
     }
 }
 

@@ -121,7 +121,7 @@ impl Fleet<'_> {
                     .unwrap_or_else(|error| unplanned(id, &error))
             },
         );
-        self.cancel.check()?;
+        self.context.cancel.check()?;
         Ok(Plan { containers: plans })
     }
 

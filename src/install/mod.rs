@@ -24,14 +24,12 @@ pub use scratch::{clear_away, leftovers};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::config::Layout;
+use crate::config::Context;
 use crate::container_id::ContainerId;
 use crate::driver::device::DeviceNode;
 use crate::driver::nvidia_smi::GIVEN_UP;
 use crate::error::{Error, Kind, Result};
-use crate::event::Listener;
 use crate::hypervisor::{Exec, Hypervisor, State};
-use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::rootfs::Rootfs;
 
@@ -44,12 +42,8 @@ pub struct Guest<'a> {
     pub id: ContainerId,
     /// Who runs it.
     pub hypervisor: &'a dyn Hypervisor,
-    /// Where our files lie on the host.
-    pub layout: &'a Layout,
-    /// Who wants to know what happens.
-    pub listener: &'a dyn Listener,
-    /// Whether to stop.
-    pub cancel: &'a Cancel,
+    /// Where our files lie, who hears of events, and whether to stop.
+    pub context: Context<'a>,
 }
 
 impl Guest<'_> {

@@ -158,5 +158,7 @@ fn judge_by_receipt(
 /// source's receipt, and not its mounts.
 fn will_be_mounted(guest: &Guest<'_>, receipt: &Receipt) -> Result<bool> {
     let stopped = || Ok::<_, crate::error::Error>(guest.state()? == State::Stopped);
-    Ok(receipt.image().is_some() && receipt::of_host(guest.layout, guest.id)?.as_ref() == Some(receipt) && stopped()?)
+    Ok(receipt.image().is_some()
+        && receipt::of_host(guest.context.layout, guest.id)?.as_ref() == Some(receipt)
+        && stopped()?)
 }

@@ -170,7 +170,7 @@ impl Receipt {
 /// # Errors
 /// The host's file is there and cannot be read.
 pub fn load(guest: &Guest<'_>, rootfs: &dyn Readable) -> Result<Option<Receipt>> {
-    if let Some(receipt) = of_host(guest.layout, guest.id)? {
+    if let Some(receipt) = of_host(guest.context.layout, guest.id)? {
         return Ok(Some(receipt));
     }
     // What a container says of itself is believed no further than looking whether those files are there.
@@ -229,7 +229,7 @@ pub fn save(guest: &Guest<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()>
     rootfs.make_directory(OWN_DIRECTORY, 0o755)?;
     rootfs.write(&in_container(), &json, 0o644)?;
     rename_if_unreadable(guest)?;
-    atomic::write_under_lock(&guest.layout.receipt(guest.id), &json, 0o644)
+    atomic::write_under_lock(&guest.context.layout.receipt(guest.id), &json, 0o644)
 }
 
 /// Makes the host's copy good again for a driver that is wholly there: one that cannot be read is renamed, and the
@@ -238,7 +238,8 @@ pub fn save(guest: &Guest<'_>, rootfs: &Rootfs, receipt: &Receipt) -> Result<()>
 /// # Errors
 /// A file of the host cannot be read or written, or the container's files cannot be examined.
 pub fn restore(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
-    let is_readable = read_if_there(guest.layout, guest.id)?.is_some_and(|bytes| Receipt::parse(&bytes).is_some());
+    let is_readable =
+        read_if_there(guest.context.layout, guest.id)?.is_some_and(|bytes| Receipt::parse(&bytes).is_some());
     let Some(own) = load(guest, rootfs)?.filter(|_| !is_readable) else { return Ok(()) };
     if own.missing_in(rootfs)?.is_empty() { save(guest, rootfs, &own) } else { Ok(()) }
 }
@@ -246,15 +247,15 @@ pub fn restore(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
 /// Gives a receipt of the host's that cannot be read another name, `901.json.unreadable-20261123T100000.000Z`: it may
 /// be of a later release, and somebody may want to know what it said.
 fn rename_if_unreadable(guest: &Guest<'_>) -> Result<()> {
-    if read_if_there(guest.layout, guest.id)?.is_none_or(|bytes| Receipt::parse(&bytes).is_some()) {
+    if read_if_there(guest.context.layout, guest.id)?.is_none_or(|bytes| Receipt::parse(&bytes).is_some()) {
         return Ok(());
     }
-    let path = guest.layout.receipt(guest.id);
+    let path = guest.context.layout.receipt(guest.id);
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
     let aside = path.with_extension(format!("json.unreadable-{now}"));
     atomic::rename_synced(&path, &aside)?;
     let text = format!("the receipt could not be read and was renamed to `{}`", aside.display());
-    guest.listener.warn(Some(guest.id), text);
+    guest.context.listener.warn(Some(guest.id), text);
     Ok(())
 }
 
@@ -273,7 +274,7 @@ fn read_if_there(layout: &Layout, id: ContainerId) -> Result<Option<Vec<u8>>> {
 /// One of them cannot be removed.
 pub fn remove(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
     rename_if_unreadable(guest)?;
-    atomic::remove_if_there(&guest.layout.receipt(guest.id))?;
+    atomic::remove_if_there(&guest.context.layout.receipt(guest.id))?;
     rootfs.remove(&in_container())
 }
 

@@ -80,7 +80,7 @@ impl Drop for Scratch<'_> {
 /// Something of it does not go away.
 pub(super) fn clear_leftovers(guest: &Guest<'_>, rootfs: &Rootfs, init: Option<u32>) -> Result<()> {
     if init.map(kill_orphans).transpose()?.unwrap_or_default() {
-        guest.listener.warn(Some(guest.id), "an installation of a killed run was still running and was ended");
+        guest.context.listener.warn(Some(guest.id), "an installation of a killed run was still running and was ended");
     }
     for path in leftovers(rootfs)? {
         match init {
@@ -88,7 +88,7 @@ pub(super) fn clear_leftovers(guest: &Guest<'_>, rootfs: &Rootfs, init: Option<u
             // Where nothing runs, nothing is mounted either.
             None => rootfs.remove(&path)?,
         }
-        guest.listener.note(Some(guest.id), format!("removed `{path}`, left by an interrupted run"));
+        guest.context.listener.note(Some(guest.id), format!("removed `{path}`, left by an interrupted run"));
     }
     Ok(())
 }

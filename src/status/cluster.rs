@@ -20,12 +20,12 @@ impl Fleet<'_> {
     pub fn status_of_all_nodes(&self, ids: &[ContainerId], asking: Asking) -> Result<Vec<ContainerStatus>> {
         let Some(cluster) = self.hypervisor.cluster()? else {
             let name = self.hypervisor.name();
-            self.listener.note(None, format!("`{name}` has no nodes: these are the containers of this host"));
+            self.context.listener.note(None, format!("`{name}` has no nodes: these are the containers of this host"));
             return self.status(ids, asking);
         };
         if !cluster.has_quorum {
             let node = &cluster.node;
-            self.listener.warn(
+            self.context.listener.warn(
                 None,
                 format!("node `{node}` has no quorum in its cluster: its view of other nodes may be outdated"),
             );

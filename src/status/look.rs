@@ -68,7 +68,7 @@ impl Fleet<'_> {
                 None => self.row(id, states.get(&id), asking, &on_disk),
             },
         );
-        self.cancel.check()?;
+        self.context.cancel.check()?;
         Ok(rows)
     }
 
@@ -113,7 +113,7 @@ impl Fleet<'_> {
         row.state = state.word();
         self.fill_wanted(container, row)?;
         if state != State::Absent {
-            row.moved_gpus = known_gpus::moved_since(self.layout, container, self.host)?;
+            row.moved_gpus = known_gpus::moved_since(self.context.layout, container, self.host)?;
         }
         let Some(wanted) = &container.driver else {
             row.judge(Judgement::of(Verdict::NoDriverWanted, None));
@@ -171,7 +171,7 @@ impl Fleet<'_> {
         let drift = self.hypervisor.drift(&self.desired(container)?)?;
         let host = self.host.loaded.as_ref();
         let other = host.is_some_and(|host| *host != wanted.version);
-        let on_disk = other.then(|| on_disk.get_or_init(|| self.host.on_disk(self.cancel)).as_ref()).flatten();
+        let on_disk = other.then(|| on_disk.get_or_init(|| self.host.on_disk(self.context.cancel)).as_ref()).flatten();
         let gpus = container.gpus.count();
         Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
     }

@@ -19,7 +19,7 @@ impl Store<'_> {
     /// [`Kind::Verification`] when the archive is damaged, hostile, or of another driver than its header says;
     /// [`Kind::Busy`], [`Kind::Interrupted`], or the host refused. The store is then as it was.
     pub fn extract(&self, run_file: &VerifiedRunFile) -> Result<Tree> {
-        if let Some(tree) = self.matching(run_file, self.listener)? {
+        if let Some(tree) = self.matching(run_file, self.context.listener)? {
             return Ok(tree);
         }
         let version = run_file.version();
@@ -28,7 +28,7 @@ impl Store<'_> {
         if let Some(tree) = self.matching(run_file, &NoListener)? {
             return Ok(tree);
         }
-        let store = self.layout.store();
+        let store = self.context.layout.store();
         self.sweep(&store, version)?;
         let coming = temporary(&store, version)?;
         if let Some(kib) = run_file.uncompressed_kib() {
@@ -36,7 +36,7 @@ impl Store<'_> {
         }
         let files = coming.path().join(FILES);
         fs_err::create_dir(&files)?;
-        let extraction = Extraction { run_file, listener: self.listener, cancel: self.cancel };
+        let extraction = Extraction { run_file, listener: self.context.listener, cancel: self.context.cancel };
         let record = extraction.unpack_to(&files)?;
         // A container's mapped root reads the tree too.
         for directory in [&files, coming.path()] {
@@ -45,7 +45,7 @@ impl Store<'_> {
         record.write(coming.path())?;
         atomic::sync_tree(coming.path())?;
         self.remove(version)?;
-        let place = self.layout.stored_driver(version);
+        let place = self.context.layout.stored_driver(version);
         atomic::rename_synced(coming.path(), &place)?;
         // It has another name now, under which it stays.
         let _ = coming.keep();

@@ -281,7 +281,7 @@ impl Store<'_> {
     /// # Errors
     /// The file system refused.
     pub fn open_image(&self, name: &ImageName) -> Result<Option<Image>> {
-        let directory = name.directory(self.layout);
+        let directory = name.directory(self.context.layout);
         if !is_there(&directory)? {
             return Ok(None);
         }
@@ -289,7 +289,7 @@ impl Store<'_> {
             Ok(image) => Ok(Some(image)),
             Err(fault) => {
                 let path = directory.display();
-                self.listener.warn(None, format!("the image in `{path}` is not used: {fault}"));
+                self.context.listener.warn(None, format!("the image in `{path}` is not used: {fault}"));
                 Ok(None)
             }
         }

@@ -86,7 +86,7 @@ impl Store<'_> {
         if name.contents == Contents::Package {
             return Ok(name);
         }
-        let there = Record::read(&name.directory(self.layout))?;
+        let there = Record::read(&name.directory(self.context.layout))?;
         let is_others = there.is_some_and(|record| record.run_file_sha256 != tree.run_file_sha256());
         Ok(if is_others { name.of_edition(tree.run_file_sha256()) } else { name })
     }
@@ -101,7 +101,7 @@ impl Store<'_> {
     }
 
     fn make_image(&self, tree: &Tree, name: &ImageName, file_system: FileSystem) -> Result<Image> {
-        let images = self.layout.images();
+        let images = self.context.layout.images();
         self.sweep(&images, &name.version)?;
         let coming = temporary(&images, &name.version)?;
         // What is copied into the staging directory is small: nearly everything is a link.
@@ -115,7 +115,7 @@ impl Store<'_> {
         fs_err::File::open(&file)?.sync_all()?;
         let sha256 = self.sum_of(&file)?;
         Record::new(&file, file_system, tree.run_file_sha256(), sha256)?.write(&made)?;
-        let place = name.directory(self.layout);
+        let place = name.directory(self.context.layout);
         rename_and_remove(&place, &name.version)?;
         atomic::rename_synced(&made, &place)?;
         coming.close()?;
@@ -123,14 +123,14 @@ impl Store<'_> {
             Error::new(Kind::Bug, format!("`{}` is wrong although it was just made: {fault}", place.display()))
         })?;
         let megabytes = image.bytes().div_ceil(1_000_000);
-        self.listener.note(None, format!("made the image {name}, {megabytes} MB as {}", file_system.word()));
+        self.context.listener.note(None, format!("made the image {name}, {megabytes} MB as {}", file_system.word()));
         Ok(image)
     }
 
     /// The file system to use on this host.
     fn file_system(&self) -> Result<FileSystem> {
         for file_system in [FileSystem::Erofs, FileSystem::Squashfs] {
-            if mount::is_known(file_system.word(), self.cancel)? {
+            if mount::is_known(file_system.word(), self.context.cancel)? {
                 return Ok(file_system);
             }
         }
@@ -147,7 +147,7 @@ impl Store<'_> {
             FileSystem::Erofs => Command::new(program).args(EROFS).arg(file).arg(directory),
             FileSystem::Squashfs => Command::new(program).arg(directory).arg(file).args(SQUASHFS),
         };
-        let made = command.deadline(DEADLINE).run_ok(self.cancel);
+        let made = command.deadline(DEADLINE).run_ok(self.context.cancel);
         made.map(|_| ()).map_err(|error| error.within("an image could not be made"))
     }
 
@@ -166,7 +166,7 @@ impl Store<'_> {
         let mut digest = Digest::new();
         let mut buffer = vec![0; BUFFER];
         loop {
-            self.cancel.check()?;
+            self.context.cancel.check()?;
             match file.read(&mut buffer)? {
                 0 => return Ok(digest.finish().sha256),
                 count => digest.update(&buffer[..count]),

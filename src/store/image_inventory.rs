@@ -55,7 +55,7 @@ impl Store<'_> {
     /// The file system refused.
     pub fn images(&self) -> Result<Vec<ImageEntry>> {
         let mut entries = Vec::new();
-        for (text, path) in names_in(&self.layout.images())? {
+        for (text, path) in names_in(&self.context.layout.images())? {
             if version_of_temporary(&text).is_some() {
                 entries.push(ImageEntry { path, name: None, mounted: false, sort: ImageSort::Temporary });
                 continue;
@@ -80,7 +80,7 @@ impl Store<'_> {
     /// [`Kind::Verification`] when it has changed; [`Kind::Usage`] when there is no such image; [`Kind::Busy`],
     /// [`Kind::Interrupted`], or the host refused.
     pub fn verify_image(&self, name: &ImageName) -> Result<Image> {
-        let directory = name.directory(self.layout);
+        let directory = name.directory(self.context.layout);
         if !super::is_there(&directory)? {
             return Err(Error::new(Kind::Usage, format!("there is no image {name}")));
         }
@@ -130,7 +130,8 @@ impl Store<'_> {
                     removed.push(entry);
                 }
                 Err(error) if error.kind() == Kind::Busy => {
-                    self.listener
+                    self.context
+                        .listener
                         .warn(None, format!("`{}` was not removed: {}", entry.path.display(), error.message()));
                 }
                 Err(error) => return Err(error),

@@ -47,12 +47,12 @@ impl Store<'_> {
     pub fn ensure_mounted(&self, needed: &[NeededImage]) -> Result<()> {
         let mut failed = None;
         for image in needed {
-            self.cancel.check()?;
+            self.context.cancel.check()?;
             let name = &image.name;
             if let Err(error) = self.require_image(image).and_then(|image| self.mount(&image)) {
                 let error = error.within(format!("the image {name} could not be mounted"));
                 if failed.is_some() {
-                    self.listener.warn(None, error.to_string());
+                    self.context.listener.warn(None, error.to_string());
                 } else {
                     failed = Some(error);
                 }
@@ -71,7 +71,7 @@ impl Store<'_> {
     /// What is needed is not known, or the kernel refused.
     pub fn unmount_unneeded(&self, needed: impl Fn() -> Result<Vec<ImageName>>) -> Result<Vec<ImageName>> {
         let mut unmounted = Vec::new();
-        for (name, _) in names_in(&self.layout.mounts())? {
+        for (name, _) in names_in(&self.context.layout.mounts())? {
             let Ok(name) = name.parse::<ImageName>() else { continue };
             match self.lock(&name.version, Duration::ZERO) {
                 Ok(_alone) => {
@@ -93,7 +93,7 @@ impl Store<'_> {
     /// # Errors
     /// `/proc` cannot be read.
     pub fn is_mounted(&self, name: &ImageName) -> Result<bool> {
-        Ok(mount::at(&name.mount_point(self.layout))?.is_some())
+        Ok(mount::at(&name.mount_point(self.context.layout))?.is_some())
     }
 
     fn require_image(&self, needed: &NeededImage) -> Result<Image> {
@@ -116,25 +116,25 @@ impl Store<'_> {
 
     fn mount_alone(&self, image: &Image) -> Result<PathBuf> {
         let name = image.name();
-        let point = name.mount_point(self.layout);
+        let point = name.mount_point(self.context.layout);
         if let Some(mounted) = mount::at(&point)? {
             if is_of(&mounted, image) {
-                return Ok(name.mounted_driver(self.layout));
+                return Ok(name.mounted_driver(self.context.layout));
             }
             self.unmount_alone(name)?;
         }
         fs_err::create_dir_all(&point)?;
         // A container's mapped root looks its mounts up by their paths.
-        for directory in [self.layout.mounts(), point.clone()] {
+        for directory in [self.context.layout.mounts(), point.clone()] {
             fs_err::set_permissions(directory, std::fs::Permissions::from_mode(0o755))?;
         }
-        mount::mount_image(image.path(), image.file_system().word(), &point, self.cancel)?;
-        Ok(name.mounted_driver(self.layout))
+        mount::mount_image(image.path(), image.file_system().word(), &point, self.context.cancel)?;
+        Ok(name.mounted_driver(self.context.layout))
     }
 
     /// Takes an image's mount away with its directory; the caller holds the lock.
     pub(super) fn unmount_alone(&self, name: &ImageName) -> Result<()> {
-        let point = name.mount_point(self.layout);
+        let point = name.mount_point(self.context.layout);
         while mount::at(&point)?.is_some() {
             mount::unmount(&point)?;
         }

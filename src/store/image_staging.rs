@@ -31,7 +31,7 @@ impl Store<'_> {
                 self.add_sonames(directory)?;
             }
         }
-        self.cancel.check()
+        self.context.cancel.check()
     }
 
     /// Makes the links that the loader's cache will name: a container cannot make them in what is read-only.
@@ -39,7 +39,7 @@ impl Store<'_> {
         for directory in OF_LIBRARIES.map(|name| directory.join(name)) {
             if directory.is_dir() {
                 // `-n`: these directories alone, and no cache.
-                Command::new("ldconfig").arg("-n").arg(directory).run_ok(self.cancel)?;
+                Command::new("ldconfig").arg("-n").arg(directory).run_ok(self.context.cancel)?;
             }
         }
         Ok(())

@@ -50,7 +50,7 @@ impl Store<'_> {
     /// The file system refused.
     pub fn list(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for (name, path) in names_in(&self.layout.store())? {
+        for (name, path) in names_in(&self.context.layout.store())? {
             if let Some(version) = version_of_temporary(&name) {
                 entries.push(Entry { path, version, sort: Sort::Temporary });
                 continue;
@@ -99,7 +99,8 @@ impl Store<'_> {
                     removed.push(entry);
                 }
                 Err(error) if error.kind() == Kind::Busy => {
-                    self.listener
+                    self.context
+                        .listener
                         .warn(None, format!("`{}` was not removed: {}", entry.path.display(), error.message()));
                 }
                 Err(error) => return Err(error),

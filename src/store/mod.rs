@@ -43,28 +43,25 @@ pub use inventory::{Entry, Sort};
 pub use manifest_of::manifest_of;
 pub use tree::{FileFacts, Tree};
 
-use crate::config::Layout;
+use crate::config::Context;
 use crate::driver::DriverVersion;
 use crate::driver::supported_gpus::SupportedGpus;
 use crate::error::{Error, Kind, Result};
 use crate::event::Listener;
-use crate::sys::cancel::Cancel;
 use crate::sys::lock::FileLock;
 
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 /// The extracted drivers of one hypervisor.
 pub struct Store<'a> {
-    layout: &'a Layout,
-    listener: &'a dyn Listener,
-    cancel: &'a Cancel,
+    context: Context<'a>,
     patience: Duration,
 }
 
 impl<'a> Store<'a> {
-    /// The store where `layout` says it is; nothing is read or made yet.
-    pub fn new(layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
-        Self { layout, listener, cancel, patience: PATIENCE }
+    /// The store where the layout says it is; nothing is read or made yet.
+    pub fn new(context: Context<'a>) -> Self {
+        Self { context, patience: PATIENCE }
     }
 
     /// Waits this long, instead of an hour, for somebody else who extracts, checks or removes the same driver.
@@ -95,12 +92,12 @@ impl<'a> Store<'a> {
     /// # Errors
     /// The file system refused.
     pub fn open(&self, version: &DriverVersion) -> Result<Option<Tree>> {
-        self.sound_tree(version, self.listener)
+        self.sound_tree(version, self.context.listener)
     }
 
     /// As [`Store::open`]; `listener` hears of what is wrong.
     fn sound_tree(&self, version: &DriverVersion, listener: &dyn Listener) -> Result<Option<Tree>> {
-        let directory = self.layout.stored_driver(version);
+        let directory = self.context.layout.stored_driver(version);
         if !is_there(&directory)? {
             return Ok(None);
         }
@@ -116,12 +113,18 @@ impl<'a> Store<'a> {
 
     fn lock(&self, version: &DriverVersion, patience: Duration) -> Result<FileLock> {
         let subject = format!("the extracted driver {version}");
-        FileLock::acquire(&self.layout.store_lock(version), &subject, patience, self.listener, self.cancel)
+        FileLock::acquire(
+            &self.context.layout.store_lock(version),
+            &subject,
+            patience,
+            self.context.listener,
+            self.context.cancel,
+        )
     }
 
     /// Takes a version's directory out of its place and removes it; the caller holds the lock.
     fn remove(&self, version: &DriverVersion) -> Result<()> {
-        rename_and_remove(&self.layout.stored_driver(version), version)
+        rename_and_remove(&self.context.layout.stored_driver(version), version)
     }
 
     /// Removes what killed processes have left in a directory; the lock of `version` is held.

@@ -27,7 +27,7 @@ impl Store<'_> {
     /// [`Kind::Verification`] with what has changed; [`Kind::Usage`] when there is no such tree; [`Kind::Busy`],
     /// [`Kind::Interrupted`], or the host refused.
     pub fn verify(&self, version: &DriverVersion) -> Result<Tree> {
-        let directory = self.layout.stored_driver(version);
+        let directory = self.context.layout.stored_driver(version);
         if !is_there(&directory)? {
             return Err(Error::new(Kind::Usage, format!("driver {version} is not in the store"))
                 .hint(format!("extract it with `phoenix-nvidia store extract {version}`")));
@@ -65,7 +65,7 @@ impl Store<'_> {
         };
         let threads = std::thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
         std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(self.cancel.as_here(work))).collect();
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(self.context.cancel.as_here(work))).collect();
             for thread in threads {
                 let panicked = |_| Error::new(Kind::Bug, "a thread that checks a tree has panicked");
                 faults.extend(thread.join().map_err(panicked)??);
@@ -81,7 +81,7 @@ impl Store<'_> {
         let mut digest = Digest::new();
         let mut buffer = vec![0; BUFFER];
         loop {
-            self.cancel.check()?;
+            self.context.cancel.check()?;
             match file.read(&mut buffer)? {
                 0 => break,
                 count => digest.update(&buffer[..count]),
@@ -92,7 +92,7 @@ impl Store<'_> {
     }
 
     fn tell(&self, tree: &Tree, done: u64, finished: bool) {
-        self.listener.hear(&Event::Progress {
+        self.context.listener.hear(&Event::Progress {
             container: None,
             activity: Activity::Verify,
             subject: format!("driver {}", tree.version()),

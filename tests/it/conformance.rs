@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use phoenix_nvidia::config::{Configuration, Layout};
+use phoenix_nvidia::config::{Configuration, Context, Layout};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::device::DeviceNode;
 use phoenix_nvidia::error::Kind;
@@ -320,7 +320,7 @@ fn proxmox_conforms(privilege: Privilege) {
     let (world, cancel) = (World::new(), Cancel::new().unwrap());
     let node = ProxmoxNode::new(&world);
     let layout = Layout::new(world.base());
-    let proxmox = Proxmox::new(node.settings(), &layout, &NoListener, &cancel);
+    let proxmox = Proxmox::new(node.settings(), Context::new(&layout, &NoListener, &cancel));
     let ground = Ground::new(&proxmox, &world, Path::new(proxmox_node::TEMPLATE), privilege);
     conformance(&ground);
     assert_eq!(node.left(), Vec::<String>::new(), "nothing is left");

@@ -10,7 +10,7 @@ use phoenix_nvidia::error::Result;
 use phoenix_nvidia::install::receipt;
 use phoenix_nvidia::store::Sort;
 
-use super::{Context, Ended, as_json, as_line, terminal};
+use super::{Ended, Session, as_json, as_line, terminal};
 
 /// What there is of a file that another one replaces.
 struct Previous {
@@ -24,15 +24,15 @@ struct Previous {
 }
 
 pub(super) fn run(
-    context: &Context<'_>,
+    session: &Session<'_>,
     cache: &Cache<'_>,
     file: &Path,
     version: Option<&DriverVersion>,
     dry_run: bool,
 ) -> Result<Ended> {
     let replacement = if dry_run { cache.replaceable(file, version)? } else { cache.replace(file, version)? };
-    let previous = replacement.replaced().map(|sum| Previous::of(context, sum)).transpose()?;
-    if context.wants_json() {
+    let previous = replacement.replaced().map(|sum| Previous::of(session, sum)).transpose()?;
+    if session.wants_json() {
         terminal::json(&shown(&replacement, previous.as_ref()))?;
         return Ok(Ended::Well);
     }
@@ -47,17 +47,17 @@ pub(super) fn run(
 }
 
 impl Previous {
-    fn of(context: &Context<'_>, sum: Sha256) -> Result<Self> {
-        let stored = context.store().list()?.into_iter();
+    fn of(session: &Session<'_>, sum: Sha256) -> Result<Self> {
+        let stored = session.store().list()?.into_iter();
         let is_of = |sort: &Sort| matches!(sort, Sort::Sound { run_file_sha256, .. } if *run_file_sha256 == sum);
         let extracted = stored.filter(|entry| is_of(&entry.sort)).map(|entry| entry.path).collect();
-        let receipts = receipt::of_containers(&context.layout)?.into_iter();
+        let receipts = receipt::of_containers(&session.layout)?.into_iter();
         let containers = receipts
             .filter(|(_, receipt)| receipt.run_file_sha256 == sum)
             .map(|(id, receipt)| (id, receipt.image().is_some()))
             .collect();
         let mut wanted_by = Vec::new();
-        for (id, container) in context.configuration.containers() {
+        for (id, container) in session.configuration.containers() {
             // One that cannot be read is reported by every other subcommand.
             let pinned = container.ok().and_then(|it| it.driver.as_ref()?.sha256.as_ref());
             wanted_by.extend(pinned.filter(|pinned| pinned.sum == sum).map(|pinned| (id, pinned.origin.clone())));

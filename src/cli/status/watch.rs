@@ -7,7 +7,7 @@ use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::status::ContainerStatus;
 
 use crate::cli::arguments::Status;
-use crate::cli::context::Context;
+use crate::cli::session::Session;
 use crate::cli::{Ended, terminal};
 
 // ECMA-48: to the first place; from here to the end of the line; from here to the end of the screen.
@@ -16,25 +16,25 @@ const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
 /// Shows it every `seconds` seconds. Ctrl-C is the end that is meant, so it is a good one.
-pub(super) fn run(context: &mut Context<'_>, options: &Status, seconds: u64) -> Result<Ended> {
-    let ended = until_interrupted(context, options, seconds);
+pub(super) fn run(session: &mut Session<'_>, options: &Status, seconds: u64) -> Result<Ended> {
+    let ended = until_interrupted(session, options, seconds);
     match ended {
         Err(error) if error.kind() == Kind::Interrupted => Ok(Ended::Well),
         ended => ended.map(|()| Ended::Well),
     }
 }
 
-fn until_interrupted(context: &mut Context<'_>, options: &Status, seconds: u64) -> Result<()> {
+fn until_interrupted(session: &mut Session<'_>, options: &Status, seconds: u64) -> Result<()> {
     loop {
-        let rows = super::look(context, options)?;
+        let rows = super::look(session, options)?;
         let summary = summary(&rows, seconds);
-        let text = super::shown(context, options, rows)?;
+        let text = super::shown(session, options, rows)?;
         if !text.is_empty() && !show(&text, &summary)? {
             return Ok(());
         }
-        context.cancel.wait(Duration::from_secs(seconds))?;
+        session.cancel.wait(Duration::from_secs(seconds))?;
         // A file that somebody is editing at this moment may be right the next time.
-        if let Err(error) = context.read_again() {
+        if let Err(error) = session.read_again() {
             terminal::error(&error);
         }
     }

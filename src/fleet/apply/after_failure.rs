@@ -42,7 +42,7 @@ impl Fleet<'_> {
                 "the snapshot `{SNAPSHOT}` of an interrupted run is still there; `phoenix-nvidia apply {id} \
                  --snapshot` continues with it"
             );
-            self.listener.note(Some(id), &note);
+            self.context.listener.note(Some(id), &note);
             report.notes.push(note);
         }
         error
@@ -61,14 +61,15 @@ impl Fleet<'_> {
         let began = was_left || report.began_installation;
         if error.kind() == Kind::Interrupted && began {
             let note = format!("the snapshot `{SNAPSHOT}` stays, and the next run continues with it");
-            self.listener.note(Some(id), &note);
+            self.context.listener.note(Some(id), &note);
             report.notes.push(note);
             return error;
         }
         let is_right = began && !is_of_driver(report);
         if !began || is_right || (!was_left && self.is_as_before(container, observation)) {
             let phrase = format!("remove the snapshot `{SNAPSHOT}`");
-            let removed = self.as_step(id, &phrase, || self.cancel.finishing(|| self.remove_rollback_point(id)));
+            let removed =
+                self.as_step(id, &phrase, || self.context.cancel.finishing(|| self.remove_rollback_point(id)));
             match removed {
                 Ok(_) => report.done.push(phrase),
                 Err(left) => self.tell_of_left_snapshot(container, "could not be removed", &left, report),
@@ -83,7 +84,7 @@ impl Fleet<'_> {
             return error;
         }
         let phrase = format!("roll back to the snapshot `{SNAPSHOT}`");
-        match self.as_step(id, &phrase, || self.cancel.finishing(|| self.go_back(container))) {
+        match self.as_step(id, &phrase, || self.context.cancel.finishing(|| self.go_back(container))) {
             Ok(()) => {
                 report.done.push(phrase);
                 error.within(format!("container {id}: failed, rolled back to the snapshot `{SNAPSHOT}`"))
@@ -106,7 +107,7 @@ impl Fleet<'_> {
 
     fn tell_of_left_snapshot(&self, container: &Container, what: &str, why: &Error, report: &mut ContainerReport) {
         let note = format!("the snapshot `{SNAPSHOT}` {what}, and the next `apply` retries it: {}", why.message());
-        self.listener.warn(Some(container.id), &note);
+        self.context.listener.warn(Some(container.id), &note);
         report.notes.push(note);
     }
 
@@ -119,7 +120,7 @@ impl Fleet<'_> {
     }
 
     fn tell(&self, container: &Container, note: String, report: &mut ContainerReport) {
-        self.listener.warn(Some(container.id), &note);
+        self.context.listener.warn(Some(container.id), &note);
         report.notes.push(note);
     }
 
@@ -152,7 +153,8 @@ impl Fleet<'_> {
         let at_hand = self.is_extracted(previous).unwrap_or(false)
             || matches!(self.cache.look(&request(previous)), Ok(Cached::Trusted { .. } | Cached::Unchecked { .. }));
         let done = if at_hand {
-            self.as_step(id, &phrase, || self.cancel.finishing(|| self.bring_in(container, previous))).map(|_| ())
+            self.as_step(id, &phrase, || self.context.cancel.finishing(|| self.bring_in(container, previous)))
+                .map(|_| ())
         } else {
             Err(Error::new(Kind::Host, "it is neither extracted nor in the cache"))
         };
@@ -163,7 +165,7 @@ impl Fleet<'_> {
             }
             Err(error) => {
                 let note = format!("driver {} could not be restored: {}", previous.version, error.message());
-                self.listener.warn(Some(id), &note);
+                self.context.listener.warn(Some(id), &note);
                 report.notes.push(note);
             }
         }

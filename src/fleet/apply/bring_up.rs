@@ -34,8 +34,8 @@ impl Fleet<'_> {
                 // Other causes of a failed start do not go away with another attempt.
                 Err(error) if attempt < ATTEMPTS && error.kind() == Kind::Command => {
                     let text = format!("attempt {attempt} of {ATTEMPTS} to start it failed: {}", error.message());
-                    self.listener.warn(Some(id), text);
-                    self.cancel.wait(BETWEEN_ATTEMPTS)?;
+                    self.context.listener.warn(Some(id), text);
+                    self.context.cancel.wait(BETWEEN_ATTEMPTS)?;
                 }
                 ended => return ended,
             }
@@ -57,7 +57,7 @@ impl Fleet<'_> {
                 Err(_) => self.host.make_nodes_for(&minors),
             });
             match made {
-                Ok(changes) => changes.iter().for_each(|change| self.listener.note(Some(*id), change.phrase())),
+                Ok(changes) => changes.iter().for_each(|change| self.context.listener.note(Some(*id), change.phrase())),
                 Err(error) => tracing::debug!("container {id}: {error}"),
             }
         }
@@ -78,7 +78,7 @@ impl Fleet<'_> {
                     .hint(format!("inspect it with `lxc-attach -n {id} -- true`"))
                     .output(output.last_lines()));
             }
-            self.cancel.wait(LOOK_AGAIN)?;
+            self.context.cancel.wait(LOOK_AGAIN)?;
         }
     }
 
@@ -98,7 +98,8 @@ impl Fleet<'_> {
                 return Ok(());
             }
             if state == "degraded" {
-                self.listener
+                self.context
+                    .listener
                     .note(Some(id), "some of its systemd units failed: see `systemctl --failed` in the container");
                 return Ok(());
             }
@@ -106,10 +107,10 @@ impl Fleet<'_> {
                 let seconds = self.boot_patience.as_secs();
                 let said = if state.is_empty() { "does not answer" } else { "is in another state" };
                 let text = format!("after {seconds} s, its systemd {said}: see `systemctl list-jobs` in the container");
-                self.listener.warn(Some(id), text);
+                self.context.listener.warn(Some(id), text);
                 return Ok(());
             }
-            self.cancel.wait(LOOK_AGAIN)?;
+            self.context.cancel.wait(LOOK_AGAIN)?;
         }
     }
 
@@ -140,7 +141,7 @@ impl Fleet<'_> {
                      command again",
                 ));
             }
-            self.cancel.wait(LOOK_AGAIN)?;
+            self.context.cancel.wait(LOOK_AGAIN)?;
         }
     }
 

@@ -42,7 +42,7 @@ impl Fleet<'_> {
             }
             if !changes.is_empty() {
                 let text = "run `systemctl restart docker` in the container";
-                self.listener.note(Some(container.id), text);
+                self.context.listener.note(Some(container.id), text);
             }
             Ok(())
         })

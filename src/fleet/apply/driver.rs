@@ -40,7 +40,7 @@ impl Fleet<'_> {
             self.hypervisor.check(&self.desired(container)?)?;
             shared::prepare(self.store, &self.extracted(driver)?, driver.profile())?;
         }
-        self.listener.note(Some(id), format!("driver {} is installed when its root is set up", driver.version));
+        self.context.listener.note(Some(id), format!("driver {} is installed when its root is set up", driver.version));
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl Fleet<'_> {
             if !left.is_empty() {
                 self.settle_images(container)?;
             }
-            self.listener.note(Some(container.id), format!("driver {} is already installed", driver.version));
+            self.context.listener.note(Some(container.id), format!("driver {} is already installed", driver.version));
             return Ok(false);
         }
         let installed = self.install_by_method(driver, &guest);
@@ -103,7 +103,7 @@ impl Fleet<'_> {
             Attempt::NotMounted(error) if driver.allow_fallback => {
                 let method = driver.method().word();
                 let warning = format!("the method `{method}` does not work here, so `runfile` is used: {error}");
-                self.listener.warn(Some(guest.id), warning);
+                self.context.listener.warn(Some(guest.id), warning);
                 let mut receipt = self.install_by_runfile(driver, guest, profile.of_installer())?;
                 receipt.instead_of = Some(Choice { method: driver.method(), profile });
                 receipt::save(guest, &self.hypervisor.rootfs(guest.id)?, &receipt)
@@ -122,7 +122,7 @@ impl Fleet<'_> {
         let tree = self.stored(driver)?.filter(|tree| tree.run_file_sha256() == run_file.sha256());
         let manifest = match tree {
             Some(tree) => tree.manifest().clone(),
-            None => manifest_of(&run_file, self.cancel)?,
+            None => manifest_of(&run_file, self.context.cancel)?,
         };
         runfile::install(guest, &run_file, &manifest, profile)
     }
@@ -152,9 +152,9 @@ impl Fleet<'_> {
 
     /// Unmounts on this host what no container's receipt names any more.
     pub(crate) fn release_images(&self) {
-        let needed = || Ok(receipt::all(self.layout)?.iter().filter_map(Receipt::image).collect());
+        let needed = || Ok(receipt::all(self.context.layout)?.iter().filter_map(Receipt::image).collect());
         if let Err(error) = self.store.unmount_unneeded(needed) {
-            self.listener.warn(None, format!("unused images could not be unmounted: {error}"));
+            self.context.listener.warn(None, format!("unused images could not be unmounted: {error}"));
         }
     }
 
@@ -165,7 +165,9 @@ impl Fleet<'_> {
                 if tree.variant() != driver.variant {
                     let (is, wanted) = (tree.variant().description(), driver.variant.description());
                     let version = &driver.version;
-                    self.listener.note(None, format!("driver {version} is extracted from {is}; which fits {wanted}"));
+                    self.context
+                        .listener
+                        .note(None, format!("driver {version} is extracted from {is}; which fits {wanted}"));
                 }
                 Ok(tree)
             }

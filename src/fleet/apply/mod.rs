@@ -104,7 +104,7 @@ impl Fleet<'_> {
             self.guest(container.id).require_running()?;
             if let Some(left) = self.left_in(container.id, &self.hypervisor.rootfs(container.id)?)? {
                 let remedy = format!("{left}; `phoenix-nvidia apply {}` removes it", container.id);
-                self.listener.warn(Some(container.id), remedy);
+                self.context.listener.warn(Some(container.id), remedy);
             }
             self.verify_into(container, require_live, report)
         })
@@ -160,7 +160,7 @@ impl Fleet<'_> {
         work: impl FnOnce(&mut ContainerReport) -> Result<()>,
     ) -> ContainerReport {
         let mut report = empty_report(container.id, &container.name);
-        let ended = self.cancel.check().and_then(|()| work(&mut report));
+        let ended = self.context.cancel.check().and_then(|()| work(&mut report));
         report.error = ended.err();
         report
     }
@@ -170,15 +170,15 @@ impl Fleet<'_> {
         let observation = self.observe(container)?;
         let plan = plan_container(container, &observation, false);
         for note in &plan.notes {
-            self.listener.note(Some(container.id), note);
+            self.context.listener.note(Some(container.id), note);
         }
         report.notes = plan.notes;
         if observation.state != State::Absent {
             // What was reported just now is what the configuration means from here on.
-            known_gpus::remember(self.layout, container, self.host)?;
+            known_gpus::remember(self.context.layout, container, self.host)?;
         }
         for step in &plan.steps {
-            self.cancel.check()?;
+            self.context.cancel.check()?;
             match step {
                 Step::Verify { .. } => self.verify_into(container, require_live, report)?,
                 step => self.step(container, step, report)?,
@@ -205,11 +205,11 @@ impl Fleet<'_> {
     /// Does something, and reports its beginning and its good end.
     pub(crate) fn as_step<T>(&self, id: ContainerId, phrase: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
         let started = Instant::now();
-        self.listener.hear(&Event::StepStarted { container: Some(id), step: phrase.to_owned() });
+        self.context.listener.hear(&Event::StepStarted { container: Some(id), step: phrase.to_owned() });
         let done = work()?;
         let milliseconds = started.elapsed().as_millis() as u64;
         let step = phrase.to_owned();
-        self.listener.hear(&Event::StepFinished { container: Some(id), step, milliseconds });
+        self.context.listener.hear(&Event::StepFinished { container: Some(id), step, milliseconds });
         Ok(done)
     }
 
@@ -220,14 +220,14 @@ impl Fleet<'_> {
             Step::Create { .. } => {
                 self.forget(id)?;
                 self.hypervisor.create(&self.desired(container)?)?;
-                known_gpus::remember(self.layout, container, self.host)?;
+                known_gpus::remember(self.context.layout, container, self.host)?;
             }
             Step::Clone { source } => {
                 // Held still while it is copied, by one at a time; sources form no circle, so neither do the locks.
                 let _source = self.lock(*source)?;
                 self.forget(id)?;
                 self.hypervisor.clone_from(*source, &self.desired(container)?)?;
-                known_gpus::remember(self.layout, container, self.host)?;
+                known_gpus::remember(self.context.layout, container, self.host)?;
             }
             Step::Configure { .. } => self.hypervisor.configure(&self.desired(container)?)?,
             Step::Grow { .. } => return self.grow(container),
@@ -279,13 +279,13 @@ impl Fleet<'_> {
         match &verification.verdict {
             Verdict::Verified => tracing::info!("{}: driver {} verified", container.id, verification.wanted),
             Verdict::NotVerifiedLive { reason } => {
-                self.listener.warn(Some(container.id), format!("installed, not verified live: {reason}"));
+                self.context.listener.warn(Some(container.id), format!("installed, not verified live: {reason}"));
             }
             // Reported as the failure that it becomes.
             Verdict::Wrong { .. } | Verdict::GpuUnavailable { .. } => {}
         }
         for warning in &verification.warnings {
-            self.listener.warn(Some(container.id), format!("`nvidia-smi` says: {warning}"));
+            self.context.listener.warn(Some(container.id), format!("`nvidia-smi` says: {warning}"));
         }
         report.verification = Some(verification.clone());
         verification.into_result(&self.guest(container.id), require_live).map(|_| ())
@@ -296,7 +296,7 @@ impl Fleet<'_> {
         let wanted = &wanted_driver(container)?.version;
         let Passthrough { devices, gpus, waiting, .. } = self.passthrough(container)?;
         let host = self.host.loaded.as_ref();
-        let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.cancel));
+        let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.context.cancel));
         let seen_by_cuda = container.gpus.seen_by_cuda();
         let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus, seen_by_cuda, waiting: &waiting };
         let guest = self.guest(container.id);
@@ -308,24 +308,24 @@ impl Fleet<'_> {
 
     fn run_feature(&self, id: ContainerId, feature: &str, script: &Path) -> Result<()> {
         let command = Command::new(script).arg(id.to_string()).deadline(FEATURE_DEADLINE).output_limit(16 << 20);
-        command.run_ok(self.cancel).map_err(|error| {
+        command.run_ok(self.context.cancel).map_err(|error| {
             error
                 .within(format!("container {id}: the feature script of `{feature}` failed"))
                 .hint(format!("it is `{}`", script.display()))
         })?;
-        let mut record = ContainerRecord::load(self.layout, id)?;
+        let mut record = ContainerRecord::load(self.context.layout, id)?;
         record.features.insert(feature.to_owned());
-        record.save(self.layout, id)
+        record.save(self.context.layout, id)
     }
 
     /// A new container of an old number must not inherit the host's record of the old one.
     fn forget(&self, id: ContainerId) -> Result<()> {
         let paths = [
-            self.layout.receipt(id),
-            self.layout.intent(id),
-            self.layout.rollback(id),
-            self.layout.container_record(id),
-            self.layout.installer_log(id),
+            self.context.layout.receipt(id),
+            self.context.layout.intent(id),
+            self.context.layout.rollback(id),
+            self.context.layout.container_record(id),
+            self.context.layout.installer_log(id),
         ];
         for path in paths {
             if path.exists() {

@@ -81,7 +81,7 @@ impl Fleet<'_> {
             Ok(snapshots) => snapshots,
             Err(why) => return Ok(RollbackPoint::Impossible(why.to_owned())),
         };
-        let record = Record::load(&self.layout.rollback(id))?;
+        let record = Record::load(&self.context.layout.rollback(id))?;
         Ok(match (snapshots.find(id, SNAPSHOT)?, record) {
             (None, _) => match snapshots.why_not(id)? {
                 Some(why) => RollbackPoint::Impossible(why),
@@ -104,13 +104,13 @@ impl Fleet<'_> {
 
     /// The version of the driver that the container had when its snapshot was taken.
     pub(crate) fn driver_in_snapshot(&self, id: ContainerId) -> Result<Option<DriverVersion>> {
-        Ok(Record::load(&self.layout.rollback(id))?.and_then(|record| record.remembered.version()))
+        Ok(Record::load(&self.context.layout.rollback(id))?.and_then(|record| record.remembered.version()))
     }
 
     /// Takes the snapshot, or goes on with the one that an interrupted run left. False where the storage turns out
     /// to have none, against what was known before.
     pub(crate) fn take_rollback_point(&self, container: &Container) -> Result<bool> {
-        let (id, path) = (container.id, self.layout.rollback(container.id));
+        let (id, path) = (container.id, self.context.layout.rollback(container.id));
         let (state, snapshots) = (self.hypervisor.state(id)?, self.snapshots(id)?);
         if matches!(self.rollback_point(id, state)?, RollbackPoint::Left { .. }) {
             if snapshots.find(id, SNAPSHOT)?.is_some_and(|found| found.is_whole) {
@@ -121,7 +121,7 @@ impl Fleet<'_> {
         // A killed run may have left a hypervisor's tool at work: what that takes is to be known as ours, too.
         let token =
             Record::load(&path)?.map_or_else(|| format!("{:016x}", fastrand::u64(..)), |previous| previous.token);
-        let record = Record::new(token, state.init().is_some(), HostRecords::of(self.layout, id)?);
+        let record = Record::new(token, state.init().is_some(), HostRecords::of(self.context.layout, id)?);
         record.save(&path)?;
         let Err(error) = snapshots.take(id, SNAPSHOT, &record.description()) else { return Ok(true) };
         if snapshots.find(id, SNAPSHOT)?.is_none() {
@@ -131,7 +131,7 @@ impl Fleet<'_> {
         if error.kind() != Kind::Configuration {
             return Err(error);
         }
-        self.listener.warn(Some(id), format!("no snapshot: {}", error.message()));
+        self.context.listener.warn(Some(id), format!("no snapshot: {}", error.message()));
         Ok(false)
     }
 
@@ -149,7 +149,7 @@ impl Fleet<'_> {
     /// Forgets what a run has remembered that was killed before its snapshot was taken; not while the hypervisor's tool
     /// may still be at work on that, for then nobody would know the snapshot for ours.
     pub(crate) fn forget_untaken_rollback_point(&self, id: ContainerId) -> Result<()> {
-        let Some(record) = Record::load(&self.layout.rollback(id))? else { return Ok(()) };
+        let Some(record) = Record::load(&self.context.layout.rollback(id))? else { return Ok(()) };
         let is_recent = record
             .taken_at
             .parse::<jiff::Timestamp>()
@@ -159,20 +159,20 @@ impl Fleet<'_> {
 
     /// The host's record, without the snapshot that it is of.
     fn forget_rollback_point(&self, id: ContainerId) -> Result<()> {
-        let path = self.layout.rollback(id);
+        let path = self.context.layout.rollback(id);
         if path.exists() { atomic::remove_if_there(&path) } else { Ok(()) }
     }
 
     /// Brings the container back to the snapshot, with the host's record of its driver; running, if it ran.
     pub(crate) fn go_back(&self, container: &Container) -> Result<()> {
-        let (id, path) = (container.id, self.layout.rollback(container.id));
+        let (id, path) = (container.id, self.context.layout.rollback(container.id));
         let Some(record) = Record::load(&path)? else {
             return Err(Error::new(Kind::Bug, format!("container {id}: there is no snapshot to roll back to")));
         };
         // From here on nobody goes on with what is being thrown away.
         Record { going_back: true, ..record.clone() }.save(&path)?;
         self.snapshots(id)?.roll_back(id, SNAPSHOT)?;
-        record.remembered.put_back(self.layout, id)?;
+        record.remembered.put_back(self.context.layout, id)?;
         if record.was_running {
             self.mount_images(id)?;
             self.hypervisor.start(id)?;

@@ -65,7 +65,7 @@ impl Fleet<'_> {
 
     fn bring_in_sync(&self, container: &Container, manner: Manner, report: &mut ContainerReport) -> Result<()> {
         if let Some(note) = self.left_to_another(container.id, manner.rules)? {
-            self.listener.note(Some(container.id), &note);
+            self.context.listener.note(Some(container.id), &note);
             report.notes.push(note);
             return Ok(());
         }
@@ -86,7 +86,7 @@ impl Fleet<'_> {
         }
         let mut plan = plan_update(container, &observation, manner.rules, false);
         for note in &plan.notes {
-            self.listener.note(Some(container.id), note);
+            self.context.listener.note(Some(container.id), note);
         }
         report.notes.append(&mut plan.notes);
         // Not undone with the rest: the new driver is verified before it.
@@ -94,7 +94,7 @@ impl Fleet<'_> {
         let ended = self.carry_out(container, &plan.steps, manner, report);
         let ended = ended.and_then(|()| require_gpus(container.id, &observation, report));
         match (ended, last) {
-            (Ok(()), Some(last)) => self.cancel.finishing(|| self.step(container, &last, report)),
+            (Ok(()), Some(last)) => self.context.cancel.finishing(|| self.step(container, &last, report)),
             (Ok(()), None) => Ok(()),
             (Err(error), _) => Err(self.undo(container, &observation, error, report)),
         }
@@ -111,11 +111,11 @@ impl Fleet<'_> {
         let mut ended = Ok(());
         for step in steps {
             if ended.is_ok() {
-                ended = self.cancel.check().and_then(|()| self.one_step(container, step, manner, report));
+                ended = self.context.cancel.check().and_then(|()| self.one_step(container, step, manner, report));
             } else if *step == Step::StopAgain && report.has_done(&Step::Start) {
                 // The first failure is reported.
-                if let Err(error) = self.cancel.finishing(|| self.step(container, step, report)) {
-                    self.listener.warn(Some(container.id), error.message());
+                if let Err(error) = self.context.cancel.finishing(|| self.step(container, step, report)) {
+                    self.context.listener.warn(Some(container.id), error.message());
                 }
             }
         }
@@ -127,7 +127,7 @@ impl Fleet<'_> {
             Step::Verify { .. } => self.verify_into(container, manner.require_live, report),
             // A download can be interrupted and goes on later; what changes a container is finished.
             Step::FetchRunFile { .. } | Step::ExtractDriver { .. } => self.step(container, step, report),
-            step => self.cancel.finishing(|| self.step(container, step, report)),
+            step => self.context.cancel.finishing(|| self.step(container, step, report)),
         }
     }
 }

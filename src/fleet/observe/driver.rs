@@ -17,8 +17,8 @@ impl Fleet<'_> {
     /// How a container should be.
     pub(crate) fn desired<'c>(&self, container: &'c Container) -> Result<Desired<'c>> {
         let Passthrough { devices, kept, .. } = self.passthrough(container)?;
-        let receipt = receipt::of_host(self.layout, container.id)?;
-        let mounts = receipt.map(|receipt| shared::mounts(self.layout, &receipt)).unwrap_or_default();
+        let receipt = receipt::of_host(self.context.layout, container.id)?;
+        let mounts = receipt.map(|receipt| shared::mounts(self.context.layout, &receipt)).unwrap_or_default();
         Ok(Desired { container, devices, kept, mounts })
     }
 
@@ -77,11 +77,11 @@ impl Fleet<'_> {
     }
 
     pub(crate) fn image_of(&self, id: ContainerId) -> Result<Option<ImageName>> {
-        Ok(receipt::of_host(self.layout, id)?.and_then(|receipt| receipt.image()))
+        Ok(receipt::of_host(self.context.layout, id)?.and_then(|receipt| receipt.image()))
     }
 
     pub(crate) fn needed_image_of(&self, id: ContainerId) -> Result<Option<NeededImage>> {
-        Ok(receipt::of_host(self.layout, id)?.and_then(|receipt| receipt.needed_image()))
+        Ok(receipt::of_host(self.context.layout, id)?.and_then(|receipt| receipt.needed_image()))
     }
 
     /// The extracted driver that is there, if it came from the run file that the operator vouches for, and from the one

@@ -77,15 +77,15 @@ impl Fleet<'_> {
         let record = if state == State::Absent {
             ContainerRecord::default()
         } else {
-            ContainerRecord::load(self.layout, container.id)?
+            ContainerRecord::load(self.context.layout, container.id)?
         };
         let moved_gpus = match state {
             State::Absent => Vec::new(),
-            _ => known_gpus::moved_since(self.layout, container, self.host)?,
+            _ => known_gpus::moved_since(self.context.layout, container, self.host)?,
         };
         let others = container.features.iter().filter(|feature| *feature != "nvidia");
         let script = |feature: &String| {
-            let script = self.layout.feature_script(feature);
+            let script = self.context.layout.feature_script(feature);
             (feature.clone(), script.is_file().then_some(script))
         };
         let feature_scripts = others.map(script).collect();
@@ -168,8 +168,8 @@ impl Fleet<'_> {
 
     /// Whether somebody works on a container just now: what lies in it then is no leftover.
     pub(crate) fn is_worked_on(&self, id: ContainerId) -> Result<bool> {
-        let lock = self.layout.container_lock(id);
-        Ok(held_locks::held_in(&self.layout.locks())?.iter().any(|held| held.path == lock))
+        let lock = self.context.layout.container_lock(id);
+        Ok(held_locks::held_in(&self.context.layout.locks())?.iter().any(|held| held.path == lock))
     }
 
     /// What an interrupted run left in a container, in one phrase; nothing while somebody is at work in it.

@@ -254,7 +254,7 @@ impl Fleet<'_> {
             State::Absent => of_host,
             _ => {
                 let nodes = self.hypervisor.passed_nodes(container.id)?;
-                let known = ContainerRecord::load(self.layout, container.id)?.gpus;
+                let known = ContainerRecord::load(self.context.layout, container.id)?.gpus;
                 passthrough(container, self.host, &Held { nodes, gpus: known })
             }
         }

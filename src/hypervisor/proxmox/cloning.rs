@@ -129,10 +129,10 @@ impl Proxmox<'_> {
             }
             if !reported {
                 let reason = format!("a task of Proxmox VE works on container {id}");
-                self.listener.hear(&Event::Waiting { reason });
+                self.context.listener.hear(&Event::Waiting { reason });
                 reported = true;
             }
-            self.cancel.wait(LOOK_AGAIN)?;
+            self.context.cancel.wait(LOOK_AGAIN)?;
         }
         Ok(())
     }

@@ -116,7 +116,7 @@ impl Proxmox<'_> {
             return Err(error.within(format!("container {id}: its settings could not be written")));
         }
         let text = format!("`pct set` failed, but the settings are written: {}", error.message());
-        self.listener.warn(Some(id), text);
+        self.context.listener.warn(Some(id), text);
         Ok(())
     }
 

@@ -32,12 +32,12 @@ const REPLACED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Proxmox<'_> {
     pub(super) fn liblxc(&self) -> Liblxc<'_> {
-        Liblxc { lxcpath: &self.node.lxcpath, monitors: &self.monitors, cancel: self.cancel }
+        Liblxc { lxcpath: &self.node.lxcpath, monitors: &self.monitors, cancel: self.context.cancel }
     }
 
     pub(super) fn pct(&self) -> Pct<'_> {
-        let patience = Some((self.node.patience, self.listener));
-        Pct { tools: self.node.tools.clone(), cancel: self.cancel, patience }
+        let patience = Some((self.node.patience, self.context.listener));
+        Pct { tools: self.node.tools.clone(), cancel: self.context.cancel, patience }
     }
 
     /// `pct <verb> <id> <words>`.
@@ -51,7 +51,7 @@ impl Proxmox<'_> {
     }
 
     pub(super) fn record_path(&self, id: ContainerId) -> PathBuf {
-        self.layout.proxmox_record(id)
+        self.context.layout.proxmox_record(id)
     }
 
     pub(super) fn record(&self, id: ContainerId) -> Result<Record> {
@@ -157,10 +157,10 @@ impl Proxmox<'_> {
             }
             if !reported {
                 let reason = format!("Proxmox VE has container {id} locked: `{lock}`");
-                self.listener.hear(&Event::Waiting { reason });
+                self.context.listener.hear(&Event::Waiting { reason });
                 reported = true;
             }
-            self.cancel.wait(LOOK_AGAIN)?;
+            self.context.cancel.wait(LOOK_AGAIN)?;
         }
     }
 
@@ -192,7 +192,7 @@ impl Proxmox<'_> {
     pub(super) fn bring_up(&self, id: ContainerId) -> Result<()> {
         match self.current_state(id)? {
             State::Running { .. } => return Ok(()),
-            State::Frozen => return self.liblxc().tool("lxc-unfreeze", id).run_ok(self.cancel).map(|_| ()),
+            State::Frozen => return self.liblxc().tool("lxc-unfreeze", id).run_ok(self.context.cancel).map(|_| ()),
             State::Stopped | State::Absent => {}
         }
         mounted::idmap(&self.unlocked(id)?, id)?;
@@ -201,7 +201,7 @@ impl Proxmox<'_> {
             // What has been lost on a full pool is the cause, and `pct` does not know it.
             return self.require_room(id).and(Err(error));
         }
-        self.wait_until(id, true, self.cancel)
+        self.wait_until(id, true, self.context.cancel)
     }
 
     pub(super) fn bring_down(&self, id: ContainerId) -> Result<()> {
@@ -218,7 +218,7 @@ impl Proxmox<'_> {
             }
             State::Running { .. } => {}
         }
-        if !self.cancel.is_requested() {
+        if !self.context.cancel.is_requested() {
             self.unlocked(id)?;
         }
         let words = ["--forceStop", "1", "--timeout", &STOP_SECONDS.to_string()].map(str::to_owned);

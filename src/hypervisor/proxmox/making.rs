@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::Container;
+use crate::config::{Container, Context};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::prepare_mount_source;
@@ -135,10 +135,10 @@ impl Proxmox<'_> {
         }
         // With a flag of its own: it must be done even when the operator has interrupted.
         let never = Cancel::new()?;
-        let cleared = Proxmox::new(self.node.clone(), self.layout, self.listener, &never).clear_half_made(id);
+        let cleared = Proxmox::new(self.node.clone(), Context { cancel: &never, ..self.context }).clear_half_made(id);
         if let Err(left) = cleared {
             // The record lets the next run do it; what has failed first is what the operator must know.
-            self.listener.warn(Some(id), format!("an incomplete container is still there: {}", left.message()));
+            self.context.listener.warn(Some(id), format!("an incomplete container is still there: {}", left.message()));
         }
         Err(error)
     }

@@ -38,17 +38,15 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crate::config::{Container, Layout};
+use crate::config::{Container, Context};
 use crate::container_id::ContainerId;
 use crate::driver::device::DeviceNode;
 use crate::error::Result;
-use crate::event::Listener;
 use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{
     Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, RootSizes, Settings, Snapshot, Snapshots, State,
 };
-use crate::sys::cancel::Cancel;
 use crate::sys::command::Output;
 use crate::sys::readable::Readable;
 use crate::sys::rootfs::Rootfs;
@@ -75,9 +73,7 @@ pub struct Node {
 pub struct Proxmox<'a> {
     node: Node,
     monitors: Monitors,
-    layout: &'a Layout,
-    listener: &'a dyn Listener,
-    cancel: &'a Cancel,
+    context: Context<'a>,
     version: OnceLock<Version>,
     /// The roots of stopped containers that are mounted for this run.
     mounts: Mounts,
@@ -90,9 +86,9 @@ impl<'a> Proxmox<'a> {
     pub const DEFAULT_ROOT: &'static str = "/etc/pve";
 
     /// The containers of a node.
-    pub fn new(node: Node, layout: &'a Layout, listener: &'a dyn Listener, cancel: &'a Cancel) -> Self {
+    pub fn new(node: Node, context: Context<'a>) -> Self {
         let (monitors, version, mounts) = (Monitors::new(&node.lxcpath), OnceLock::new(), Mounts::default());
-        Self { monitors, node, layout, listener, cancel, version, mounts, starting: None }
+        Self { monitors, node, context, version, mounts, starting: None }
     }
 }
 

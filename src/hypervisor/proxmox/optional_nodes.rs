@@ -134,10 +134,10 @@ impl Proxmox<'_> {
 
     /// Makes them before a container starts, which does so without those that cannot be made.
     pub fn make_second_nodes(&self, id: ContainerId) {
-        let reported = |error: &Error| self.listener.warn(Some(id), error.message());
+        let reported = |error: &Error| self.context.listener.warn(Some(id), error.message());
         match self.second_nodes(id).map(Prepared::carried_out) {
             Ok(Prepared { changes, refused }) => {
-                changes.iter().for_each(|change| self.listener.note(Some(id), change.phrase()));
+                changes.iter().for_each(|change| self.context.listener.note(Some(id), change.phrase()));
                 refused.iter().for_each(reported);
             }
             Err(error) => reported(&error),

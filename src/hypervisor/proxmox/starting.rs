@@ -20,8 +20,8 @@ impl<'a> Proxmox<'a> {
             return Err(Error::new(Kind::Command, format!("container {id} does not run"))
                 .hint("this is a hook, which `pct` calls when it has started the container"));
         };
-        let held = HeldStill { proxmox: Proxmox::new(self.node.clone(), self.layout, self.listener, self.cancel), id };
-        self.liblxc().tool("lxc-freeze", id).run_ok(self.cancel)?;
+        let held = HeldStill { proxmox: Proxmox::new(self.node.clone(), self.context), id };
+        self.liblxc().tool("lxc-freeze", id).run_ok(self.context.cancel)?;
         Ok((Self { starting: Some((id, init)), ..self }, held))
     }
 }
@@ -49,7 +49,10 @@ impl Drop for HeldStill<'_> {
     fn drop(&mut self) {
         if let Err(error) = self.let_go() {
             let hint = format!("thaw it with `lxc-unfreeze -n {}`", self.id);
-            self.proxmox.listener.warn(Some(self.id), format!("it is still frozen: {}; {hint}", error.message()));
+            self.proxmox
+                .context
+                .listener
+                .warn(Some(self.id), format!("it is still frozen: {}; {hint}", error.message()));
         }
     }
 }

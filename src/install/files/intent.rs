@@ -39,7 +39,7 @@ impl Intent {
     /// # Errors
     /// It cannot be read, or is of a later release: what was changed then is not known here.
     pub(super) fn load(guest: &Guest<'_>) -> Result<Option<Self>> {
-        let path = guest.layout.intent(guest.id);
+        let path = guest.context.layout.intent(guest.id);
         let bytes = match fs_err::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -52,11 +52,11 @@ impl Intent {
     pub(super) fn save(&self, guest: &Guest<'_>) -> Result<()> {
         let json = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::new(Kind::Bug, "an intent could not be written as JSON").caused_by(error))?;
-        atomic::write_under_lock(&guest.layout.intent(guest.id), &json, 0o644)
+        atomic::write_under_lock(&guest.context.layout.intent(guest.id), &json, 0o644)
     }
 
     pub(super) fn remove(guest: &Guest<'_>) -> Result<()> {
-        atomic::remove_if_there(&guest.layout.intent(guest.id))
+        atomic::remove_if_there(&guest.context.layout.intent(guest.id))
     }
 }
 

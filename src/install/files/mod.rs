@@ -177,7 +177,7 @@ impl<'a> Change<'a> {
                     false => "remove `/etc/ld.so.cache` there; the next installation writes a new one",
                 };
                 let warning = format!("the loader's cache cannot be written from the host; {remedy}");
-                self.guest.listener.warn(Some(self.guest.id), warning);
+                self.guest.context.listener.warn(Some(self.guest.id), warning);
             }
             return Ok(());
         }
@@ -202,6 +202,6 @@ pub fn clear_after_installer(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
         return Ok(());
     }
     let what = "removed what an interrupted run of NVIDIA's installer left";
-    guest.listener.note(Some(guest.id), what.to_owned());
+    guest.context.listener.note(Some(guest.id), what.to_owned());
     Change::begin(guest, rootfs)?.take_out().map(drop)
 }

@@ -54,7 +54,7 @@ impl<'c, 'a> Staging<'c, 'a> {
         }
         sweep(self.change, &wanted.items)?;
         for (index, item) in wanted.items.iter().enumerate() {
-            self.change.guest.cancel.check()?;
+            self.change.guest.context.cancel.check()?;
             self.stage_one(wanted, index, item).map_err(|error| {
                 let id = self.change.guest.id;
                 error.within(format!("container {id}: driver {} could not be placed in it", wanted.version))
@@ -150,7 +150,14 @@ impl<'c, 'a> Staging<'c, 'a> {
         let subject = format!("driver {}", wanted.version);
         let activity = Activity::Copy;
         let done = self.done;
-        self.change.guest.listener.hear(&Event::Progress { container, activity, subject, done, total, finished });
+        self.change.guest.context.listener.hear(&Event::Progress {
+            container,
+            activity,
+            subject,
+            done,
+            total,
+            finished,
+        });
     }
 }
 

@@ -103,7 +103,7 @@ fn remove_previous(change: &Change<'_>, stay: &BTreeSet<&str>) -> Result<()> {
             directory.remove(name)?;
         } else {
             let warning = format!("`{path}` was changed after the installation, so it is kept");
-            change.guest.listener.warn(Some(change.guest.id), warning);
+            change.guest.context.listener.warn(Some(change.guest.id), warning);
         }
     }
     remove_loaders_links(change, &removed, stay)?;
@@ -142,7 +142,7 @@ fn put_back(change: &Change<'_>, original: &BackedUp) -> Result<()> {
             Original::Link { target } => format!("it was a link to `{}`", target.display()),
         };
         let warning = format!("`{path}` is not restored, because something else is there now: {kept}");
-        change.guest.listener.warn(Some(change.guest.id), warning);
+        change.guest.context.listener.warn(Some(change.guest.id), warning);
         return Ok(());
     }
     match &original.original {

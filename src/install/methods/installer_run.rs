@@ -64,7 +64,10 @@ impl InstallerRun<'_> {
             Err(error) => {
                 // Half a driver is of no use to anybody; what cannot be taken out now is by the next run.
                 if let Err(error) = Change::begin(self.guest, self.rootfs).and_then(Change::take_out) {
-                    self.guest.listener.warn(Some(self.guest.id), format!("what it left is still there: {error}"));
+                    self.guest
+                        .context
+                        .listener
+                        .warn(Some(self.guest.id), format!("what it left is still there: {error}"));
                 }
                 Err(error)
             }
@@ -115,7 +118,7 @@ impl InstallerRun<'_> {
     }
 
     fn tell(&self, done: u64, finished: bool) {
-        self.guest.listener.hear(&Event::Progress {
+        self.guest.context.listener.hear(&Event::Progress {
             container: Some(self.guest.id),
             activity: Activity::Install,
             subject: format!("driver {}", self.version),
@@ -127,7 +130,7 @@ impl InstallerRun<'_> {
 
     fn fetch_log(&self) -> Result<String> {
         let log = self.rootfs.read_end(installer::LOG, LOG_LIMIT)?.unwrap_or_default();
-        atomic::write(&self.guest.layout.installer_log(self.guest.id), log.as_bytes(), 0o644)?;
+        atomic::write(&self.guest.context.layout.installer_log(self.guest.id), log.as_bytes(), 0o644)?;
         Ok(log)
     }
 
@@ -147,7 +150,7 @@ impl InstallerRun<'_> {
         }
         Err(Error::new(Kind::Command, message)
             .output(shown)
-            .hint(format!("{remedy}; the whole log is `{}`", self.guest.layout.installer_log(id).display())))
+            .hint(format!("{remedy}; the whole log is `{}`", self.guest.context.layout.installer_log(id).display())))
     }
 
     /// Finds what the installer put there; an exit code of 0 alone proves nothing.
@@ -183,7 +186,7 @@ impl InstallerRun<'_> {
         let (id, version) = (self.guest.id, self.version);
         let message = format!("container {id}: the installer reported success for driver {version}, but {what}");
         Error::new(Kind::Verification, message)
-            .hint(format!("read its log, `{}`", self.guest.layout.installer_log(id).display()))
+            .hint(format!("read its log, `{}`", self.guest.context.layout.installer_log(id).display()))
     }
 }
 

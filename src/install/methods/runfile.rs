@@ -114,7 +114,7 @@ fn write_all(
     let mut piece = vec![0; PIECE];
     let mut done = 0;
     loop {
-        guest.cancel.check()?;
+        guest.context.cancel.check()?;
         let count = source.read(&mut piece)?;
         if count == 0 {
             return Ok(());
@@ -152,5 +152,12 @@ fn sum_of(file: &std::fs::File, written: &Receiver<u64>) -> Result<Sha256> {
 fn progress(guest: &Guest<'_>, path: &str, done: u64, total: u64, finished: bool) {
     let subject = path.rsplit('/').next().unwrap_or(path).to_owned();
     let (container, total) = (Some(guest.id), Some(total));
-    guest.listener.hear(&Event::Progress { container, activity: Activity::Copy, subject, done, total, finished });
+    guest.context.listener.hear(&Event::Progress {
+        container,
+        activity: Activity::Copy,
+        subject,
+        done,
+        total,
+        finished,
+    });
 }

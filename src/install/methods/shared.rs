@@ -198,7 +198,7 @@ fn leave(guest: &Guest<'_>, rootfs: &Rootfs, init: Option<u32>, kept: Option<&Im
             mount::detach_all(init, &rootfs.directory_handle(SHARED_DIRECTORY)?, name)?;
         }
         if !rootfs.remove_if_empty(&place) {
-            guest.listener.warn(Some(guest.id), format!("`{place}` is kept: it is not empty"));
+            guest.context.listener.warn(Some(guest.id), format!("`{place}` is kept: it is not empty"));
         }
     }
     rootfs.remove_if_empty(SHARED_DIRECTORY);

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Request, Settings};
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::driver::{Sha256, Variant};
 use phoenix_nvidia::event::{Event, Listener};
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -76,7 +76,7 @@ impl World {
     }
 
     fn cache_with(&self, settings: Settings) -> Cache<'_> {
-        Cache::new(&self.layout, settings, &self.heard, &self.cancel)
+        Cache::new(Context::new(&self.layout, &self.heard, &self.cancel), settings)
     }
 
     fn offline(&self) -> Cache<'_> {

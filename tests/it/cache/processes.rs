@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Presence};
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::sys::cancel::Cancel;
 
@@ -23,7 +23,8 @@ const URL: &str = "PHOENIX_NVIDIA_TEST_URL";
 fn a_process_that_wants_a_run_file() {
     let layout = Layout::new(std::env::var(BASE).unwrap());
     let cancel = Cancel::new().unwrap();
-    let got = Cache::new(&layout, settings(), &NoListener, &cancel).ensure(&request(&[&std::env::var(URL).unwrap()]));
+    let got = Cache::new(Context::new(&layout, &NoListener, &cancel), settings())
+        .ensure(&request(&[&std::env::var(URL).unwrap()]));
     got.unwrap();
 }
 

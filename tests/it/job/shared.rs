@@ -3,6 +3,7 @@
 use super::fixture::{Job, OTHER_VERSION, VERSION};
 use crate::test_driver::TestDriver;
 use crate::tree;
+use phoenix_nvidia::config::Context;
 
 pub(super) const OWN: &str = "/usr/lib/phoenix-nvidia";
 const PRINT_LIBRARY: &str = "ldconfig -p | grep -o '/.*/libcuda.so.1$'";
@@ -169,7 +170,7 @@ fn the_receipts_say_what_is_to_be_mounted_at_the_hosts_start() {
         crate::ran::Ran::of("umount", &[point], &[]).ok();
     }
     let (layout, cancel) = (Layout::new(job.world.base()), Cancel::new().unwrap());
-    shared::ensure_mounted(&Store::new(&layout, &NoListener, &cancel), &layout).unwrap();
+    shared::ensure_mounted(&Store::new(Context::new(&layout, &NoListener, &cancel)), &layout).unwrap();
     job.world.lxc("lxc-start", job.ctid, &["--daemon"]).ok();
     job.assert_shared(VERSION);
 }

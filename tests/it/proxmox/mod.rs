@@ -17,7 +17,7 @@ mod what_is_missing;
 
 use std::cell::RefCell;
 
-use phoenix_nvidia::config::{Configuration, Layout};
+use phoenix_nvidia::config::{Configuration, Context, Layout};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
@@ -102,7 +102,7 @@ impl Job {
     /// Lets `work` have the backend itself.
     fn with_proxmox<T>(&self, work: impl FnOnce(&Proxmox<'_>) -> T) -> T {
         let (layout, cancel) = (Layout::new(self.world.base()), Cancel::new().unwrap());
-        work(&Proxmox::new(self.node.settings(), &layout, &NoListener, &cancel))
+        work(&Proxmox::new(self.node.settings(), Context::new(&layout, &NoListener, &cancel)))
     }
 
     /// What liblxc has started a container from.

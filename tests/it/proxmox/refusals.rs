@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::hypervisor::proxmox::{Node, Proxmox};
 use phoenix_nvidia::hypervisor::{LifeCycle, Snapshots, State};
@@ -116,7 +116,11 @@ fn a_locked_container_is_waited_for_and_then_told() {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(move || {
             let (cancel, patience) = (Cancel::new().unwrap(), Duration::from_secs(60));
-            Proxmox::new(Node { patience, ..node }, &layout, &NoListener, &cancel).take(id(901), "free", "")
+            Proxmox::new(Node { patience, ..node }, Context::new(&layout, &NoListener, &cancel)).take(
+                id(901),
+                "free",
+                "",
+            )
         });
         job.node.edit(901, |text| text.replace("lock: backup\n", ""));
         waiting.join().unwrap().unwrap();

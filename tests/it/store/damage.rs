@@ -1,5 +1,6 @@
 //! Trees that are no longer what they were, and extractions that cannot be done.
 
+use phoenix_nvidia::config::Context;
 use std::time::SystemTime;
 
 use phoenix_nvidia::error::Kind;
@@ -117,7 +118,7 @@ fn an_interruption_leaves_nothing() {
     let world = World::new();
     let run_file = world.verified(&driver(VERSION).member("large", 0o644, vec![0; 20 << 20]));
     let listener = Interrupts(&world);
-    let error = Store::new(&world.layout, &listener, &world.cancel).extract(&run_file).unwrap_err();
+    let error = Store::new(Context::new(&world.layout, &listener, &world.cancel)).extract(&run_file).unwrap_err();
     assert_eq!(error.kind(), Kind::Interrupted);
     assert!(world.names().is_empty());
 }

@@ -1,5 +1,6 @@
 //! Run files whose sums are right and whose archives mean harm: refused with a reason, and nothing left behind.
 
+use phoenix_nvidia::config::Context;
 use phoenix_nvidia::error::Kind;
 use tar::EntryType;
 
@@ -130,7 +131,7 @@ fn a_driver_with_another_ones_manifest_is_refused() {
     let source = world.layout.base().join(run_file.file_name());
     fs_err::write(&source, run_file.broken(Broken::OtherVersionInside)).unwrap();
     let settings = phoenix_nvidia::cache::Settings { offline: true, ..Default::default() };
-    let cache = phoenix_nvidia::cache::Cache::new(&world.layout, settings, &world.heard, &world.cancel);
+    let cache = phoenix_nvidia::cache::Cache::new(Context::new(&world.layout, &world.heard, &world.cancel), settings);
     // Before anything of it could be executed.
     let error = cache.import(&source, None).unwrap_err();
     assert_eq!(error.kind(), Kind::Verification);
@@ -156,7 +157,8 @@ fn a_payload_that_was_damaged_before_its_sums_were_made_is_refused_when_it_comes
     for compression in [super::ALL_COMPRESSIONS[0], super::ALL_COMPRESSIONS[1]] {
         fs_err::write(&source, driver(VERSION).compression(compression).broken(Broken::DamagedPayload)).unwrap();
         let settings = phoenix_nvidia::cache::Settings { offline: true, ..Default::default() };
-        let cache = phoenix_nvidia::cache::Cache::new(&world.layout, settings, &world.heard, &world.cancel);
+        let cache =
+            phoenix_nvidia::cache::Cache::new(Context::new(&world.layout, &world.heard, &world.cancel), settings);
         let error = cache.import(&source, None).unwrap_err();
         assert_eq!(error.kind(), Kind::Verification);
         assert!(error.hint_text().unwrap().contains("download the file again"), "{error:?}");

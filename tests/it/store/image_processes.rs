@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::store::{Contents, Store};
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 fn a_process_that_wants_an_image() {
     let base = PathBuf::from(std::env::var(BASE).unwrap());
     let (layout, cancel) = (Layout::new(&base), Cancel::new().unwrap());
-    let store = Store::new(&layout, &NoListener, &cancel);
+    let store = Store::new(Context::new(&layout, &NoListener, &cancel));
     let tree = store.open(&version()).unwrap().unwrap();
     let image = store.image(&tree, Contents::Package).unwrap();
     store.mount(&image).unwrap();

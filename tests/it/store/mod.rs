@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use phoenix_nvidia::cache::{Cache, Settings, VerifiedRunFile};
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::Error;
 use phoenix_nvidia::event::{Activity, Event, Listener, NoListener};
@@ -72,7 +72,7 @@ impl World {
     }
 
     fn store(&self) -> Store<'_> {
-        Store::new(&self.layout, &self.heard, &self.cancel)
+        Store::new(Context::new(&self.layout, &self.heard, &self.cancel))
     }
 
     /// Takes a run file into the cache, which checks it.
@@ -84,7 +84,7 @@ impl World {
         let source = self.layout.base().join(run_file.file_name());
         run_file.write_to(&source).unwrap();
         let settings = Settings { offline: true, ..Settings::default() };
-        Cache::new(&self.layout, settings, &NoListener, &self.cancel).import(&source, None)
+        Cache::new(Context::new(&self.layout, &NoListener, &self.cancel), settings).import(&source, None)
     }
 
     fn extract(&self, run_file: &RunFile) -> Result<Tree, Error> {

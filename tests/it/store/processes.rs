@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Request, Settings};
-use phoenix_nvidia::config::Layout;
+use phoenix_nvidia::config::{Context, Layout};
 use phoenix_nvidia::driver::Variant;
 use phoenix_nvidia::event::{Event, Listener, NoListener};
 use phoenix_nvidia::store::Store;
@@ -59,9 +59,9 @@ fn a_process_that_wants_a_driver() {
         urls: Vec::new(),
         sha256: None,
     };
-    let run_file = Cache::new(&layout, settings, &NoListener, &cancel).ensure(&request).unwrap();
+    let run_file = Cache::new(Context::new(&layout, &NoListener, &cancel), settings).ensure(&request).unwrap();
     let witness = Witness { base, stops: std::env::var_os(STOPS).is_some() };
-    Store::new(&layout, &witness, &cancel).extract(&run_file).unwrap();
+    Store::new(Context::new(&layout, &witness, &cancel)).extract(&run_file).unwrap();
 }
 
 #[expect(
@@ -149,7 +149,7 @@ fn threads_and_processes_share_one_extraction() {
     let (begun, first) = channel();
     let (release, released) = channel::<()>();
     let keeper = Gatekeeper { begun, released: released.into(), waiting: 0.into(), extractions: 0.into() };
-    let store = || Store::new(&world.layout, &keeper, &world.cancel);
+    let store = || Store::new(Context::new(&world.layout, &keeper, &world.cancel));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| store().extract(&run_file).map(drop))).collect();
         first.recv().unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use phoenix_nvidia::cache::{Cache, Settings};
-use phoenix_nvidia::config::{self, Configuration, Layout, OnHost};
+use phoenix_nvidia::config::{self, Configuration, Context, Layout, OnHost};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
@@ -24,7 +24,7 @@ use super::arguments::{Backend, Global, Output};
 use super::{log_file, progress};
 
 /// Everything that does not borrow from each other.
-pub(crate) struct Context<'a> {
+pub(crate) struct Session<'a> {
     pub(crate) global: &'a Global,
     pub(crate) layout: Layout,
     pub(crate) configuration: Configuration,
@@ -37,7 +37,7 @@ pub(crate) struct Context<'a> {
     host: NvidiaHost,
 }
 
-impl<'a> Context<'a> {
+impl<'a> Session<'a> {
     /// Everything for a run; one that is a rehearsal writes no log either.
     pub(crate) fn new(global: &'a Global, is_rehearsal: bool) -> Result<Self> {
         log_file::open((!is_rehearsal).then_some(&*global.log_file), global.verbose)?;
@@ -84,6 +84,11 @@ impl<'a> Context<'a> {
         self.global.output == Output::Json
     }
 
+    /// What all work takes along.
+    fn context(&self) -> Context<'_> {
+        Context::new(&self.layout, &*self.listener, &self.cancel)
+    }
+
     /// The run files of this host.
     pub(crate) fn cache(&self) -> Cache<'_> {
         let hypervisor = self.configuration.hypervisor();
@@ -94,13 +99,13 @@ impl<'a> Context<'a> {
             checksums: self.global.checksums.clone(),
             ..Settings::default()
         };
-        Cache::new(&self.layout, settings, &*self.listener, &self.cancel)
+        Cache::new(self.context(), settings)
     }
 
     /// The extracted drivers of this host.
     pub(crate) fn store(&self) -> Store<'_> {
         let patience = Duration::from_secs(self.global.lock_timeout);
-        Store::new(&self.layout, &*self.listener, &self.cancel).patience(patience)
+        Store::new(self.context()).patience(patience)
     }
 
     /// Lets `work` have the whole fleet.
@@ -116,20 +121,18 @@ impl<'a> Context<'a> {
         let (cache, store) = (self.cache(), self.store());
         work(&Fleet {
             configuration: &self.configuration,
-            layout: &self.layout,
+            context: self.context(),
             hypervisor,
             cache: &cache,
             store: &store,
             host: &self.host,
-            listener: &*self.listener,
-            cancel: &self.cancel,
             jobs: self.jobs,
             lock_patience: Duration::from_secs(self.global.lock_timeout),
             boot_patience: self.boot_patience,
         })
     }
 
-    /// As [`Context::with_fleet`], for what needs root.
+    /// As [`Session::with_fleet`], for what needs root.
     pub(crate) fn with_fleet_as_root<T>(&self, work: impl FnOnce(&Fleet<'_>) -> Result<T>) -> Result<T> {
         if !rustix::process::geteuid().is_root() {
             return Err(Error::new(Kind::Host, "this command requires root").hint("run the same command with `sudo`"));
@@ -155,7 +158,7 @@ impl<'a> Context<'a> {
 
     /// The containers of this node of Proxmox VE.
     pub(crate) fn proxmox(&self) -> Proxmox<'_> {
-        Proxmox::new(node(self.global), &self.layout, &*self.listener, &self.cancel)
+        Proxmox::new(node(self.global), self.context())
     }
 
     pub(crate) fn backend(&self) -> Backend {
