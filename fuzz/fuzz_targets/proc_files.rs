@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use phoenix_nvidia::driver::device_nodes::{self, Told};
+use phoenix_nvidia::driver::host_nodes::{self, Told};
 use phoenix_nvidia::driver::{kernel_log, proc_files, secure_boot};
 
 fuzz_target!(|text: &str| {

@@ -5,8 +5,8 @@ use std::path::Path;
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::apply::update::Manner;
-use phoenix_nvidia::fleet::plan::rules::Rules;
-use phoenix_nvidia::fleet::plan::saved::{Purpose, SavedPlan};
+use phoenix_nvidia::fleet::plan::permissions::Permissions;
+use phoenix_nvidia::fleet::plan::plan_file::{Purpose, SavedPlan};
 
 use super::choices::{Apply, ContainerOrPlan, Target, Update};
 use super::session::Session;
@@ -56,7 +56,7 @@ pub(crate) fn purpose(session: &mut Session<'_>, containers: &[ContainerId], opt
     }
     let purpose = Purpose {
         containers: if named { containers.to_vec() } else { configured(session, options.gpu) },
-        rules: Rules { create: named, restart: options.restart, snapshot: options.snapshot },
+        rules: Permissions { create: named, restart: options.restart, snapshot: options.snapshot },
         follow: match options.target {
             Target::Config => None,
             Target::Host => Some(session.require_loaded()?),

@@ -1,7 +1,7 @@
 //! `host`: the kernel modules, GPUs and device nodes of this host: show, prepare. Needs no configuration.
 
 use phoenix_nvidia::config::Context;
-use phoenix_nvidia::driver::device_nodes::Verdict;
+use phoenix_nvidia::driver::host_nodes::Verdict;
 use phoenix_nvidia::error::{Error, Result};
 use phoenix_nvidia::host::{self, NvidiaHost, Prepared};
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;

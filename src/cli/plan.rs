@@ -2,7 +2,7 @@
 
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::Fleet;
-use phoenix_nvidia::fleet::plan::saved::SavedPlan;
+use phoenix_nvidia::fleet::plan::plan_file::SavedPlan;
 use phoenix_nvidia::fleet::plan::{ContainerPlan, Plan};
 use phoenix_nvidia::sys::atomic;
 

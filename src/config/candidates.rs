@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Severity, quoted};
 use super::hypervisor::HypervisorSettings;
-use super::node::Node;
+use super::json_value::Node;
 use super::url::{Target, UrlFault};
 
 /// The URLs for one version, as they are put together.

@@ -7,7 +7,7 @@ use jsonc_parser::common::Ranged;
 use jsonc_parser::{ParseOptions, ast, parse_to_ast};
 
 use super::finding::{Finding, Severity};
-use super::node::Node;
+use super::json_value::Node;
 use super::source::Source;
 use super::tree::{Member, Tree, Value};
 

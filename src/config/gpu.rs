@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::finding::{Finding, Severity, quoted};
-use super::node::Node;
+use super::json_value::Node;
 use super::on_host::{ALL_GPUS, OnHost};
 use crate::driver::mig::MigInstance;
 

@@ -1,7 +1,7 @@
 //! Who may use a container's GPU device nodes: `gpu_mode`, `gpu_uid`, `gpu_gid`.
 
 use super::finding::Finding;
-use super::node::Node;
+use super::json_value::Node;
 
 /// What the configuration says of the nodes; what it does not say stays as it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Severity, quoted};
-use super::node::Node;
+use super::json_value::Node;
 use super::url;
 use crate::driver::DriverVersion;
 

@@ -1,7 +1,7 @@
 //! The look-up rule: a single value stands in the container's entry, or at the root of the file.
 
+use super::json_value::Node;
 use super::keys;
-use super::node::Node;
 
 /// One container's entry and the file around it.
 pub(super) struct Lookup<'d> {

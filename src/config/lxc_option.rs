@@ -1,7 +1,7 @@
 //! Raw lines for LXC: `lxc_options`.
 
 use super::finding::{Finding, Severity, quoted};
-use super::node::Node;
+use super::json_value::Node;
 
 /// One `key = value` of a container's LXC configuration.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
 use super::finding::{Finding, Severity};
-use super::node::Node;
+use super::json_value::Node;
 
 /// The one network interface of a container.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::finding::{Finding, Severity};
-use super::node::Node;
+use super::json_value::Node;
 
 /// A directory of the host that a container sees.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]

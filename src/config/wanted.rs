@@ -3,9 +3,9 @@
 use super::candidates::Candidates;
 use super::finding::{Finding, Severity};
 use super::hypervisor::Hypervisor;
+use super::json_value::Node;
 use super::lookup::Lookup;
 use super::method::Method;
-use super::node::Node;
 use super::on_host::{HOSTS_DRIVER, OnHost};
 use super::surroundings::Surroundings;
 use super::url::Target;

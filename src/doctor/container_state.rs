@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::devices::{BoundDriver, DevicesState, NodeInside};
+use super::container_nodes::{BoundDriver, DevicesState, NodeInside};
 use super::docker::DockerState;
 use super::ids::IdsState;
 use super::root_files::RootState;

@@ -1,7 +1,9 @@
 //! The doctor's two questions: what is wrong with the host, what is wrong with a container.
 
 use super::container_state::ContainerState;
-use super::{Finding, HostState, Rule, devices, docker, files, ids, kernel, nodes, root_files, units, versions};
+use super::{
+    Finding, HostState, Rule, container_nodes, docker, files, host_nodes, ids, kernel, root_files, units, versions,
+};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::Fleet;
@@ -9,7 +11,7 @@ use crate::fleet::Fleet;
 /// Everything that is wrong or suspicious on a host, by what was observed.
 pub fn examine_host(state: &HostState) -> Vec<Finding> {
     let mut findings = kernel::examine(&state.kernel);
-    findings.extend(nodes::examine(&state.nodes));
+    findings.extend(host_nodes::examine(&state.nodes));
     findings.extend(units::examine(&state.units));
     findings.extend(files::examine(&state.files));
     findings
@@ -63,7 +65,7 @@ fn absent(id: ContainerId) -> Finding {
 
 fn examine_container(state: &ContainerState) -> Vec<Finding> {
     let mut findings = findings_of(&state.versions, versions::examine);
-    findings.extend(findings_of(&state.devices, devices::examine));
+    findings.extend(findings_of(&state.devices, container_nodes::examine));
     findings.extend(findings_of(&state.root, root_files::examine));
     findings.extend(ids::examine(&state.ids));
     findings.extend(state.docker.iter().flat_map(|docker| findings_of(docker, docker::examine)));

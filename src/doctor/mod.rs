@@ -2,15 +2,15 @@
 //!
 //! What is observed is data, and the rules are small pure functions over it, one file a subject. Nothing is changed.
 
+mod container_nodes;
 mod container_state;
-mod devices;
 mod docker;
 mod examine;
 mod files;
+mod host_nodes;
 mod host_state;
 mod ids;
 mod kernel;
-mod nodes;
 mod root_files;
 mod rule;
 mod units;

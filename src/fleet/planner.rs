@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::config::Container;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
-use crate::fleet::plan::rules::{Rules, require_own};
+use crate::fleet::plan::permissions::{Permissions, require_own};
 use crate::fleet::plan::step::Step;
 use crate::fleet::plan::update::plan_update;
 use crate::fleet::plan::{ContainerPlan, Plan, Problem, driver_steps, plan_container};
@@ -109,7 +109,7 @@ impl Fleet<'_> {
     ///
     /// # Errors
     /// The order cannot be found, or the operator interrupted.
-    pub fn plan_update(&self, ids: &[ContainerId], rules: Rules) -> Result<Plan> {
+    pub fn plan_update(&self, ids: &[ContainerId], rules: Permissions) -> Result<Plan> {
         let plans = workers::run(
             &self.update_order(ids, rules)?,
             |_| Vec::new(),
@@ -125,7 +125,7 @@ impl Fleet<'_> {
         Ok(Plan { containers: plans })
     }
 
-    fn plan_one(&self, container: &Container, rules: Rules, dependency: bool) -> Result<ContainerPlan> {
+    fn plan_one(&self, container: &Container, rules: Permissions, dependency: bool) -> Result<ContainerPlan> {
         match self.left_to_another(container.id, rules)? {
             Some(note) => Ok(ContainerPlan { notes: vec![note], ..empty_plan(container.id, &container.name) }),
             None => {
@@ -137,7 +137,7 @@ impl Fleet<'_> {
     }
 
     /// Why a container that nobody has named by its CTID is left alone: it is another node's.
-    pub(crate) fn left_to_another(&self, id: ContainerId, rules: Rules) -> Result<Option<String>> {
+    pub(crate) fn left_to_another(&self, id: ContainerId, rules: Permissions) -> Result<Option<String>> {
         if rules.create {
             return Ok(None);
         }
@@ -145,7 +145,7 @@ impl Fleet<'_> {
     }
 
     /// The containers in the order of their dependencies, with those that must be created for them.
-    pub(crate) fn update_order(&self, ids: &[ContainerId], rules: Rules) -> Result<Vec<ContainerId>> {
+    pub(crate) fn update_order(&self, ids: &[ContainerId], rules: Permissions) -> Result<Vec<ContainerId>> {
         let mut order = self.needed_for(ids)?;
         let mut unneeded = BTreeSet::new();
         for id in order.iter().filter(|id| !ids.contains(id)) {

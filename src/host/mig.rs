@@ -7,7 +7,7 @@ use super::survey::{CAPABILITIES, lists_of_minors};
 use super::{NvidiaHost, device_node, read_if_there, wrong_numbers};
 use crate::driver::device::DeviceNode;
 use crate::driver::mig::{self, MigInstance, NamedInstance};
-use crate::driver::{device_nodes, proc_files};
+use crate::driver::{host_nodes, proc_files};
 use crate::error::Result;
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
@@ -61,7 +61,7 @@ impl NvidiaHost {
             Some(minor) => Some(minor),
             None => proc_files::listed_minor(&lists_of_minors()?, capability),
         };
-        Ok(minor.map(|minor| PathBuf::from(format!("/dev/{}/nvidia-cap{minor}", device_nodes::CAPABILITIES))))
+        Ok(minor.map(|minor| PathBuf::from(format!("/dev/{}/nvidia-cap{minor}", host_nodes::CAPABILITIES))))
     }
 
     /// The node of a capability; `None` where it is missing.

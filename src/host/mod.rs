@@ -1,9 +1,9 @@
 //! The NVIDIA driver of this host: the loaded kernel module, its GPUs and its device nodes, read from `/proc` and `/dev`.
 
-mod boot;
 mod dri;
 mod mig;
 mod module;
+mod next_boot;
 mod prepare;
 mod survey;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;
 use crate::sys::device_node::{self, Found};
 
-pub use boot::{Boot, PciGpu, device_id};
+pub use next_boot::{Boot, PciGpu, device_id};
 pub use prepare::{Change, Prepared, modules_to_load, prepare, rehearse};
 pub use survey::{Node, directory};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::driver::device::{COMPANIONS, is_nvidia_node};
-use crate::driver::device_nodes::Verdict;
+use crate::driver::host_nodes::Verdict;
 use crate::driver::proc_files;
 use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::driver::device_nodes::{self, KernelAnswers, Verdict, WantedNode};
+use crate::driver::host_nodes::{self, KernelAnswers, Verdict, WantedNode};
 use crate::driver::proc_files::{self, Capability};
 use crate::error::Result;
 use crate::sys::device_node;
@@ -50,7 +50,7 @@ impl NvidiaHost {
             access: proc_files::node_access(&params),
             capabilities: &capabilities()?,
         };
-        device_nodes::wanted(&answers).into_iter().map(look).collect()
+        host_nodes::wanted(&answers).into_iter().map(look).collect()
     }
 }
 
@@ -67,7 +67,7 @@ impl NvidiaHost {
 
 fn look(wanted: WantedNode) -> Result<Node> {
     let path = directory().join(&wanted.name);
-    let verdict = device_nodes::judge(&wanted, device_node::look(&path)?);
+    let verdict = host_nodes::judge(&wanted, device_node::look(&path)?);
     let link = fs_err::read_link(directory().join(wanted.char_link()));
     let linked = link.is_ok_and(|target| target == Path::new(&wanted.char_link_target()));
     Ok(Node { path, wanted, verdict, linked })

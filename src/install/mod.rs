@@ -4,13 +4,13 @@ mod c_library;
 mod cuda;
 pub mod files;
 mod first_library;
-mod host_records;
 mod loadable;
 pub mod methods;
 pub mod preflight;
 pub mod presence;
 mod programs;
 pub mod receipt;
+mod receipt_and_intent;
 mod scratch;
 mod target;
 pub mod uninstall;
@@ -18,7 +18,7 @@ pub mod verify;
 
 pub use c_library::CLibrary;
 pub use first_library::{ForeignLibrary, foreign_library};
-pub use host_records::HostRecords;
+pub use receipt_and_intent::ReceiptAndIntent;
 pub use scratch::{clear_away, leftovers};
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use super::super::finding::{Finding, Severity, quoted};
 use super::super::hypervisor::{Backend, HypervisorSettings};
-use super::super::node::Node;
+use super::super::json_value::Node;
 use super::{Subject, Subjects, clone_sources};
 
 /// Everything doubtful about a container but its network and its driver.

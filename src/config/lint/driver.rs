@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::super::finding::{Finding, Severity, quoted};
+use super::super::json_value::Node;
 use super::super::method::Method;
 use super::super::mismatch::OnMismatch;
-use super::super::node::Node;
 use super::super::wanted::WantedDriver;
 use super::{HostLimits, Subject, Subjects, clone_sources};
 

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use super::container::Container;
 use super::finding::Finding;
 use super::hypervisor::HypervisorSettings;
+use super::json_value::Node;
 use super::lookup::Lookup;
-use super::node::Node;
 use crate::container_id::ContainerId;
 
 pub(super) use names::{duplicate_keys, duplicates_within};

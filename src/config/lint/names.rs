@@ -1,8 +1,8 @@
 //! Keys that stand twice, that are slips of the fingers, or that stand where nobody reads them.
 
 use super::super::finding::{Finding, Severity, quoted};
+use super::super::json_value::Node;
 use super::super::keys;
-use super::super::node::Node;
 use super::Subjects;
 
 /// What stands more than once at the root of a file or in a section that is read.

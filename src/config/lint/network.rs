@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use super::super::finding::{Finding, Severity};
+use super::super::json_value::Node;
 use super::super::network::{Address, MacAddress};
-use super::super::node::Node;
 use super::{Subject, Subjects};
 use crate::container_id::ContainerId;
 

@@ -11,7 +11,7 @@ use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Snapshots, State};
-use crate::install::HostRecords;
+use crate::install::ReceiptAndIntent;
 use crate::sys::atomic;
 
 use crate::fleet::Fleet;
@@ -22,19 +22,19 @@ const LONGEST_SNAPSHOT: Duration = Duration::from_secs(10 * 60);
 
 /// The host's record of a snapshot: written before it is taken, removed after it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Record {
+struct RollbackRecord {
     /// What makes the snapshot ours: its description ends with it.
     token: String,
     taken_at: String,
     /// Whether the container ran, and so has to run again.
     was_running: bool,
     /// The host's record of the container's driver at that time.
-    remembered: HostRecords,
+    remembered: ReceiptAndIntent,
     going_back: bool,
 }
 
-impl Record {
-    fn new(token: String, was_running: bool, remembered: HostRecords) -> Self {
+impl RollbackRecord {
+    fn new(token: String, was_running: bool, remembered: ReceiptAndIntent) -> Self {
         let taken_at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         Self { token, taken_at, was_running, remembered, going_back: false }
     }
@@ -81,13 +81,15 @@ impl Fleet<'_> {
             Ok(snapshots) => snapshots,
             Err(why) => return Ok(RollbackPoint::Impossible(why.to_owned())),
         };
-        let record = Record::load(&self.context.layout.rollback(id))?;
+        let record = RollbackRecord::load(&self.context.layout.rollback(id))?;
         Ok(match (snapshots.find(id, SNAPSHOT)?, record) {
             (None, _) => match snapshots.why_not(id)? {
                 Some(why) => RollbackPoint::Impossible(why),
                 None => RollbackPoint::Possible,
             },
-            (Some(found), Some(Record { taken_at, going_back, token, .. })) if found.description.ends_with(&token) => {
+            (Some(found), Some(RollbackRecord { taken_at, going_back, token, .. }))
+                if found.description.ends_with(&token) =>
+            {
                 RollbackPoint::Left { taken_at, going_back: going_back && found.is_whole }
             }
             (Some(_), _) => RollbackPoint::Foreign,
@@ -104,7 +106,7 @@ impl Fleet<'_> {
 
     /// The version of the driver that the container had when its snapshot was taken.
     pub(crate) fn driver_in_snapshot(&self, id: ContainerId) -> Result<Option<DriverVersion>> {
-        Ok(Record::load(&self.context.layout.rollback(id))?.and_then(|record| record.remembered.version()))
+        Ok(RollbackRecord::load(&self.context.layout.rollback(id))?.and_then(|record| record.remembered.version()))
     }
 
     /// Takes the snapshot, or goes on with the one that an interrupted run left. False where the storage turns out
@@ -119,9 +121,9 @@ impl Fleet<'_> {
             snapshots.remove(id, SNAPSHOT)?;
         }
         // A killed run may have left a hypervisor's tool at work: what that takes is to be known as ours, too.
-        let token =
-            Record::load(&path)?.map_or_else(|| format!("{:016x}", fastrand::u64(..)), |previous| previous.token);
-        let record = Record::new(token, state.init().is_some(), HostRecords::of(self.context.layout, id)?);
+        let token = RollbackRecord::load(&path)?
+            .map_or_else(|| format!("{:016x}", fastrand::u64(..)), |previous| previous.token);
+        let record = RollbackRecord::new(token, state.init().is_some(), ReceiptAndIntent::of(self.context.layout, id)?);
         record.save(&path)?;
         let Err(error) = snapshots.take(id, SNAPSHOT, &record.description()) else { return Ok(true) };
         if snapshots.find(id, SNAPSHOT)?.is_none() {
@@ -149,7 +151,7 @@ impl Fleet<'_> {
     /// Forgets what a run has remembered that was killed before its snapshot was taken; not while the hypervisor's tool
     /// may still be at work on that, for then nobody would know the snapshot for ours.
     pub(crate) fn forget_untaken_rollback_point(&self, id: ContainerId) -> Result<()> {
-        let Some(record) = Record::load(&self.context.layout.rollback(id))? else { return Ok(()) };
+        let Some(record) = RollbackRecord::load(&self.context.layout.rollback(id))? else { return Ok(()) };
         let is_recent = record
             .taken_at
             .parse::<jiff::Timestamp>()
@@ -166,11 +168,11 @@ impl Fleet<'_> {
     /// Brings the container back to the snapshot, with the host's record of its driver; running, if it ran.
     pub(crate) fn go_back(&self, container: &Container) -> Result<()> {
         let (id, path) = (container.id, self.context.layout.rollback(container.id));
-        let Some(record) = Record::load(&path)? else {
+        let Some(record) = RollbackRecord::load(&path)? else {
             return Err(Error::new(Kind::Bug, format!("container {id}: there is no snapshot to roll back to")));
         };
         // From here on nobody goes on with what is being thrown away.
-        Record { going_back: true, ..record.clone() }.save(&path)?;
+        RollbackRecord { going_back: true, ..record.clone() }.save(&path)?;
         self.snapshots(id)?.roll_back(id, SNAPSHOT)?;
         record.remembered.put_back(self.context.layout, id)?;
         if record.was_running {
@@ -190,15 +192,15 @@ mod tests {
     fn records_of_every_release_are_read() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("901.json");
-        assert_eq!(Record::load(&path).unwrap(), None);
+        assert_eq!(RollbackRecord::load(&path).unwrap(), None);
         let first = r#"{ "token": "00c0ffee00c0ffee", "taken_at": "2026-11-25T04:00:00Z", "was_running": true,
             "remembered": { "receipt": "{}", "intent": null }, "going_back": false, "of_later": 1 }"#;
         fs_err::write(&path, first).unwrap();
-        let record = Record::load(&path).unwrap().unwrap();
+        let record = RollbackRecord::load(&path).unwrap().unwrap();
         assert_eq!(record.description(), "phoenix-nvidia apply 00c0ffee00c0ffee");
         record.save(&path).unwrap();
-        assert_eq!(Record::load(&path).unwrap(), Some(record));
+        assert_eq!(RollbackRecord::load(&path).unwrap(), Some(record));
         fs_err::write(&path, "{}").unwrap();
-        assert_eq!(Record::load(&path).unwrap_err().kind(), Kind::Host);
+        assert_eq!(RollbackRecord::load(&path).unwrap_err().kind(), Kind::Host);
     }
 }

@@ -13,8 +13,8 @@ use crate::install::verify::WAITING_HINT;
 use crate::fleet::Fleet;
 use crate::fleet::apply::{empty_report, refuse_if_dependency_failed};
 use crate::fleet::plan::observation::Observation;
+use crate::fleet::plan::permissions::{Permissions, require_own};
 use crate::fleet::plan::rollback_point::{RollbackPoint, SNAPSHOT};
-use crate::fleet::plan::rules::{Rules, require_own};
 use crate::fleet::plan::step::Step;
 use crate::fleet::plan::update::plan_update;
 use crate::fleet::report::ContainerReport;
@@ -24,7 +24,7 @@ use crate::fleet::workers;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Manner {
     /// What may be done.
-    pub rules: Rules,
+    pub rules: Permissions,
     /// After a failure, no further container is begun.
     pub fail_fast: bool,
     /// A driver that could not be asked because the host's module is not loaded is a failure.

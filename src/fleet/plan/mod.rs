@@ -1,9 +1,9 @@
 //! Planning: from how a container is and should be to the steps between. Pure; reads nothing, changes nothing.
 
 pub mod observation;
+pub mod permissions;
+pub mod plan_file;
 pub mod rollback_point;
-pub mod rules;
-pub mod saved;
 pub mod step;
 pub mod update;
 

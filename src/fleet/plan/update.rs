@@ -4,13 +4,18 @@ use crate::config::{Container, WantedDriver};
 use crate::hypervisor::State;
 
 use crate::fleet::plan::observation::Observation;
+use crate::fleet::plan::permissions::Permissions;
 use crate::fleet::plan::rollback_point::{RollbackPoint, SNAPSHOT};
-use crate::fleet::plan::rules::Rules;
 use crate::fleet::plan::step::Step;
 use crate::fleet::plan::{ContainerPlan, driver_steps, notes, plan_container};
 
 /// The plan that brings one container in sync.
-pub fn plan_update(container: &Container, observation: &Observation, rules: Rules, dependency: bool) -> ContainerPlan {
+pub fn plan_update(
+    container: &Container,
+    observation: &Observation,
+    rules: Permissions,
+    dependency: bool,
+) -> ContainerPlan {
     let mut plan = ContainerPlan {
         id: container.id,
         name: container.name.clone(),
@@ -56,7 +61,7 @@ pub fn plan_update(container: &Container, observation: &Observation, rules: Rule
 
 /// Puts a snapshot before what changes the driver and its removal at the end, where that is asked for and can be had;
 /// the snapshot of an interrupted run goes with the first run that comes to its end.
-fn secure(plan: &mut ContainerPlan, observation: &Observation, rules: Rules) {
+fn secure(plan: &mut ContainerPlan, observation: &Observation, rules: Permissions) {
     let installs = plan.steps.iter().any(|step| matches!(step, Step::InstallDriver { .. }));
     let left_at = match &observation.rollback_point {
         RollbackPoint::Left { taken_at, .. } => Some(taken_at.clone()),
@@ -157,7 +162,7 @@ mod tests {
         }
     }
 
-    fn phrases(method: &str, state: State, drift: Drift, rules: Rules) -> Vec<String> {
+    fn phrases(method: &str, state: State, drift: Drift, rules: Permissions) -> Vec<String> {
         let plan = plan_update(&container(method), &observed(state, old(), drift), rules, false);
         plan.steps.iter().map(Step::phrase).collect()
     }
@@ -169,14 +174,14 @@ mod tests {
         let drift = || Drift { changes: vec!["+ a line".to_owned()], restart: true };
         let install = "install driver 580.76.05 by method `native`";
         let verify = "verify driver 580.76.05";
-        assert_eq!(phrases("native", RUNNING, drift(), Rules::default()), ["configure", install, verify]);
-        let restart = Rules { restart: true, ..Rules::default() };
+        assert_eq!(phrases("native", RUNNING, drift(), Permissions::default()), ["configure", install, verify]);
+        let restart = Permissions { restart: true, ..Permissions::default() };
         assert_eq!(phrases("native", RUNNING, drift(), restart), ["configure", "restart", install, verify]);
     }
 
     #[test]
     fn a_stopped_container_is_started_for_nvidias_installer_alone_and_stopped_again() {
-        let stopped = |method| phrases(method, State::Stopped, Drift::default(), Rules::default());
+        let stopped = |method| phrases(method, State::Stopped, Drift::default(), Permissions::default());
         let (install, verify) = ("install driver 580.76.05 by method `native`", "verify driver 580.76.05");
         assert_eq!(stopped("native"), [install, verify]);
         assert_eq!(
@@ -188,7 +193,7 @@ mod tests {
     #[test]
     fn what_it_will_take_is_reported_before() {
         let observation = observed(RUNNING, old(), Drift::default());
-        let plan = plan_update(&container("native"), &observation, Rules::default(), false);
+        let plan = plan_update(&container("native"), &observation, Permissions::default(), false);
         assert_eq!(plan.steps[0].details(), ["replaces 570.133.20; it takes 633 MB"]);
     }
 
@@ -199,14 +204,14 @@ mod tests {
         for state in [RUNNING, State::Stopped] {
             let mut observation = observed(state, right.clone(), Drift::default());
             observation.leftovers.clone_from(&paths);
-            let plan = plan_update(&container("runfile"), &observation, Rules::default(), false);
+            let plan = plan_update(&container("runfile"), &observation, Permissions::default(), false);
             assert_eq!(plan.steps[0], Step::ClearAway { paths: paths.clone() });
         }
     }
 
     #[test]
     fn a_snapshot_is_taken_as_late_and_removed_as_late_as_can_be() {
-        let snapshot = Rules { snapshot: true, ..Rules::default() };
+        let snapshot = Permissions { snapshot: true, ..Permissions::default() };
         let (take, remove) =
             ("take the snapshot `phoenix-nvidia-apply` for a rollback", "remove the snapshot `phoenix-nvidia-apply`");
         let drift = Drift { changes: vec!["+ a line".to_owned()], restart: false };
@@ -222,7 +227,7 @@ mod tests {
     /// The steps of a running container, and what its plan says last.
     fn with_point(rollback_point: RollbackPoint, presence: Presence, snapshot: bool) -> (Vec<String>, String) {
         let observation = Observation { rollback_point, ..observed(RUNNING, presence, Drift::default()) };
-        let rules = Rules { snapshot, ..Rules::default() };
+        let rules = Permissions { snapshot, ..Permissions::default() };
         let plan = plan_update(&container("native"), &observation, rules, false);
         (plan.steps.iter().map(Step::phrase).collect(), plan.notes.last().cloned().unwrap_or_default())
     }
@@ -264,7 +269,8 @@ mod tests {
             method: Some(Method::Native),
             profile: Profile::default(),
         };
-        let plan = plan_update(&driver, &observed(State::Stopped, right, Drift::default()), Rules::default(), false);
+        let plan =
+            plan_update(&driver, &observed(State::Stopped, right, Drift::default()), Permissions::default(), false);
         assert_eq!(plan.steps, []);
     }
 
@@ -272,7 +278,7 @@ mod tests {
     fn a_container_that_is_absent_or_frozen_is_reported_and_not_touched() {
         for (state, word) in [(State::Absent, "create 901"), (State::Frozen, "frozen")] {
             let observation = observed(state, old(), Drift::default());
-            let plan = plan_update(&container("native"), &observation, Rules::default(), false);
+            let plan = plan_update(&container("native"), &observation, Permissions::default(), false);
             assert_eq!(plan.steps, []);
             assert!(plan.notes[0].contains(word), "{:?}", plan.notes);
         }
@@ -280,7 +286,7 @@ mod tests {
 
     #[test]
     fn an_absent_container_is_created_where_that_is_allowed() {
-        let create = Rules { create: true, ..Rules::default() };
+        let create = Permissions { create: true, ..Permissions::default() };
         let steps = phrases("native", State::Absent, Drift::default(), create);
         assert_eq!(steps[0], "create from `t.tar.zst`");
     }

@@ -6,27 +6,27 @@
 //! stage       every new file under a temporary name in its own directory (stage.rs); takes long, changes nothing
 //! switch      originals backed up, one rename after the other, then what only the previous driver had goes (switch.rs)
 //! loader      its cache is written (loader.rs)
-//! record      NVIDIA's own list, the receipt (record.rs); the intent goes
+//! record      NVIDIA's own list, the receipt (lists.rs); the intent goes
 //! ```
 //!
 //! Whatever interrupts it, the next run does the same again: what an intent names is ours.
 
 pub(super) mod change;
 mod conflicts;
-mod foreseen;
-mod intended;
+mod installer_intent;
 pub(super) mod intent;
+mod intent_of;
+mod lists;
 mod loader;
 mod paths;
 mod previous;
-mod record;
 mod stage;
 mod switch;
 
 use std::collections::BTreeSet;
 
 pub use change::{Change, Content, Installation, Item};
-pub use foreseen::{Foreseen, note_done};
+pub use installer_intent::{Foreseen, note_done};
 pub use intent::is_interrupted;
 pub(super) use loader::is_of_image;
 pub use previous::Previous;
@@ -68,7 +68,7 @@ impl<'a> Change<'a> {
         wanted.items = self.settled(std::mem::take(&mut wanted.items))?;
         let conflicts = conflicts::find(&self, &wanted)?;
         let missing = self.missing_directories(&wanted.items)?;
-        let intent = intended::of_installation(&self.previous, &wanted, &missing, &conflicts);
+        let intent = intent_of::of_installation(&self.previous, &wanted, &missing, &conflicts);
         intent.save(&self.guest)?;
         let mut staging = Staging::new(&self);
         if let Err(error) = staging.stage(&wanted, &missing) {
@@ -87,7 +87,7 @@ impl<'a> Change<'a> {
         let paths = wanted.items.iter().map(|item| item.destination.as_str()).chain(back_up);
         self.tell_the_loader(&wanted.loadable, loader::directories_of(paths.chain(self.previous.paths())))?;
         let directories = self.directories_left(missing)?;
-        let receipt = record::write(&self, &wanted, directories, kept)?;
+        let receipt = lists::write(&self, &wanted, directories, kept)?;
         Intent::remove(&self.guest)?;
         Ok(receipt)
     }
@@ -100,11 +100,11 @@ impl<'a> Change<'a> {
         if self.previous.is_nothing() {
             return Ok(None);
         }
-        intended::of_removal(&self.previous).save(&self.guest)?;
+        intent_of::of_removal(&self.previous).save(&self.guest)?;
         switch::clear_all(&self)?;
         self.tell_the_loader(&[], loader::directories_of(self.previous.paths()))?;
         self.directories_left(Vec::new())?;
-        record::remove(&self)?;
+        lists::remove(&self)?;
         receipt::remove(&self.guest, self.rootfs)?;
         self.rootfs.remove_if_empty(OWN_DIRECTORY);
         Intent::remove(&self.guest)?;

@@ -88,7 +88,7 @@ pub(super) fn clear_away(
 /// Removes the previous driver, and puts all originals back.
 pub(super) fn clear_all(change: &Change<'_>) -> Result<()> {
     super::stage::sweep(change, &[])?;
-    super::foreseen::sweep(change)?;
+    super::installer_intent::sweep(change)?;
     remove_previous(change, &BTreeSet::new())?;
     change.previous.backed_up.iter().try_for_each(|original| put_back(change, original))
 }

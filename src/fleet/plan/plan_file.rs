@@ -8,7 +8,7 @@ use crate::driver::DriverVersion;
 use crate::driver::placement::Profile;
 use crate::error::{Error, Kind, Result};
 
-use crate::fleet::plan::rules::Rules;
+use crate::fleet::plan::permissions::Permissions;
 use crate::fleet::plan::step::Step;
 use crate::fleet::plan::{ContainerPlan, Plan};
 
@@ -21,7 +21,7 @@ pub struct Purpose {
     /// The containers that were asked for.
     pub containers: Vec<ContainerId>,
     /// What may be done to them.
-    pub rules: Rules,
+    pub rules: Permissions,
     /// The host's driver that they follow; absent where the configuration decides.
     pub follow: Option<DriverVersion>,
     /// The method that the command line has chosen.

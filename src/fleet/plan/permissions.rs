@@ -8,7 +8,7 @@ use crate::fleet::plan::rollback_point::{RollbackPoint, SNAPSHOT};
 
 /// What may be done to containers beside bringing their driver in sync.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Rules {
+pub struct Permissions {
     /// A container that does not exist is created, with what it depends on.
     pub create: bool,
     /// A running container whose settings or device nodes come in with a restart alone is restarted.
@@ -22,7 +22,7 @@ pub struct Rules {
 ///
 /// # Errors
 /// It says so.
-pub(crate) fn require_own(id: ContainerId, point: &RollbackPoint, rules: Rules) -> Result<()> {
+pub(crate) fn require_own(id: ContainerId, point: &RollbackPoint, rules: Permissions) -> Result<()> {
     if !rules.snapshot || *point != RollbackPoint::Foreign {
         return Ok(());
     }
@@ -38,7 +38,7 @@ mod tests {
     #[test]
     fn a_name_that_somebody_else_has_taken_stands_against_a_snapshot_and_nothing_else() {
         let id = "901".parse().unwrap();
-        let with = |snapshot| Rules { snapshot, ..Rules::default() };
+        let with = |snapshot| Permissions { snapshot, ..Permissions::default() };
         assert!(require_own(id, &RollbackPoint::Foreign, with(true)).is_err());
         require_own(id, &RollbackPoint::Foreign, with(false)).unwrap();
         require_own(id, &RollbackPoint::Possible, with(true)).unwrap();

@@ -17,8 +17,8 @@ use crate::sys::rootfs::Found;
 
 use super::change::{Change, Content, Installation, Item};
 use super::conflicts;
-use super::intended;
 use super::intent::Intent;
+use super::intent_of;
 use super::paths::INSTALLERS_DIRECTORY;
 use super::paths::Paths;
 use super::previous::{Previous, sum_of};
@@ -60,7 +60,7 @@ impl Change<'_> {
         let wanted = self.installation(foreseen)?;
         let missing = self.missing_directories(&wanted.items)?;
         let before = conflicts::find_everywhere(self, &wanted)?;
-        intended::of_installer(&self.previous, &wanted, missing, before).save(&self.guest)
+        intent_of::of_installer(&self.previous, &wanted, missing, before).save(&self.guest)
     }
 
     /// Where the installer would put what; whatever it might leave out is among it, and the contents do not matter.

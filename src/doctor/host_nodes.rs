@@ -1,7 +1,7 @@
 //! Rules about the device nodes of the host.
 
 use super::{Finding, Rule, listed};
-use crate::driver::device_nodes::Verdict;
+use crate::driver::host_nodes::Verdict;
 use crate::host::Node;
 
 /// Every rule of this subject.
@@ -33,7 +33,7 @@ fn sentence(paths: &[String], what: &str) -> String {
 mod tests {
     use super::super::rules_of;
     use super::*;
-    use crate::driver::device_nodes::WantedNode;
+    use crate::driver::host_nodes::WantedNode;
     use crate::sys::device_node::CharacterDevice;
 
     fn node(name: &str, verdict: Verdict) -> Node {

@@ -14,14 +14,14 @@ use super::receipt::Receipt;
 
 /// The host's files about the driver in one container, byte for byte as text.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostRecords {
+pub struct ReceiptAndIntent {
     /// The receipt.
     receipt: Option<String>,
     /// What was being changed; it is there where a change did not finish.
     intent: Option<String>,
 }
 
-impl HostRecords {
+impl ReceiptAndIntent {
     /// The host's record now.
     ///
     /// # Errors
@@ -74,12 +74,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (layout, id) = (Layout::new(directory.path()), "901".parse().unwrap());
         atomic::write(&layout.receipt(id), b"previous", 0o644).unwrap();
-        let previous = HostRecords::of(&layout, id).unwrap();
+        let previous = ReceiptAndIntent::of(&layout, id).unwrap();
         atomic::write(&layout.receipt(id), b"new", 0o644).unwrap();
         atomic::write(&layout.intent(id), b"half", 0o644).unwrap();
         previous.put_back(&layout, id).unwrap();
         assert_eq!(fs_err::read(layout.receipt(id)).unwrap(), b"previous");
         assert!(!layout.intent(id).exists());
-        assert_eq!(HostRecords::of(&layout, id).unwrap(), previous);
+        assert_eq!(ReceiptAndIntent::of(&layout, id).unwrap(), previous);
     }
 }
