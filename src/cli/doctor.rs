@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{Context, Layout, Severity};
 use phoenix_nvidia::container_id::ContainerId;
-use phoenix_nvidia::doctor::{Finding, HostState, examine_host};
+use phoenix_nvidia::doctor::{self, Finding, HostState, examine_host};
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::event::Listener;
@@ -62,7 +62,7 @@ fn inside(session: &Session<'_>, containers: &[ContainerId]) -> Result<Vec<Findi
     session.with_fleet_as_root(|fleet| {
         let mut findings = Vec::new();
         for id in containers {
-            findings.extend(fleet.examine(*id)?);
+            findings.extend(doctor::examine(fleet, *id)?);
         }
         Ok(findings)
     })

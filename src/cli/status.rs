@@ -13,7 +13,7 @@ use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::host::NvidiaHost;
-use phoenix_nvidia::status::{Asking, ContainerStatus};
+use phoenix_nvidia::status::{self, Asking, ContainerStatus};
 use phoenix_nvidia::sys::atomic;
 
 use super::arguments::Status;
@@ -65,7 +65,7 @@ pub(crate) fn show(session: &Session<'_>, containers: &[ContainerId]) -> Result<
     for id in containers {
         session.configuration.container(*id)?;
     }
-    let rows = session.with_fleet_as_root(|fleet| fleet.status(containers, Asking::Nobody))?;
+    let rows = session.with_fleet_as_root(|fleet| status::status(fleet, containers, Asking::Nobody))?;
     terminal::data(&as_data(session, &rows)?)?;
     Ok(Ended::Well)
 }
@@ -76,8 +76,8 @@ fn look(session: &Session<'_>, options: &Status) -> Result<Vec<ContainerStatus>>
     let asked = if options.containers.is_empty() { &all } else { &options.containers };
     let asking = if options.live { Asking::Drivers } else { Asking::Nobody };
     session.with_fleet_as_root(|fleet| match options.all_nodes {
-        true => fleet.status_of_all_nodes(asked, asking),
-        false => fleet.status(asked, asking),
+        true => status::status_of_all_nodes(fleet, asked, asking),
+        false => status::status(fleet, asked, asking),
     })
 }
 

@@ -52,146 +52,159 @@ pub(super) struct ContainerState {
     pub(super) docker: Option<Result<DockerState>>,
 }
 
-impl Fleet<'_> {
-    /// Observes a container; `None` where it does not exist.
-    pub(super) fn container_state(&self, container: &Container) -> Result<Option<ContainerState>> {
-        let state = self.hypervisor.state(container.id)?;
-        if state == State::Absent {
-            return Ok(None);
-        }
-        let state_in = |root: &dyn Readable| self.container_state_in(container, state, root);
-        match self.look_into(container.id, |root| Ok(state_in(root)))? {
-            Some(state) => Ok(Some(state)),
-            // It has to be mounted for that.
-            None => Ok(Some(state_in(&self.hypervisor.rootfs(container.id)?))),
-        }
+/// Observes a container; `None` where it does not exist.
+pub(super) fn container_state(fleet: &Fleet<'_>, container: &Container) -> Result<Option<ContainerState>> {
+    let state = fleet.hypervisor.state(container.id)?;
+    if state == State::Absent {
+        return Ok(None);
     }
-
-    fn container_state_in(&self, container: &Container, state: State, rootfs: &dyn Readable) -> ContainerState {
-        let is_running = matches!(state, State::Running { .. });
-        let presence = presence::observe(&self.guest(container.id), rootfs);
-        let is_docker = ["docker", "nvidia"].iter().all(|it| container.features.iter().any(|feature| feature == it));
-        ContainerState {
-            id: container.id,
-            is_running,
-            gpus: container.gpus.count(),
-            devices: self.devices_state(container, rootfs, is_running),
-            root: self.root_state(container, rootfs, presence.as_ref().ok()),
-            ids: ids_state(rootfs.idmap()),
-            versions: presence.and_then(|presence| self.versions_state(container, presence, is_running)),
-            docker: is_docker.then(|| docker_state(container, rootfs)),
-        }
+    let state_in = |root: &dyn Readable| container_state_in(fleet, container, state, root);
+    match fleet.look_into(container.id, |root| Ok(state_in(root)))? {
+        Some(state) => Ok(Some(state)),
+        // It has to be mounted for that.
+        None => Ok(Some(state_in(&fleet.hypervisor.rootfs(container.id)?))),
     }
+}
 
-    fn versions_state(&self, container: &Container, presence: Presence, is_running: bool) -> Result<VersionsState> {
-        let gpus = container.gpus.count();
-        let host = self.host.loaded.clone();
-        // One that was never to use a GPU, or has no driver, need not answer.
-        let is_asked = is_running && gpus > 0 && host.is_some() && presence != Presence::Absent;
-        Ok(VersionsState {
-            id: container.id,
-            wanted: container.driver.as_ref().map(|driver| driver.version.clone()),
-            on_disk: if host.is_some() { self.host.on_disk(self.context.cancel) } else { None },
-            host,
-            presence,
-            answer: if is_asked { Some(self.ask_nvidia_smi(container)?) } else { None },
-            gpus,
+fn container_state_in(fleet: &Fleet<'_>, container: &Container, state: State, rootfs: &dyn Readable) -> ContainerState {
+    let is_running = matches!(state, State::Running { .. });
+    let presence = presence::observe(&fleet.guest(container.id), rootfs);
+    let is_docker = ["docker", "nvidia"].iter().all(|it| container.features.iter().any(|feature| feature == it));
+    ContainerState {
+        id: container.id,
+        is_running,
+        gpus: container.gpus.count(),
+        devices: devices_state(fleet, container, rootfs, is_running),
+        root: root_state(fleet, container, rootfs, presence.as_ref().ok()),
+        ids: ids_state(rootfs.idmap()),
+        versions: presence.and_then(|presence| versions_state(fleet, container, presence, is_running)),
+        docker: is_docker.then(|| docker_state(container, rootfs)),
+    }
+}
+
+fn versions_state(
+    fleet: &Fleet<'_>,
+    container: &Container,
+    presence: Presence,
+    is_running: bool,
+) -> Result<VersionsState> {
+    let gpus = container.gpus.count();
+    let host = fleet.host.loaded.clone();
+    // One that was never to use a GPU, or has no driver, need not answer.
+    let is_asked = is_running && gpus > 0 && host.is_some() && presence != Presence::Absent;
+    Ok(VersionsState {
+        id: container.id,
+        wanted: container.driver.as_ref().map(|driver| driver.version.clone()),
+        on_disk: if host.is_some() { fleet.host.on_disk(fleet.context.cancel) } else { None },
+        host,
+        presence,
+        answer: if is_asked { Some(ask_nvidia_smi(fleet, container)?) } else { None },
+        gpus,
+    })
+}
+
+fn ask_nvidia_smi(fleet: &Fleet<'_>, container: &Container) -> Result<(i32, Answer)> {
+    let output = fleet.guest(container.id).ask(&nvidia_smi::QUERY, ANSWER_DEADLINE)?;
+    Ok((output.code, nvidia_smi::answer(output.code, &output.stdout_text())))
+}
+
+fn devices_state(
+    fleet: &Fleet<'_>,
+    container: &Container,
+    rootfs: &dyn Readable,
+    is_running: bool,
+) -> Result<DevicesState> {
+    // A node that this host lacks hides neither the container's settings nor its other GPUs.
+    let (passthrough, drift, undecided) = match fleet.passthrough(container) {
+        Ok(passthrough) => (passthrough, fleet.hypervisor.drift(&fleet.desired(container)?)?, None),
+        Err(error) => (Passthrough::default(), Drift::default(), Some(error)),
+    };
+    let without_dri = passthrough.without_dri();
+    let wanted = if is_running { passthrough.devices } else { Vec::new() };
+    Ok(DevicesState {
+        id: container.id,
+        refused: fleet.hypervisor.refused_nodes(container.id, &wanted)?,
+        nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
+        divided: divided(container, fleet.host)?,
+        without_dri,
+        undecided,
+        hosts_driver: bound_driver(fleet, container)?,
+        waiting: passthrough.waiting,
+        drift: drift.changes,
+        restart: drift.restart,
+        moved: known_gpus::moved_since(fleet.context.layout, container, fleet.host)?,
+    })
+}
+
+/// Where a container wants no driver, the host's may be the one that its operator has chosen.
+fn bound_driver(fleet: &Fleet<'_>, container: &Container) -> Result<Vec<BoundDriver>> {
+    if container.driver.is_none() {
+        return Ok(Vec::new());
+    }
+    let of_options = |bound: &HostsDriver| {
+        container.lxc_options.iter().any(|option| option.key == bound.key && option.value == bound.value)
+    };
+    let of_mounts = |bound: &HostsDriver| {
+        let sources = container.mounts.iter().map(|mount| mount.host_path.display().to_string());
+        sources.into_iter().any(|source| {
+            bound.value.starts_with(&format!("{source} ")) || bound.value.starts_with(&format!("{source},"))
         })
-    }
+    };
+    let place = |bound: &HostsDriver| match (of_options(bound), of_mounts(bound)) {
+        (true, _) => format!("lxc_configs.{}.lxc_options", container.id),
+        (_, true) => format!("lxc_configs.{}.mount_points", container.id),
+        _ => bound.file.display().to_string(),
+    };
+    let bound = fleet.hypervisor.hosts_driver(container.id)?;
+    Ok(bound.iter().map(|it| BoundDriver { line: format!("{}: {}", it.key, it.value), place: place(it) }).collect())
+}
 
-    fn ask_nvidia_smi(&self, container: &Container) -> Result<(i32, Answer)> {
-        let output = self.guest(container.id).ask(&nvidia_smi::QUERY, ANSWER_DEADLINE)?;
-        Ok((output.code, nvidia_smi::answer(output.code, &output.stdout_text())))
-    }
+fn root_state(
+    fleet: &Fleet<'_>,
+    container: &Container,
+    rootfs: &dyn Readable,
+    presence: Option<&Presence>,
+) -> Result<RootState> {
+    let guest = fleet.guest(container.id);
+    let dpkg = rootfs.read(DPKG_STATUS, DPKG_STATUS_LIMIT).ok().flatten().unwrap_or_default();
+    let is_worked_on = fleet.is_worked_on(container.id)?;
+    Ok(RootState {
+        id: container.id,
+        wants_driver: container.driver.is_some(),
+        libraries: presence::library_versions(rootfs)?,
+        receipt: receipt::load(&guest, rootfs)?.map(|receipt| (receipt.method, receipt.version)),
+        installer_log: presence::backup_log(rootfs).ok().flatten().map(|log| log.version),
+        packages: foreign_packages::in_dpkg_status(&String::from_utf8_lossy(&dpkg)),
+        rpm: is_any_there(rootfs, &RPM_DATABASES)?,
+        c_library: CLibrary::of(rootfs)?,
+        foreign_library: match presence.and_then(Presence::version) {
+            Some(installed) => foreign_library(rootfs, installed)?,
+            None => None,
+        },
+        left: if is_worked_on { Vec::new() } else { leftovers(rootfs)? },
+        left_snapshot: if is_worked_on { None } else { fleet.left_snapshot(container.id)? },
+        room: presence.map(|presence| room(fleet, container, rootfs, presence)).transpose()?.flatten(),
+    })
+}
 
-    fn devices_state(&self, container: &Container, rootfs: &dyn Readable, is_running: bool) -> Result<DevicesState> {
-        // A node that this host lacks hides neither the container's settings nor its other GPUs.
-        let (passthrough, drift, undecided) = match self.passthrough(container) {
-            Ok(passthrough) => (passthrough, self.hypervisor.drift(&self.desired(container)?)?, None),
-            Err(error) => (Passthrough::default(), Drift::default(), Some(error)),
-        };
-        let without_dri = passthrough.without_dri();
-        let wanted = if is_running { passthrough.devices } else { Vec::new() };
-        Ok(DevicesState {
-            id: container.id,
-            refused: self.hypervisor.refused_nodes(container.id, &wanted)?,
-            nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
-            divided: divided(container, self.host)?,
-            without_dri,
-            undecided,
-            hosts_driver: self.bound_driver(container)?,
-            waiting: passthrough.waiting,
-            drift: drift.changes,
-            restart: drift.restart,
-            moved: known_gpus::moved_since(self.context.layout, container, self.host)?,
-        })
-    }
-
-    /// Where a container wants no driver, the host's may be the one that its operator has chosen.
-    fn bound_driver(&self, container: &Container) -> Result<Vec<BoundDriver>> {
-        if container.driver.is_none() {
-            return Ok(Vec::new());
+/// Free and needed bytes below `/usr`, where a driver is to come whose run file is here and says how large it is.
+fn room(
+    fleet: &Fleet<'_>,
+    container: &Container,
+    rootfs: &dyn Readable,
+    presence: &Presence,
+) -> Result<Option<(u64, u64)>> {
+    // The method `shared` puts links there and no files.
+    let puts_files = |driver: &&WantedDriver| driver.method() != Method::Shared && !presence.satisfies(driver);
+    let Some(driver) = container.driver.as_ref().filter(puts_files) else {
+        return Ok(None);
+    };
+    Ok(match fleet.cache.look(&request(driver))? {
+        Cached::Trusted { bytes, .. } | Cached::Unchecked { bytes, .. } => {
+            Some((rootfs.available("/usr")?, Needs::of_run_file(bytes, None).installed))
         }
-        let of_options = |bound: &HostsDriver| {
-            container.lxc_options.iter().any(|option| option.key == bound.key && option.value == bound.value)
-        };
-        let of_mounts = |bound: &HostsDriver| {
-            let sources = container.mounts.iter().map(|mount| mount.host_path.display().to_string());
-            sources.into_iter().any(|source| {
-                bound.value.starts_with(&format!("{source} ")) || bound.value.starts_with(&format!("{source},"))
-            })
-        };
-        let place = |bound: &HostsDriver| match (of_options(bound), of_mounts(bound)) {
-            (true, _) => format!("lxc_configs.{}.lxc_options", container.id),
-            (_, true) => format!("lxc_configs.{}.mount_points", container.id),
-            _ => bound.file.display().to_string(),
-        };
-        let bound = self.hypervisor.hosts_driver(container.id)?;
-        Ok(bound.iter().map(|it| BoundDriver { line: format!("{}: {}", it.key, it.value), place: place(it) }).collect())
-    }
-
-    fn root_state(
-        &self,
-        container: &Container,
-        rootfs: &dyn Readable,
-        presence: Option<&Presence>,
-    ) -> Result<RootState> {
-        let guest = self.guest(container.id);
-        let dpkg = rootfs.read(DPKG_STATUS, DPKG_STATUS_LIMIT).ok().flatten().unwrap_or_default();
-        let is_worked_on = self.is_worked_on(container.id)?;
-        Ok(RootState {
-            id: container.id,
-            wants_driver: container.driver.is_some(),
-            libraries: presence::library_versions(rootfs)?,
-            receipt: receipt::load(&guest, rootfs)?.map(|receipt| (receipt.method, receipt.version)),
-            installer_log: presence::backup_log(rootfs).ok().flatten().map(|log| log.version),
-            packages: foreign_packages::in_dpkg_status(&String::from_utf8_lossy(&dpkg)),
-            rpm: is_any_there(rootfs, &RPM_DATABASES)?,
-            c_library: CLibrary::of(rootfs)?,
-            foreign_library: match presence.and_then(Presence::version) {
-                Some(installed) => foreign_library(rootfs, installed)?,
-                None => None,
-            },
-            left: if is_worked_on { Vec::new() } else { leftovers(rootfs)? },
-            left_snapshot: if is_worked_on { None } else { self.left_snapshot(container.id)? },
-            room: presence.map(|presence| self.room(container, rootfs, presence)).transpose()?.flatten(),
-        })
-    }
-
-    /// Free and needed bytes below `/usr`, where a driver is to come whose run file is here and says how large it is.
-    fn room(&self, container: &Container, rootfs: &dyn Readable, presence: &Presence) -> Result<Option<(u64, u64)>> {
-        // The method `shared` puts links there and no files.
-        let puts_files = |driver: &&WantedDriver| driver.method() != Method::Shared && !presence.satisfies(driver);
-        let Some(driver) = container.driver.as_ref().filter(puts_files) else {
-            return Ok(None);
-        };
-        Ok(match self.cache.look(&request(driver))? {
-            Cached::Trusted { bytes, .. } | Cached::Unchecked { bytes, .. } => {
-                Some((rootfs.available("/usr")?, Needs::of_run_file(bytes, None).installed))
-            }
-            Cached::Partial { .. } | Cached::Absent => None,
-        })
-    }
+        Cached::Partial { .. } | Cached::Absent => None,
+    })
 }
 
 fn inside(wanted: DeviceNode, rootfs: &dyn Readable) -> Result<NodeInside> {

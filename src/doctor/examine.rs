@@ -1,6 +1,6 @@
 //! The doctor's two questions: what is wrong with the host, what is wrong with a container.
 
-use super::container_state::ContainerState;
+use super::container_state::{ContainerState, container_state};
 use super::{
     Finding, HostState, Rule, container_nodes, docker, files, host_nodes, ids, kernel, root_files, units, versions,
 };
@@ -27,35 +27,33 @@ impl Finding {
     }
 }
 
-impl Fleet<'_> {
-    /// Everything that is wrong or suspicious in a container. What keeps it from being looked at is a finding, too.
-    ///
-    /// # Errors
-    /// [`Kind::Interrupted`] alone.
-    pub fn examine(&self, id: ContainerId) -> Result<Vec<Finding>> {
-        self.context.cancel.check()?;
-        let observed = self.configuration.container(id).and_then(|container| self.container_state(container));
-        // What was interrupted is half an answer.
-        self.context.cancel.check()?;
-        let mut findings = match observed {
-            Err(error) => return Ok(vec![Finding::of_error(&error, Some(id))]),
-            Ok(None) => vec![absent(id).about(id)],
-            Ok(Some(state)) => examine_container(&state).into_iter().map(|finding| finding.about(id)).collect(),
-        };
-        findings.extend(self.half_made(id)?);
-        Ok(findings)
-    }
+/// Everything that is wrong or suspicious in a container. What keeps it from being looked at is a finding, too.
+///
+/// # Errors
+/// [`Kind::Interrupted`] alone.
+pub fn examine(fleet: &Fleet<'_>, id: ContainerId) -> Result<Vec<Finding>> {
+    fleet.context.cancel.check()?;
+    let observed = fleet.configuration.container(id).and_then(|container| container_state(fleet, container));
+    // What was interrupted is half an answer.
+    fleet.context.cancel.check()?;
+    let mut findings = match observed {
+        Err(error) => return Ok(vec![Finding::of_error(&error, Some(id))]),
+        Ok(None) => vec![absent(id).about(id)],
+        Ok(Some(state)) => examine_container(&state).into_iter().map(|finding| finding.about(id)).collect(),
+    };
+    findings.extend(half_made(fleet, id)?);
+    Ok(findings)
+}
 
-    /// What a run that was killed while it made the container has left, unless one is at that just now.
-    fn half_made(&self, id: ContainerId) -> Result<Option<Finding>> {
-        let left = match self.hypervisor.left_by_making(id) {
-            Ok(left) if !self.is_worked_on(id)? => left,
-            Ok(_) => None,
-            Err(error) => return Ok(Some(Finding::of_error(&error, Some(id)))),
-        };
-        let remedy = format!("phoenix-nvidia create {id}, which removes it and creates the container");
-        Ok(left.map(|left| Finding::new(Rule::LeftOver, left, remedy).about(id)))
-    }
+/// What a run that was killed while it made the container has left, unless one is at that just now.
+fn half_made(fleet: &Fleet<'_>, id: ContainerId) -> Result<Option<Finding>> {
+    let left = match fleet.hypervisor.left_by_making(id) {
+        Ok(left) if !fleet.is_worked_on(id)? => left,
+        Ok(_) => None,
+        Err(error) => return Ok(Some(Finding::of_error(&error, Some(id)))),
+    };
+    let remedy = format!("phoenix-nvidia create {id}, which removes it and creates the container");
+    Ok(left.map(|left| Finding::new(Rule::LeftOver, left, remedy).about(id)))
 }
 
 fn absent(id: ContainerId) -> Finding {

@@ -19,7 +19,7 @@ mod versions;
 use crate::config::Severity;
 use crate::container_id::ContainerId;
 
-pub use examine::examine_host;
+pub use examine::{examine, examine_host};
 pub use host_state::HostState;
 pub use rule::Rule;
 

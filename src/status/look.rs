@@ -17,6 +17,7 @@ use crate::install::presence::{self, Presence};
 use crate::install::verify;
 use crate::sys::readable::Readable;
 
+use super::cluster::row_of_another_node;
 use super::judgement::{Judgement, Seen, judge};
 use super::{Asking, ContainerStatus, Nodes, Verdict};
 
@@ -32,181 +33,185 @@ struct SeenIn {
 /// The version of the host's kernel module on disk, found out once and only when it matters.
 type OnDisk = OnceLock<Option<DriverVersion>>;
 
-impl Fleet<'_> {
-    /// How these containers are, in their order; whatever cannot be found out is said in the row.
-    ///
-    /// Where nobody is asked, no process is started for a container that plain LXC runs.
-    ///
-    /// # Errors
-    /// The operator interrupted.
-    pub fn status(&self, ids: &[ContainerId], asking: Asking) -> Result<Vec<ContainerStatus>> {
-        self.status_in(ids, asking, None)
-    }
+/// How these containers are, in their order; whatever cannot be found out is said in the row.
+///
+/// Where nobody is asked, no process is started for a container that plain LXC runs.
+///
+/// # Errors
+/// The operator interrupted.
+pub fn status(fleet: &Fleet<'_>, ids: &[ContainerId], asking: Asking) -> Result<Vec<ContainerStatus>> {
+    status_in(fleet, ids, asking, None)
+}
 
-    /// The same, where the cluster has been looked at before.
-    pub(super) fn status_in(
-        &self,
-        ids: &[ContainerId],
-        asking: Asking,
-        cluster: Option<&Cluster>,
-    ) -> Result<Vec<ContainerStatus>> {
-        let states = self.hypervisor.states(ids);
-        // An unknown state may be that of a container of another node.
-        let looked_at = match cluster {
-            None if states.iter().any(Result::is_err) => self.hypervisor.cluster().ok().flatten(),
-            _ => None,
-        };
-        let cluster = cluster.or(looked_at.as_ref());
-        let states: std::collections::BTreeMap<_, _> = ids.iter().zip(states).collect();
-        let on_disk = OnDisk::new();
-        let rows = workers::run(
-            ids,
-            |_| Vec::new(),
-            self.jobs,
-            |id| match cluster.and_then(|cluster| Some((cluster, cluster.elsewhere(id)?))) {
-                Some((cluster, container)) => self.row_of_another_node(container, cluster),
-                None => self.row(id, states.get(&id), asking, &on_disk),
-            },
-        );
-        self.context.cancel.check()?;
-        Ok(rows)
-    }
+/// The same, where the cluster has been looked at before.
+pub(super) fn status_in(
+    fleet: &Fleet<'_>,
+    ids: &[ContainerId],
+    asking: Asking,
+    cluster: Option<&Cluster>,
+) -> Result<Vec<ContainerStatus>> {
+    let states = fleet.hypervisor.states(ids);
+    // An unknown state may be that of a container of another node.
+    let looked_at = match cluster {
+        None if states.iter().any(Result::is_err) => fleet.hypervisor.cluster().ok().flatten(),
+        _ => None,
+    };
+    let cluster = cluster.or(looked_at.as_ref());
+    let states: std::collections::BTreeMap<_, _> = ids.iter().zip(states).collect();
+    let on_disk = OnDisk::new();
+    let rows = workers::run(
+        ids,
+        |_| Vec::new(),
+        fleet.jobs,
+        |id| match cluster.and_then(|cluster| Some((cluster, cluster.elsewhere(id)?))) {
+            Some((cluster, container)) => row_of_another_node(fleet, container, cluster),
+            None => row(fleet, id, states.get(&id), asking, &on_disk),
+        },
+    );
+    fleet.context.cancel.check()?;
+    Ok(rows)
+}
 
-    fn row(&self, id: ContainerId, state: Option<&Result<State>>, asking: Asking, on_disk: &OnDisk) -> ContainerStatus {
-        let mut row = ContainerStatus::empty(id, self.host.loaded.clone());
-        let filled = match (self.configuration.container(id), state) {
-            (Err(error), _) => Err(error),
-            (Ok(container), Some(Ok(state))) => self.fill(container, *state, asking, on_disk, &mut row),
-            (Ok(container), Some(Err(error))) => {
-                self.fill_wanted(container, &mut row).map(|()| row.judge(Judgement::failed(error)))
-            }
-            (Ok(_), None) => Ok(()),
-        };
-        if let Err(error) = filled {
-            row.judge(Judgement::failed(&error));
+fn row(
+    fleet: &Fleet<'_>,
+    id: ContainerId,
+    state: Option<&Result<State>>,
+    asking: Asking,
+    on_disk: &OnDisk,
+) -> ContainerStatus {
+    let mut row = ContainerStatus::empty(id, fleet.host.loaded.clone());
+    let filled = match (fleet.configuration.container(id), state) {
+        (Err(error), _) => Err(error),
+        (Ok(container), Some(Ok(state))) => fill(fleet, container, *state, asking, on_disk, &mut row),
+        (Ok(container), Some(Err(error))) => {
+            fill_wanted(fleet, container, &mut row).map(|()| row.judge(Judgement::failed(error)))
         }
-        row
+        (Ok(_), None) => Ok(()),
+    };
+    if let Err(error) = filled {
+        row.judge(Judgement::failed(&error));
     }
+    row
+}
 
-    fn fill_wanted(&self, container: &Container, row: &mut ContainerStatus) -> Result<()> {
-        row.name.clone_from(&container.name);
-        row.gpus = container.gpus.iter().map(ToString::to_string).collect();
-        let Some(driver) = &container.driver else { return Ok(()) };
-        row.wanted = Some(driver.version.clone());
-        row.cached = Some(match self.cache.look(&request(driver))? {
-            Cached::Trusted { .. } => "yes",
-            Cached::Unchecked { .. } => "unchecked",
-            Cached::Partial { .. } => "partly",
-            Cached::Absent => "no",
-        });
-        Ok(())
-    }
+fn fill_wanted(fleet: &Fleet<'_>, container: &Container, row: &mut ContainerStatus) -> Result<()> {
+    row.name.clone_from(&container.name);
+    row.gpus = container.gpus.iter().map(ToString::to_string).collect();
+    let Some(driver) = &container.driver else { return Ok(()) };
+    row.wanted = Some(driver.version.clone());
+    row.cached = Some(match fleet.cache.look(&request(driver))? {
+        Cached::Trusted { .. } => "yes",
+        Cached::Unchecked { .. } => "unchecked",
+        Cached::Partial { .. } => "partly",
+        Cached::Absent => "no",
+    });
+    Ok(())
+}
 
-    fn fill(
-        &self,
-        container: &Container,
-        state: State,
-        asking: Asking,
-        on_disk: &OnDisk,
-        row: &mut ContainerStatus,
-    ) -> Result<()> {
-        row.state = state.word();
-        self.fill_wanted(container, row)?;
-        if state != State::Absent {
-            row.moved_gpus = known_gpus::moved_since(self.context.layout, container, self.host)?;
-        }
-        let Some(wanted) = &container.driver else {
-            row.judge(Judgement::of(Verdict::NoDriverWanted, None));
-            return Ok(());
-        };
-        if state == State::Absent {
-            let create = format!("create it with `phoenix-nvidia create {}`", container.id);
-            row.judge(Judgement { hint: Some(create), ..Judgement::of(Verdict::Absent, None) });
-            return Ok(());
-        }
-        let is_running = matches!(state, State::Running { .. });
-        let Passthrough { devices, waiting, .. } = self.passthrough(container)?;
-        let nodes = if is_running { devices } else { Vec::new() };
-        let Some(seen) = self.look_into(container.id, |root| self.seen_in(container, root, &nodes))? else {
-            let reason = "the container does not run, and its disk would have to be mounted to read it".to_owned();
-            row.judge(Judgement { reason: Some(reason), ..Judgement::of(Verdict::Unknown, None) });
-            return Ok(());
-        };
-        row.installed = seen.presence.version().cloned();
-        if let Presence::Complete { method, profile, .. } = &seen.presence {
-            (row.method, row.profile) = (*method, Some(*profile));
-        }
-        row.nodes = seen.nodes;
-        let judgement = self.judged(container, wanted, &seen.presence, row.nodes.as_ref(), &waiting, on_disk)?;
-        row.judge(judgement);
-        if row.reason.is_none() || row.verdict == Verdict::NotVerifiedLive {
-            tell_leftovers(container.id, seen.left?, row);
-        }
-        if asking == Asking::Drivers && is_running {
-            self.ask(container, row)?;
-        }
-        Ok(())
+fn fill(
+    fleet: &Fleet<'_>,
+    container: &Container,
+    state: State,
+    asking: Asking,
+    on_disk: &OnDisk,
+    row: &mut ContainerStatus,
+) -> Result<()> {
+    row.state = state.word();
+    fill_wanted(fleet, container, row)?;
+    if state != State::Absent {
+        row.moved_gpus = known_gpus::moved_since(fleet.context.layout, container, fleet.host)?;
     }
+    let Some(wanted) = &container.driver else {
+        row.judge(Judgement::of(Verdict::NoDriverWanted, None));
+        return Ok(());
+    };
+    if state == State::Absent {
+        let create = format!("create it with `phoenix-nvidia create {}`", container.id);
+        row.judge(Judgement { hint: Some(create), ..Judgement::of(Verdict::Absent, None) });
+        return Ok(());
+    }
+    let is_running = matches!(state, State::Running { .. });
+    let Passthrough { devices, waiting, .. } = fleet.passthrough(container)?;
+    let nodes = if is_running { devices } else { Vec::new() };
+    let Some(seen) = fleet.look_into(container.id, |root| seen_in(fleet, container, root, &nodes))? else {
+        let reason = "the container does not run, and its disk would have to be mounted to read it".to_owned();
+        row.judge(Judgement { reason: Some(reason), ..Judgement::of(Verdict::Unknown, None) });
+        return Ok(());
+    };
+    row.installed = seen.presence.version().cloned();
+    if let Presence::Complete { method, profile, .. } = &seen.presence {
+        (row.method, row.profile) = (*method, Some(*profile));
+    }
+    row.nodes = seen.nodes;
+    let judgement = judged(fleet, container, wanted, &seen.presence, row.nodes.as_ref(), &waiting, on_disk)?;
+    row.judge(judgement);
+    if row.reason.is_none() || row.verdict == Verdict::NotVerifiedLive {
+        tell_leftovers(container.id, seen.left?, row);
+    }
+    if asking == Asking::Drivers && is_running {
+        ask(fleet, container, row)?;
+    }
+    Ok(())
+}
 
-    fn seen_in(&self, container: &Container, root: &dyn Readable, nodes: &[DeviceNode]) -> Result<SeenIn> {
-        Ok(SeenIn {
-            presence: presence::observe(&self.guest(container.id), root)?,
-            nodes: match nodes.len() {
-                0 => None,
-                wanted => Some(Nodes { wanted, missing: self.wrong_nodes(container.id, root, nodes)? }),
-            },
-            left: self.left_in(container.id, root),
-        })
-    }
+fn seen_in(fleet: &Fleet<'_>, container: &Container, root: &dyn Readable, nodes: &[DeviceNode]) -> Result<SeenIn> {
+    Ok(SeenIn {
+        presence: presence::observe(&fleet.guest(container.id), root)?,
+        nodes: match nodes.len() {
+            0 => None,
+            wanted => Some(Nodes { wanted, missing: fleet.wrong_nodes(container.id, root, nodes)? }),
+        },
+        left: fleet.left_in(container.id, root),
+    })
+}
 
-    fn judged(
-        &self,
-        container: &Container,
-        wanted: &WantedDriver,
-        presence: &Presence,
-        nodes: Option<&Nodes>,
-        waiting: &[String],
-        on_disk: &OnDisk,
-    ) -> Result<Judgement> {
-        let drift = self.hypervisor.drift(&self.desired(container)?)?;
-        let host = self.host.loaded.as_ref();
-        let other = host.is_some_and(|host| *host != wanted.version);
-        let on_disk = other.then(|| on_disk.get_or_init(|| self.host.on_disk(self.context.cancel)).as_ref()).flatten();
-        let gpus = container.gpus.count();
-        Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
-    }
+fn judged(
+    fleet: &Fleet<'_>,
+    container: &Container,
+    wanted: &WantedDriver,
+    presence: &Presence,
+    nodes: Option<&Nodes>,
+    waiting: &[String],
+    on_disk: &OnDisk,
+) -> Result<Judgement> {
+    let drift = fleet.hypervisor.drift(&fleet.desired(container)?)?;
+    let host = fleet.host.loaded.as_ref();
+    let other = host.is_some_and(|host| *host != wanted.version);
+    let on_disk = other.then(|| on_disk.get_or_init(|| fleet.host.on_disk(fleet.context.cancel)).as_ref()).flatten();
+    let gpus = container.gpus.count();
+    Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
+}
 
-    /// Asks the driver; what the files say stands unless the driver's answer says more.
-    fn ask(&self, container: &Container, row: &mut ContainerStatus) -> Result<()> {
-        let verification = self.verification(container)?;
-        row.installed = verification.installed;
-        row.reported = verification.reported;
-        match verification.verdict {
-            // A driver that answers does not make settings right that are not.
-            verify::Verdict::Verified if row.in_sync == Some(true) => {
-                row.judge(Judgement::of(Verdict::Verified, Some(true)));
-            }
-            verify::Verdict::Verified => {}
-            verify::Verdict::NotVerifiedLive { reason } if row.verdict == Verdict::InSync => {
-                row.verdict = Verdict::NotVerifiedLive;
-                row.reason = Some(reason);
-            }
-            verify::Verdict::NotVerifiedLive { .. } => {}
-            verify::Verdict::GpuUnavailable { reason, hint, .. } => row.judge(Judgement {
-                verdict: Verdict::GpuUnavailable,
-                in_sync: Some(false),
-                reason: Some(reason),
-                hint: Some(hint),
-            }),
-            verify::Verdict::Wrong { reason, hint, .. } => row.judge(Judgement {
-                verdict: if row.installed.is_none() { row.verdict } else { Verdict::OutOfSync },
-                in_sync: Some(false),
-                reason: Some(reason),
-                hint: Some(hint),
-            }),
+/// Asks the driver; what the files say stands unless the driver's answer says more.
+fn ask(fleet: &Fleet<'_>, container: &Container, row: &mut ContainerStatus) -> Result<()> {
+    let verification = fleet.verification(container)?;
+    row.installed = verification.installed;
+    row.reported = verification.reported;
+    match verification.verdict {
+        // A driver that answers does not make settings right that are not.
+        verify::Verdict::Verified if row.in_sync == Some(true) => {
+            row.judge(Judgement::of(Verdict::Verified, Some(true)));
         }
-        Ok(())
+        verify::Verdict::Verified => {}
+        verify::Verdict::NotVerifiedLive { reason } if row.verdict == Verdict::InSync => {
+            row.verdict = Verdict::NotVerifiedLive;
+            row.reason = Some(reason);
+        }
+        verify::Verdict::NotVerifiedLive { .. } => {}
+        verify::Verdict::GpuUnavailable { reason, hint, .. } => row.judge(Judgement {
+            verdict: Verdict::GpuUnavailable,
+            in_sync: Some(false),
+            reason: Some(reason),
+            hint: Some(hint),
+        }),
+        verify::Verdict::Wrong { reason, hint, .. } => row.judge(Judgement {
+            verdict: if row.installed.is_none() { row.verdict } else { Verdict::OutOfSync },
+            in_sync: Some(false),
+            reason: Some(reason),
+            hint: Some(hint),
+        }),
     }
+    Ok(())
 }
 
 /// The driver may be right all the same: the run was killed before or after its work on it.

@@ -14,6 +14,8 @@ use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::driver::placement::Profile;
 
+pub use cluster::status_of_all_nodes;
+pub use look::status;
 pub use schema::schema;
 
 /// Whether the drivers in running containers are asked.
