@@ -3,6 +3,7 @@
 use crate::config::{Method, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
+use crate::error::Error;
 use crate::hypervisor::Drift;
 use crate::install::presence::Presence;
 use crate::install::verify::{WAITING_HINT, host_decides};
@@ -131,6 +132,22 @@ fn drift(seen: &Seen<'_>) -> Option<Judgement> {
 
 fn wrong(reason: impl Into<String>, hint: String) -> Option<Judgement> {
     Some(Judgement { verdict: Verdict::OutOfSync, in_sync: Some(false), reason: Some(reason.into()), hint: Some(hint) })
+}
+
+impl Judgement {
+    pub(super) fn of(verdict: Verdict, in_sync: Option<bool>) -> Self {
+        Self { verdict, in_sync, reason: None, hint: None }
+    }
+
+    /// A container that could not be looked at is not known to be in sync.
+    pub(super) fn failed(error: &Error) -> Self {
+        Self {
+            verdict: Verdict::Error,
+            in_sync: Some(false),
+            reason: Some(error.message().to_owned()),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::config::{Container, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::driver::device::DeviceNode;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fleet::observe::known_gpus;
 use crate::fleet::observe::passthrough::Passthrough;
 use crate::fleet::{Fleet, request, workers};
@@ -17,7 +17,7 @@ use crate::install::presence::{self, Presence};
 use crate::install::verify;
 use crate::sys::readable::Readable;
 
-use super::cluster::row_of_another_node;
+use super::elsewhere::row_of_another_node;
 use super::judgement::{Judgement, Seen, judge};
 use super::{Asking, ContainerStatus, Nodes, Verdict};
 
@@ -219,52 +219,4 @@ fn tell_leftovers(id: ContainerId, left: Option<String>, row: &mut ContainerStat
     let Some(left) = left else { return };
     let hint = Some(format!("remove it with `phoenix-nvidia apply {id}`"));
     row.judge(Judgement { reason: Some(left), hint, ..Judgement::of(Verdict::OutOfSync, Some(false)) });
-}
-
-impl ContainerStatus {
-    pub(super) fn empty(id: ContainerId, host: Option<DriverVersion>) -> Self {
-        Self {
-            id,
-            name: String::new(),
-            cluster_node: None,
-            state: "unknown",
-            gpus: Vec::new(),
-            wanted: None,
-            host,
-            installed: None,
-            reported: Vec::new(),
-            method: None,
-            profile: None,
-            nodes: None,
-            cached: None,
-            verdict: Verdict::Error,
-            in_sync: None,
-            reason: None,
-            hint: None,
-            moved_gpus: Vec::new(),
-        }
-    }
-
-    pub(super) fn judge(&mut self, judgement: Judgement) {
-        self.verdict = judgement.verdict;
-        self.in_sync = judgement.in_sync;
-        self.reason = judgement.reason;
-        self.hint = judgement.hint;
-    }
-}
-
-impl Judgement {
-    pub(super) fn of(verdict: Verdict, in_sync: Option<bool>) -> Self {
-        Self { verdict, in_sync, reason: None, hint: None }
-    }
-
-    /// A container that could not be looked at is not known to be in sync.
-    pub(super) fn failed(error: &Error) -> Self {
-        Self {
-            verdict: Verdict::Error,
-            in_sync: Some(false),
-            reason: Some(error.message().to_owned()),
-            hint: error.hint_text().map(str::to_owned),
-        }
-    }
 }

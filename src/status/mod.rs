@@ -1,8 +1,10 @@
 //! How containers are: what is wanted, on the host, installed and reported, and what follows. Changes nothing.
 
 mod cluster;
+mod elsewhere;
 mod judgement;
 mod look;
+mod row;
 mod schema;
 
 use std::path::PathBuf;
