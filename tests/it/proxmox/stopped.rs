@@ -143,7 +143,7 @@ fn a_volume_that_was_not_unmounted_is_mounted_to_be_looked_at_and_never_booted()
     let planned = job.run(&["plan", "901", "--exit-code"]).exits(4).stdout;
     assert!(planned.contains("unless it is already installed"), "{planned}");
     let status = job.run(&["status", "901"]).stdout;
-    assert!(status.contains("cannot be read without being mounted"), "{status}");
+    assert!(status.contains("would have to be mounted to read it"), "{status}");
     assert_eq!(job.node.calls(), NOTHING);
     let applied = job.run(&["apply", "901"]).ok().stdout;
     assert!(applied.starts_with("901 gpu1: nothing to do"), "{applied}");
