@@ -1,4 +1,4 @@
-//! `apply`: Bringing containers in sync, in parallel: those that are named, all, those with GPUs, or a saved plan.
+//! `apply`: bringing containers in sync, in parallel: those that are named, all, those with GPUs, or a saved plan.
 
 use std::path::Path;
 

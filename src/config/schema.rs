@@ -136,7 +136,7 @@ struct Scalars {
     nvidia_driver_profile: Option<Profile>,
     /// What is done when a container is about to start with another driver than the host's.
     nvidia_on_mismatch: Option<OnMismatch>,
-    /// Whether the method `runfile` is gone where the chosen one cannot mount an image on this host or in the
+    /// Whether the method `runfile` is used where the chosen one cannot mount an image on this host or in the
     /// container.
     nvidia_allow_fallback: Option<bool>,
 }

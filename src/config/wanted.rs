@@ -23,7 +23,7 @@ pub struct WantedDriver {
     pub chosen_method: Option<Method>,
     /// Which part of it, where the operator has said so; see [`WantedDriver::profile`].
     pub chosen_profile: Option<Profile>,
-    /// Whether another method may be gone where the chosen one cannot mount anything.
+    /// Whether `runfile` may be used where the chosen method cannot mount anything.
     pub allow_fallback: bool,
     /// The sum that the operator has said its run file has.
     pub sha256: Option<ConfiguredSum>,

@@ -72,7 +72,7 @@ fn room(state: &FilesState) -> Option<Finding> {
     let (path, free, needed) = state.room.as_ref()?;
     let megabytes = |bytes: u64| bytes / 1_000_000;
     let cause = format!(
-        "`{}` has {} MB free, and the wanted run files that are missing need about {} MB",
+        "`{}` has {} MB free, and the missing run files need about {} MB",
         path.display(),
         megabytes(*free),
         megabytes(*needed)
@@ -137,7 +137,7 @@ fn stored(state: &FilesState, entry: &store::Entry) -> Option<Finding> {
 fn held(lock: &HeldLock) -> Finding {
     let (path, process, hours) = (lock.path.display(), lock.process, lock.age.as_secs() / 3600);
     let cause = format!("process {process} has held the lock `{path}` for {hours} h");
-    let remedy = format!("inspect it with `ps -fp {process}`; the lock goes with it, its file stays");
+    let remedy = format!("inspect it with `ps -fp {process}`; the lock ends with the process, its file stays");
     Finding::new(Rule::LockHeld, cause, remedy)
 }
 

@@ -90,7 +90,9 @@ fn not_driven(state: &KernelState, gpu: &NotDriven) -> Option<Finding> {
         Why::FellOffTheBus | Why::NotInitialised => {
             "reset or power-cycle the host; then check the GPU's power supply, its slot and the firmware's settings"
         }
-        Why::OwnedByAnother => "find the driver that uses the GPU with `lspci -k`, unbind it, and reboot",
+        Why::OwnedByAnother => {
+            "find the driver that uses the GPU with `lspci -k`, keep it from the GPU in /etc/modprobe.d, and reboot"
+        }
     };
     let name = if gpu.pci_address.is_empty() { "a GPU".to_owned() } else { format!("GPU `{}`", gpu.pci_address) };
     Some(Finding::new(Rule::GpuNotDriven, format!("{name} is not driven: {}", gpu.text), remedy))

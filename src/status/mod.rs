@@ -117,7 +117,7 @@ pub enum Verdict {
     /// Something disagrees; the reason says what.
     #[serde(rename = "out of sync")]
     OutOfSync,
-    /// The right driver is there; the container's settings differ from the configuration, or not in effect yet.
+    /// The right driver is there; the container's settings differ from the configuration, or are not in effect yet.
     #[serde(rename = "settings differ")]
     SettingsDiffer,
     /// A driver is wanted and none is installed.

@@ -1,4 +1,4 @@
-//! The note about the files of real operators, of each doubt alone, and that a correct file is left in peace.
+//! What `lint` reports on the files of real operators and on each mistake, and that it accepts a correct file.
 
 use super::super::{Configuration, Severity};
 

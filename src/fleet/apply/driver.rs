@@ -167,7 +167,7 @@ impl Fleet<'_> {
                     let version = &driver.version;
                     self.context
                         .listener
-                        .note(None, format!("driver {version} is extracted from {is}; which fits {wanted}"));
+                        .note(None, format!("driver {version} is extracted from {is}, which fits {wanted}"));
                 }
                 Ok(tree)
             }

@@ -129,7 +129,7 @@ impl Fleet<'_> {
         if snapshots.find(id, SNAPSHOT)?.is_none() {
             atomic::remove_if_there(&path)?;
         }
-        // What prevents it in the container's settings; anything else may pass, and fails this container.
+        // A setting of the container prevents it; anything else may pass, and fails this container.
         if error.kind() != Kind::Configuration {
             return Err(error);
         }

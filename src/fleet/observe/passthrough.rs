@@ -40,7 +40,7 @@ pub struct Passthrough {
 pub(crate) struct Held {
     /// The nodes that its settings pass.
     pub(crate) nodes: Vec<PathBuf>,
-    /// The known that its GPUs were when it was configured.
+    /// The GPUs that it had when it was configured.
     pub(crate) gpus: KnownGpus,
 }
 

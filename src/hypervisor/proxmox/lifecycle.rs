@@ -26,7 +26,7 @@ const DESTROY_DEADLINE: Duration = Duration::from_secs(30 * 60);
 // Proxmox's locks are lines in a file, which nobody announces.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
-// pmxcfs 9.1.6 replaces a file in syncs: for a moment there is none of that name, and the list of guests has it all the
+// pmxcfs 9.1.6 replaces a file in steps: for a moment there is none of that name, and the list of guests has it all the
 // same.
 const REPLACED_WITHIN: Duration = Duration::from_secs(2);
 

@@ -224,7 +224,7 @@ fn items(tree: &Tree, profile: Profile, target: &Target, image: &ImageName) -> V
     items
 }
 
-/// What the loader finds in the image, by the method over [`CURRENT`].
+/// What the loader finds in the image, by the path through [`CURRENT`].
 fn loadable(tree: &Tree, profile: Profile, target: &Target) -> Vec<Loadable> {
     let current = format!("{SHARED_DIRECTORY}/{CURRENT}");
     let member = |placement: Placement| {
