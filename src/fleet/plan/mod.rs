@@ -46,8 +46,7 @@ pub struct ContainerPlan {
     /// Why nothing could be planned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<Problem>,
-    /// It runs with previous settings or device nodes, and nobody has asked for the restart that applies the new ones
-    /// in.
+    /// It runs with previous settings or device nodes, and nobody has asked for the restart that applies the new ones.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub waits_for_restart: bool,
 }
