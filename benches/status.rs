@@ -52,7 +52,7 @@ fn show(world: &World, host: &PretendedGpuHost, how: &str) {
     let run = |arguments: &[&str]| drop(world.run_on(host, arguments).ok());
     let asked_one_by_one = || {
         for ctid in resting_fleet::ctids(RESTING) {
-            world.lxc("lxc-info", ctid.try_into().unwrap(), &["-s", "-p"]).ok();
+            world.lxc("lxc-info", ctid, &["-s", "-p"]).ok();
         }
     };
     let status = best(|| run(&["status"]));

@@ -10,17 +10,22 @@ use phoenix_nvidia::fleet::plan::plan_file::{Purpose, SavedPlan};
 
 use super::choices::{Apply, ContainerOrPlan, Target, Update};
 use super::session::Session;
-use super::{Ended, report};
+use super::{Ended, report, selection};
 
 pub(crate) fn run(session: &mut Session<'_>, options: &Apply) -> Result<Ended> {
     let (purpose, saved) = match options.what.as_slice() {
         [ContainerOrPlan::Plan(file)] => {
             require_nothing_else(&options.update)?;
             let saved = read(file)?;
+            session.find(&saved.purpose.containers)?;
             adopt(session, &saved.purpose)?;
             (saved.purpose.clone(), Some(saved))
         }
-        what => (purpose(session, &containers(what)?, &options.update)?, None),
+        what => {
+            let named = containers(what)?;
+            session.find(&named)?;
+            (purpose(session, &named, &options.update)?, None)
+        }
     };
     session.jobs = options.update.jobs.unwrap_or(session.jobs);
     let manner = Manner { rules: purpose.rules, fail_fast: options.fail_fast, require_live: options.require_live };
@@ -55,7 +60,7 @@ pub(crate) fn purpose(session: &mut Session<'_>, containers: &[ContainerId], opt
             .hint("`phoenix-nvidia plan --all` shows what there is to do"));
     }
     let purpose = Purpose {
-        containers: if named { containers.to_vec() } else { configured(session, options.gpu) },
+        containers: if named { containers.to_vec() } else { selection::known(session, options.gpu) },
         rules: Permissions { create: named, restart: options.restart, snapshot: options.snapshot },
         follow: match options.target {
             Target::Config => None,
@@ -64,6 +69,9 @@ pub(crate) fn purpose(session: &mut Session<'_>, containers: &[ContainerId], opt
         method: options.choice.method,
         profile: options.choice.profile,
     };
+    if purpose.containers.is_empty() {
+        session.none_selected(options.gpu);
+    }
     adopt(session, &purpose)?;
     Ok(purpose)
 }
@@ -83,13 +91,6 @@ fn adopt(session: &mut Session<'_>, purpose: &Purpose) -> Result<()> {
     }
     session.configuration.choose(&purpose.containers, purpose.method, purpose.profile);
     Ok(())
-}
-
-fn configured(session: &Session<'_>, with_gpus: bool) -> Vec<ContainerId> {
-    let containers = session.configuration.containers();
-    // One that is at fault is asked for all the same, so that its error is reported.
-    let chosen = containers.filter(|(_, it)| !with_gpus || it.as_ref().map_or(true, |it| !it.gpus.is_none()));
-    chosen.map(|(id, _)| id).collect()
 }
 
 fn containers(what: &[ContainerOrPlan]) -> Result<Vec<ContainerId>> {

@@ -11,7 +11,7 @@ use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 
-use super::choices::{Apply, Choice, Plan};
+use super::choices::{Apply, Choice, Plan, Selection};
 
 /// The name under which the operators' orchestrator calls the driver's installation.
 const FEATURE_SCRIPT: &str = "phoenix_hypervisor_feature_install_nvidia.sh";
@@ -188,10 +188,18 @@ pub(crate) enum Verb {
 }
 
 impl Verb {
-    /// What the command line decides about the driver of which containers.
-    pub(crate) fn choice(&self) -> Option<(&[ContainerId], &Choice)> {
+    /// The containers that are named and may be on this host without an entry in the containers' file; none are named where
+    /// it is about all. `None` where only entries count, or where it is about no containers.
+    pub(crate) fn looks_for(&self) -> Option<&[ContainerId]> {
         match self {
-            Self::Create(Create { change, .. }) | Self::Install(change) => Some((&change.containers, &change.choice)),
+            Self::Install(Change { selection, .. })
+            | Self::Verify(Verify { selection, .. })
+            | Self::Uninstall(Removal { selection, .. }) => Some(&selection.containers),
+            Self::Status(Status { containers, .. })
+            | Self::Plan(Plan { containers, .. })
+            | Self::Docker { containers, .. } => Some(containers),
+            Self::Cache { verb: CacheVerb::Fetch { .. } | CacheVerb::Replace { .. } | CacheVerb::Prune { .. } }
+            | Self::Store { verb: StoreVerb::Prune { .. } } => Some(&[]),
             _ => None,
         }
     }
@@ -229,9 +237,8 @@ pub(crate) struct Create {
 
 #[derive(Debug, Args)]
 pub(crate) struct Change {
-    /// CTIDs
-    #[arg(value_name = "CTID", required = true)]
-    pub(crate) containers: Vec<ContainerId>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     #[command(flatten)]
     pub(crate) choice: Choice,
     /// Show the steps, without changing anything
@@ -244,9 +251,8 @@ pub(crate) struct Change {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// CTIDs
-    #[arg(value_name = "CTID", required = true)]
-    pub(crate) containers: Vec<ContainerId>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     /// Fail if the driver cannot be verified live because the host's kernel module is not loaded
     #[arg(long)]
     pub(crate) require_live: bool,
@@ -283,9 +289,8 @@ pub(crate) struct Status {
 
 #[derive(Debug, Args)]
 pub(crate) struct Removal {
-    /// CTIDs
-    #[arg(value_name = "CTID", required = true)]
-    pub(crate) containers: Vec<ContainerId>,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     /// Show what would be done, without changing anything
     #[arg(long)]
     pub(crate) dry_run: bool,

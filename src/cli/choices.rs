@@ -1,7 +1,7 @@
 //! What can be said on the command line about bringing drivers in: how, how much, which containers, what is allowed.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
@@ -27,6 +27,21 @@ fn method() -> impl TypedValueParser<Value = Method> {
 
 fn profile() -> impl TypedValueParser<Value = Profile> {
     PossibleValuesParser::new(Profile::ALL.map(Profile::word)).map(|word| word.parse().unwrap_or_default())
+}
+
+/// Which containers a subcommand is about.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Selection {
+    /// CTIDs, or names of containers of plain LXC
+    #[arg(value_name = "CTID")]
+    pub(crate) containers: Vec<ContainerId>,
+    /// Select all containers
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Select all containers that have GPUs
+    #[arg(long)]
+    pub(crate) gpu: bool,
 }
 
 /// What brings containers in sync, and what may be done for it.
@@ -92,7 +107,7 @@ pub(crate) struct Apply {
     pub(crate) require_live: bool,
 }
 
-/// A CTID, or else the path of a file.
+/// A CTID or a name, or else the path of a file.
 #[derive(Debug, Clone)]
 pub(crate) enum ContainerOrPlan {
     Container(ContainerId),
@@ -103,9 +118,13 @@ impl std::str::FromStr for ContainerOrPlan {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        match text.bytes().all(|byte| byte.is_ascii_digit()) {
-            true => text.parse().map(Self::Container),
-            false => Ok(Self::Plan(PathBuf::from(text))),
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // What `plan --save` has written may have a name that a container could have, too.
+        let is_file = text.contains('/') || text.ends_with(".json") || Path::new(text).is_file();
+        match text.parse() {
+            Ok(id) if is_number || !is_file => Ok(Self::Container(id)),
+            Err(error) if is_number => Err(error),
+            _ => Ok(Self::Plan(PathBuf::from(text))),
         }
     }
 }

@@ -7,6 +7,7 @@ use super::session::Session;
 use super::{Ended, report, status, terminal};
 
 pub(crate) fn run(session: &Session<'_>, options: &Destroy) -> Result<Ended> {
+    session.configuration.require_file()?;
     // Only what the configuration names, and all of it before the first is touched.
     let mut names = Vec::new();
     for id in &options.containers {

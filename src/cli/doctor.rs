@@ -15,7 +15,7 @@ use phoenix_nvidia::sys::cancel::Cancel;
 
 use super::arguments::{Global, Output};
 use super::session::{Session, interruptible};
-use super::{Ended, progress, session, terminal};
+use super::{Ended, progress, selection, session, terminal};
 
 /// The exit code of findings that want something done.
 const FINDINGS: u8 = 4;
@@ -23,9 +23,12 @@ const FINDINGS: u8 = 4;
 pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Result<Ended> {
     let mut findings = Vec::new();
     match Session::new(global, true) {
-        Ok(session) => {
+        Ok(mut session) => {
+            if all || !containers.is_empty() {
+                session.find(containers)?;
+            }
             findings.extend(host(&session.layout, &wanted(&session), &*session.listener, &session.cancel)?);
-            let asked = if all { configured(&session) } else { containers.to_vec() };
+            let asked = if all { selection::known(&session, false) } else { containers.to_vec() };
             if !asked.is_empty() {
                 findings.extend(inside(&session, &asked)?);
             }
@@ -52,10 +55,6 @@ fn host(layout: &Layout, wanted: &[DriverVersion], listener: &dyn Listener, canc
 fn wanted(session: &Session<'_>) -> Vec<DriverVersion> {
     let drivers = session.configuration.containers().filter_map(|(_, container)| container.ok()?.driver.as_ref());
     drivers.map(|driver| driver.version.clone()).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn configured(session: &Session<'_>) -> Vec<ContainerId> {
-    session.configuration.containers().map(|(id, _)| id).collect()
 }
 
 fn inside(session: &Session<'_>, containers: &[ContainerId]) -> Result<Vec<Finding>> {

@@ -2,14 +2,16 @@
 
 use std::ffi::OsString;
 
-use phoenix_nvidia::config::{Context, Layout, Method};
+use phoenix_nvidia::config::{Configuration, Container, Context, Layout, Method};
 use phoenix_nvidia::container_id::ContainerId;
-use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::driver::{DriverVersion, Variant};
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
 use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::before_start::BeforeStart;
 use phoenix_nvidia::host::NvidiaHost;
+use phoenix_nvidia::hypervisor::Settings;
+use phoenix_nvidia::hypervisor::lxc::Lxc;
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 use phoenix_nvidia::sys::apparmor;
 use phoenix_nvidia::sys::cancel::Cancel;
@@ -64,7 +66,14 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     }
     let cancel = Cancel::new()?;
     let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
-    let configuration = NvidiaHost::read().and_then(|host| session::configuration_for(id, &layout, &host, &cancel));
+    let configuration = NvidiaHost::read().and_then(|host| {
+        let mut configuration = session::configuration_for(id, &layout, &host, &cancel)?;
+        if !configuration.has_file() {
+            let context = Context::new(&layout, &*listener, &cancel);
+            configuration.add_found(vec![found(global, context, id, moment, &host, &configuration)?]);
+        }
+        Ok(configuration)
+    });
     match configuration {
         Ok(configuration) => {
             let bring_in_sync = |id, host: &DriverVersion| bring_in_sync(global, id, host, moment);
@@ -82,6 +91,25 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
         Err(_) => {}
     }
     Ok(Ended::Well)
+}
+
+/// The container as its own settings describe it, where no file describes any.
+fn found(
+    global: &Global,
+    context: Context<'_>,
+    id: ContainerId,
+    moment: Moment,
+    host: &NvidiaHost,
+    configuration: &Configuration,
+) -> Result<Container> {
+    let as_it_is = match moment {
+        Moment::BeforePct | Moment::Started => Proxmox::new(session::node(global), context).as_it_is(id)?,
+        Moment::BeforeLiblxc | Moment::SetUp { .. } => {
+            Lxc::new(&global.lxcpath, &global.pve_root, context.cancel).as_it_is(id)?
+        }
+    };
+    let driver = host.loaded.as_ref().map(|version| configuration.driver_of(version, Variant::Full));
+    Ok(Container::found(id, as_it_is.name, &as_it_is.nodes, driver))
 }
 
 /// What `pct` has written before it called this hook is right again.
@@ -170,7 +198,8 @@ fn called(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result
         [name, "lxc", hook, ..] => Ok(by_lxc(name, hook)),
         [_, "net", ..] => Ok(None),
         [id, phase] if PHASES.contains(phase) => {
-            let id = id.parse::<ContainerId>()?;
+            let id = id.parse::<ContainerId>().ok().filter(|id| id.number().is_some());
+            let id = id.ok_or_else(|| misused("`hook` takes a VMID, which is a number, and a phase"))?;
             let moment = match *phase {
                 PRE_START => Some(Moment::BeforePct),
                 POST_START => Some(Moment::Started),
@@ -192,19 +221,19 @@ mod tests {
     use super::*;
 
     /// What is understood: the container and the moment, or that it is none of ours; `None` for what is refused.
-    fn called_with(words: &[&str], environment: &[(&str, &str)]) -> Option<Option<(u32, Moment)>> {
+    fn called_with(words: &[&str], environment: &[(&str, &str)]) -> Option<Option<(String, Moment)>> {
         let words: Vec<String> = words.iter().map(ToString::to_string).collect();
         let variable = |name: &str| {
             let found = environment.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        called(&words, variable).ok().map(|found| found.map(|(id, moment)| (id.number(), moment)))
+        called(&words, variable).ok().map(|found| found.map(|(id, moment)| (id.to_string(), moment)))
     }
 
     #[test]
     fn both_callers_are_understood() {
         let by_liblxc = |hook| [("LXC_NAME", "901"), ("LXC_HOOK_TYPE", hook), ("LXC_PID", "77")];
-        let about = |moment| Some(Some((901, moment)));
+        let about = |moment| Some(Some(("901".to_owned(), moment)));
         assert_eq!(called_with(&["901", "pre-start"], &[]), about(Moment::BeforePct));
         assert_eq!(called_with(&["901", "post-start"], &[]), about(Moment::Started));
         assert_eq!(called_with(&["901", "lxc", "pre-start"], &by_liblxc("pre-start")), about(Moment::BeforeLiblxc));
@@ -214,7 +243,8 @@ mod tests {
         assert_eq!(called_with(&[], &by_liblxc("start-host")), set_up);
         // liblxc's variables are there when Proxmox VE calls after the end, too.
         assert_eq!(called_with(&["901", "post-stop"], &by_liblxc("pre-start")), Some(None));
-        assert_eq!(called_with(&["web", "lxc", "pre-start"], &[]), Some(None), "a name is no CTID");
+        let web = Some(Some(("web".to_owned(), Moment::BeforeLiblxc)));
+        assert_eq!(called_with(&["web", "lxc", "pre-start"], &[]), web, "a container of plain LXC may have a name");
         assert_eq!(called_with(&["901", "lxc", "mount"], &[]), Some(None));
         assert_eq!(called_with(&["901", "lxc", "start-host"], &[]), Some(None), "nobody says which process it is");
         assert_eq!(called_with(&["901", "net", "up", "veth", "eth0"], &[]), Some(None));
@@ -222,7 +252,7 @@ mod tests {
 
     #[test]
     fn what_neither_would_call_is_refused() {
-        for words in [&["901"][..], &["web", "pre-start"], &["901", "prestart"], &["901", "pre-start", "x"], &[]] {
+        for words in [&["901"][..], &["-web", "pre-start"], &["901", "prestart"], &["901", "pre-start", "x"], &[]] {
             assert_eq!(called_with(words, &[]), None, "{words:?}");
         }
     }

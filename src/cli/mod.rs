@@ -19,6 +19,7 @@ mod man;
 mod plan;
 mod progress;
 mod report;
+mod selection;
 mod session;
 mod status;
 mod store;
@@ -70,12 +71,12 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         _ => {}
     }
     let mut session = Session::new(&arguments.global, arguments.verb.is_rehearsal())?;
-    if let Some((containers, choice)) = arguments.verb.choice() {
-        session.configuration.choose(containers, choice.method, choice.profile);
+    if let Some(containers) = arguments.verb.looks_for() {
+        session.find(containers)?;
     }
     match &arguments.verb {
         Verb::Create(options) => create::run(&mut session, options),
-        Verb::Install(options) => install::run(&session, options),
+        Verb::Install(options) => install::run(&mut session, options),
         Verb::Verify(options) => verify::run(&session, options),
         Verb::Status(options) => status::run(&mut session, options),
         Verb::Plan(options) => plan::run(&mut session, options),

@@ -35,6 +35,8 @@ pub(crate) struct Session<'a> {
     /// How long a container that was started may take until its systemd and its network are up.
     pub(crate) boot_patience: Duration,
     host: NvidiaHost,
+    /// What [`Session::find`] was last asked for.
+    looked_for: Option<Vec<ContainerId>>,
 }
 
 impl<'a> Session<'a> {
@@ -54,6 +56,7 @@ impl<'a> Session<'a> {
             jobs: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             boot_patience: Duration::from_secs(60),
             host,
+            looked_for: None,
         })
     }
 
@@ -61,7 +64,47 @@ impl<'a> Session<'a> {
     pub(crate) fn read_again(&mut self) -> Result<()> {
         self.host = NvidiaHost::read()?;
         self.configuration = configuration_on(&self.layout, &self.host, &self.cancel)?;
+        match self.looked_for.take() {
+            Some(ids) => self.find(&ids),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds to the configuration what no file describes: those of these containers that are on this host, or, where none
+    /// are named and there is no containers' file, all of this host that have GPUs.
+    pub(crate) fn find(&mut self, named: &[ContainerId]) -> Result<()> {
+        self.looked_for = Some(named.to_vec());
+        let is_known = named.iter().all(|id| self.configuration.knows(*id));
+        if is_known && (self.configuration.has_file() || !named.is_empty()) {
+            return Ok(());
+        }
+        let found = self.with_fleet_as_root(|fleet| {
+            let found = if named.is_empty() { fleet.unconfigured()? } else { fleet.unconfigured_among(named)? };
+            Ok(found.into_iter().map(|(id, as_it_is)| fleet.described(id, as_it_is)).collect())
+        });
+        match found {
+            Ok(found) => self.configuration.add_found(found),
+            // That the file does not define the container is then the error.
+            Err(_) if self.configuration.has_file() => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
+    }
+
+    /// Reports that no container was selected, and where they were looked for.
+    pub(crate) fn none_selected(&self, with_gpus: bool) {
+        let looked_at = || {
+            let counted = self.with_fleet(|fleet| Ok((fleet.hypervisor.name(), fleet.hypervisor.ids()?.len())));
+            counted.map(|(name, count)| format!(" (containers of `{name}`: {count})")).unwrap_or_default()
+        };
+        let text = match (self.configuration.has_file(), with_gpus) {
+            (false, _) => format!("no container of this host has NVIDIA devices in its settings{}", looked_at()),
+            (true, true) => format!("no container of `{}` has GPUs", self.configuration.containers_file().display()),
+            (true, false) => {
+                format!("no container of `{}` is selected", self.configuration.containers_file().display())
+            }
+        };
+        self.listener.note(None, text);
     }
 
     /// The host's NVIDIA driver.

@@ -75,10 +75,21 @@ fn look(session: &Session<'_>, options: &Status) -> Result<Vec<ContainerStatus>>
     let all: Vec<ContainerId> = session.configuration.containers().map(|(id, _)| id).collect();
     let asked = if options.containers.is_empty() { &all } else { &options.containers };
     let asking = if options.live { Asking::Drivers } else { Asking::Nobody };
-    session.with_fleet_as_root(|fleet| match options.all_nodes {
-        true => status::status_of_all_nodes(fleet, asked, asking),
-        false => status::status(fleet, asked, asking),
-    })
+    let rows = session.with_fleet_as_root(|fleet| {
+        if options.all_nodes {
+            return status::status_of_all_nodes(fleet, asked, asking);
+        }
+        let mut rows = status::status(fleet, asked, asking)?;
+        if options.containers.is_empty() {
+            rows.extend(status::status_of_unconfigured(fleet)?);
+            rows.sort_by_key(|row| row.id);
+        }
+        Ok(rows)
+    })?;
+    if rows.is_empty() {
+        session.none_selected(false);
+    }
+    Ok(rows)
 }
 
 fn as_data(session: &Session<'_>, rows: &[ContainerStatus]) -> Result<String> {

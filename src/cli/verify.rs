@@ -4,11 +4,13 @@ use phoenix_nvidia::error::Result;
 use phoenix_nvidia::install::verify::{Verdict, Verification};
 
 use super::arguments::Verify;
+use super::selection::{self, Suits};
 use super::session::Session;
 use super::{Ended, report, terminal};
 
 pub(crate) fn run(session: &Session<'_>, options: &Verify) -> Result<Ended> {
-    let reports = session.with_fleet_as_root(|fleet| Ok(fleet.verify(&options.containers, options.require_live)))?;
+    let containers = selection::resolve(session, &options.selection, Suits::Verification)?;
+    let reports = session.with_fleet_as_root(|fleet| Ok(fleet.verify(&containers, options.require_live)))?;
     if session.wants_json() {
         return report::show(session, &reports);
     }

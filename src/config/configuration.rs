@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::container::Container;
+use super::containers_file::{self, ContainersFile};
 use super::document::Document;
 use super::finding::{Finding, Severity, quoted};
+use super::found;
 use super::hypervisor::{Hypervisor, HypervisorSettings};
 use super::json_value::Node;
 use super::keys;
@@ -28,6 +30,7 @@ use crate::error::{Error, Kind, Result};
 #[derive(Debug)]
 pub struct Configuration {
     containers_file: PathBuf,
+    has_file: bool,
     entries: BTreeMap<ContainerId, Entry>,
     hypervisor: HypervisorSettings,
     /// Errors that concern every container.
@@ -75,7 +78,8 @@ impl Configuration {
     /// The hypervisor's file may be missing; its settings then have their defaults. The containers' file is, in this
     /// order, the one that the layout was given by name, `core_paths.lxc_config_file` of the hypervisor's file, and
     /// the layout's default. A `core_paths.lxc_config_file` that is the default path of an installation
-    /// ([`Layout::DEFAULT_BASE`]) decides nothing, so that a copy of both files can be used below another base.
+    /// ([`Layout::DEFAULT_BASE`]) decides nothing, so that a copy of both files can be used below another base. Where
+    /// nobody has made or named one, no container is configured; see [`Configuration::has_file`].
     ///
     /// # Errors
     /// A file cannot be read, is malformed, or is no object with `lxc_configs`. What is wrong in one container's entry
@@ -98,10 +102,10 @@ impl Configuration {
     /// `limits` is asked what the host cannot give to a container.
     ///
     /// # Errors
-    /// A file cannot be read.
+    /// A file cannot be read, or there is no containers' file.
     pub fn lint(layout: &Layout, host: Option<OnHost<'_>>, limits: Option<&HostLimits<'_>>) -> Result<Vec<Finding>> {
         match Self::read(layout, host, limits) {
-            Ok(configuration) => Ok(configuration.findings),
+            Ok(configuration) => configuration.require_file().map(|()| configuration.findings),
             Err(Refusal::Document(finding)) => Ok(vec![*finding]),
             Err(Refusal::File(error)) => Err(error),
         }
@@ -125,6 +129,36 @@ impl Configuration {
     /// Every container that the file defines, by CTID, or why it cannot be used.
     pub fn containers(&self) -> impl Iterator<Item = (ContainerId, Result<&Container>)> {
         self.entries.keys().map(|id| (*id, self.container(*id)))
+    }
+
+    /// Whether there is a containers' file; where there is none, the containers are those that were found on this host.
+    pub fn has_file(&self) -> bool {
+        self.has_file
+    }
+
+    /// # Errors
+    /// There is no containers' file.
+    pub fn require_file(&self) -> Result<()> {
+        if self.has_file { Ok(()) } else { Err(containers_file::missing(&self.containers_file)) }
+    }
+
+    /// Whether a container is described by the file, rightly or not, or was found on this host.
+    pub fn knows(&self, id: ContainerId) -> bool {
+        self.entries.contains_key(&id)
+    }
+
+    /// Whether a container was found on this host, and no file describes it.
+    pub fn is_found(&self, id: ContainerId) -> bool {
+        self.entries.get(&id).and_then(|entry| entry.container.as_ref()).is_some_and(|container| container.is_found)
+    }
+
+    /// Adds containers that were found on this host and that the file does not describe.
+    pub fn add_found(&mut self, containers: Vec<Container>) {
+        for container in containers {
+            self.entries
+                .entry(container.id)
+                .or_insert_with(|| Entry { container: Some(container), faults: Vec::new() });
+        }
     }
 
     /// Lets the command line decide the method and the profile of these containers' driver, where it says any.
@@ -155,6 +189,8 @@ impl Configuration {
                 *driver = WantedDriver {
                     chosen_method: driver.chosen_method,
                     chosen_profile: driver.chosen_profile,
+                    default_method: driver.default_method,
+                    default_profile: driver.default_profile,
                     notes: vec![note],
                     ..WantedDriver::of_version(host, driver.variant, &mirrors)
                 };
@@ -200,7 +236,15 @@ impl Configuration {
         })
     }
 
+    fn without_file(containers_file: PathBuf, hypervisor: HypervisorSettings, findings: Vec<Finding>) -> Self {
+        let (entries, faults) = (BTreeMap::new(), errors(&findings));
+        Self { containers_file, has_file: false, entries, hypervisor, faults, findings }
+    }
+
     fn unknown(&self, id: ContainerId) -> Error {
+        if !self.has_file {
+            return found::unknown(id, &self.containers_file, self.entries.keys());
+        }
         let message = format!("container {id} is not defined in `{}`", self.containers_file.display());
         let error = Error::new(Kind::Configuration, message);
         let mut known: Vec<String> = self.entries.keys().map(ContainerId::to_string).collect();
@@ -232,7 +276,10 @@ impl Configuration {
             Some(document) => Hypervisor::read(&document.root(), &mut findings),
             None => Hypervisor::without_file(),
         };
-        let source = containers_source(layout, &hypervisor.settings)?;
+        let source = match containers_file::find(layout, &hypervisor.settings)? {
+            ContainersFile::There(source) => source,
+            ContainersFile::NotMade(path) => return Ok(Self::without_file(path, hypervisor.settings, findings)),
+        };
         let containers = Document::parse(source).map_err(Refusal::Document)?;
         Self::build(&containers, document.as_ref(), &hypervisor, (std::env::consts::ARCH, host, limits), findings)
     }
@@ -248,7 +295,7 @@ impl Configuration {
         findings
             .extend([Some(containers), hypervisor_document].into_iter().flatten().filter_map(Document::informality));
         let root = containers.root();
-        let configs = containers_of(&root).map_err(Refusal::Document)?;
+        let configs = containers_file::containers_of(&root).map_err(Refusal::Document)?;
         let hypervisor_root = hypervisor_document.map(Document::root);
         findings.extend(lint::duplicate_keys(&root, hypervisor_root.as_ref()));
         let faults = errors(&findings);
@@ -277,6 +324,7 @@ impl Configuration {
         findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects, limits));
         Ok(Self {
             containers_file: containers.path().to_owned(),
+            has_file: true,
             entries,
             hypervisor: hypervisor.settings.clone(),
             faults,
@@ -295,51 +343,6 @@ fn name_clone_snapshots(entries: &mut BTreeMap<ContainerId, Entry>) {
     }
 }
 
-fn containers_source(layout: &Layout, settings: &HypervisorSettings) -> Result<Source> {
-    let default = layout.containers_file();
-    let named = settings.lxc_config_file.as_ref().filter(|path| {
-        !layout.names_containers_file() && **path != Layout::new(Layout::DEFAULT_BASE).containers_file()
-    });
-    let path = named.unwrap_or(&default);
-    Source::read(path)?.ok_or_else(|| {
-        let error = Error::new(Kind::Configuration, format!("the containers' file is missing: `{}`", path.display()));
-        match named {
-            Some(_) => error.hint(format!(
-                "correct `core_paths.lxc_config_file` in `{}`, or name the file on the command line",
-                layout.hypervisor_file().display()
-            )),
-            None => error.hint(example()),
-        }
-    })
-}
-
-/// Where an example of the containers' file is: beside the program, as packages and archives install it, or in the
-/// sources.
-fn example() -> String {
-    let program = std::env::current_exe().unwrap_or_default();
-    let prefix = program.parent().and_then(Path::parent);
-    let installed = prefix.map(|it| it.join("share/doc/phoenix-nvidia/examples/phoenix_lxc_configs.json"));
-    match installed.filter(|path| path.is_file()) {
-        Some(path) => format!("copy the example `{}` there, and make it yours", path.display()),
-        None => {
-            "the sources of phoenix-nvidia have an example, `etc/phoenix_lxc_configs.json`: copy it there and adapt it"
-                .to_owned()
-        }
-    }
-}
-
-fn containers_of<'d>(root: &Node<'d>) -> Result<Node<'d>, Box<Finding>> {
-    const EXPECTED: &str = "`lxc_configs`: an object with an entry for each CTID";
-    match root.member("lxc_configs") {
-        Some(configs) if configs.is_object() => Ok(configs),
-        Some(other) => Err(Box::new(other.wrong_type(EXPECTED))),
-        None => Err(Box::new(
-            root.finding_at_key(Severity::Error, "the file has no `lxc_configs`, so it defines no containers")
-                .expected(EXPECTED),
-        )),
-    }
-}
-
 type ById<'d> = BTreeMap<ContainerId, Vec<Node<'d>>>;
 
 /// The entries of each CTID, and what is wrong with the keys that are none.
@@ -351,9 +354,9 @@ fn by_id<'d>(configs: &Node<'d>) -> (ById<'d>, Vec<Finding>) {
             Err(_) => findings.push(
                 node.finding_at_key(
                     Severity::Error,
-                    format!("{} is not a CTID, so its entry is ignored", quoted(node.key())),
+                    format!("{} is neither a CTID nor a name, so its entry is ignored", quoted(node.key())),
                 )
-                .expected("a number in quotes, \"100\" to \"999999999\""),
+                .expected("a number in quotes, \"100\" to \"999999999\", or on plain LXC a name"),
             ),
         }
     }

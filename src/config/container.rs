@@ -23,6 +23,9 @@ pub struct Container {
     pub id: ContainerId,
     /// Its host name.
     pub name: String,
+    /// Nobody has configured it: it was found on this host, and its settings stay as they are.
+    #[serde(skip)]
+    pub is_found: bool,
     /// Memory in MiB, as `pct` counts it.
     pub memory_mb: Option<u64>,
     /// Swap in MiB.
@@ -91,7 +94,7 @@ pub struct Container {
 const NAME: &str = "a host name: letters, digits, `-` and `.`";
 const FEATURE_NAME: &str = "the name of a feature: letters, digits, `_` and `-`";
 const PCT_OPTION: &str = "`key=value`, such as `nesting=1`";
-const DEPENDENCY: &str = "a CTID in quotes, such as `\"900\"`";
+const DEPENDENCY: &str = "a CTID or a name in quotes, such as `\"900\"`";
 
 impl Container {
     /// Reads the entry of a CTID. What is wrong goes into `findings`; what is readable is read all the same.
@@ -105,6 +108,7 @@ impl Container {
         let mut container = Self {
             id,
             name: reader.name(),
+            is_found: false,
             memory_mb: reader.number("memory_mb", 16..=1 << 30, " of MiB"),
             swap_mb: reader.number("swap_mb", 0..=1 << 30, " of MiB"),
             cores: reader.small_number("cores", 1..=8192, ""),
@@ -292,7 +296,7 @@ impl<'d> Reader<'_, 'd> {
     fn dependencies(&mut self, container: &mut Container, defined: &dyn Fn(ContainerId) -> bool) {
         let Some(node) = self.composed("dependencies") else { return };
         if !node.is_list() {
-            self.findings.push(node.wrong_type("a list of CTIDs"));
+            self.findings.push(node.wrong_type("a list of CTIDs or names"));
         }
         for element in node.elements() {
             let Some(id) = ctid(&element, self.findings) else { continue };
@@ -324,9 +328,8 @@ fn ctid(node: &Node<'_>, findings: &mut Vec<Finding>) -> Option<ContainerId> {
             Some(id)
         }
         Err(_) => {
-            let message = format!("{} is not a CTID", quoted(text));
-            findings
-                .push(node.finding(Severity::Error, message).expected("a CTID in quotes, \"100\" to \"999999999\""));
+            let message = format!("{} is neither a CTID nor a name", quoted(text));
+            findings.push(node.finding(Severity::Error, message).expected(DEPENDENCY));
             None
         }
     }

@@ -23,6 +23,12 @@ pub struct WantedDriver {
     pub chosen_method: Option<Method>,
     /// Which part of it, where the operator has said so; see [`WantedDriver::profile`].
     pub chosen_profile: Option<Profile>,
+    /// How it is installed where nobody has said how.
+    #[serde(skip)]
+    pub default_method: Method,
+    /// Which part of it is installed where nobody has said which.
+    #[serde(skip)]
+    pub default_profile: Profile,
     /// Whether `runfile` may be used where the chosen method cannot mount anything.
     pub allow_fallback: bool,
     /// The sum that the operator has said its run file has.
@@ -87,6 +93,8 @@ impl WantedDriver {
         Some(Self {
             chosen_method: method,
             chosen_profile: profile,
+            default_method: Method::default(),
+            default_profile: Profile::default(),
             allow_fallback,
             sha256,
             urls,
@@ -100,12 +108,12 @@ impl WantedDriver {
 impl WantedDriver {
     /// How it is installed when it must be.
     pub fn method(&self) -> Method {
-        self.chosen_method.unwrap_or_default()
+        self.chosen_method.unwrap_or(self.default_method)
     }
 
     /// Which part of it is installed; NVIDIA's installer leaves a choice of 32 bits alone.
     pub fn profile(&self) -> Profile {
-        let chosen = self.chosen_profile.unwrap_or_default();
+        let chosen = self.chosen_profile.unwrap_or(self.default_profile);
         match self.method() {
             Method::Runfile | Method::Installer => chosen.of_installer(),
             Method::Native | Method::Shared => chosen,
@@ -128,6 +136,8 @@ impl WantedDriver {
             variant,
             chosen_method: None,
             chosen_profile: None,
+            default_method: Method::default(),
+            default_profile: Profile::default(),
             allow_fallback: false,
             sha256: None,
             urls,

@@ -15,6 +15,8 @@ use crate::sys::rootfs::Found;
 #[derive(Debug)]
 pub(super) struct DevicesState {
     pub(super) id: ContainerId,
+    /// Nobody has configured it.
+    pub(super) is_found: bool,
     /// The nodes that it must have, each with what lies there; nothing while it does not run.
     pub(super) nodes: Vec<NodeInside>,
     /// What of its GPUs waits for the host, a sentence each.
@@ -61,7 +63,10 @@ pub(super) struct NodeInside {
 
 /// Every rule of this subject.
 pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
-    let create = format!("phoenix-nvidia create {}, which restarts the container if needed", state.id);
+    let create = match state.is_found {
+        true => "pass it by a line of the container's own settings, then restart the container".to_owned(),
+        false => format!("phoenix-nvidia create {}, which restarts the container if needed", state.id),
+    };
     let unavailable = |sentence: &String| Finding::new(Rule::GpuUnavailable, sentence, WAITING_HINT);
     let mut findings: Vec<Finding> = state.waiting.iter().map(unavailable).collect();
     findings.extend(state.undecided.iter().map(undecided));
@@ -212,6 +217,7 @@ mod tests {
         let wanted = DeviceNode { path: "/dev/nvidia0".into(), major: 195, minor: 0, mode: 0o666, group: 0 };
         DevicesState {
             id: "901".parse().unwrap(),
+            is_found: false,
             nodes: vec![NodeInside { wanted, found, mode, owned }],
             waiting: Vec::new(),
             refused: Vec::new(),

@@ -116,13 +116,14 @@ fn devices_state(
 ) -> Result<DevicesState> {
     // A node that this host lacks hides neither the container's settings nor its other GPUs.
     let (passthrough, drift, undecided) = match fleet.passthrough(container) {
-        Ok(passthrough) => (passthrough, fleet.hypervisor.drift(&fleet.desired(container)?)?, None),
+        Ok(passthrough) => (passthrough, fleet.drift(container)?, None),
         Err(error) => (Passthrough::default(), Drift::default(), Some(error)),
     };
     let without_dri = passthrough.without_dri();
     let wanted = if is_running { passthrough.devices } else { Vec::new() };
     Ok(DevicesState {
         id: container.id,
+        is_found: container.is_found,
         refused: fleet.hypervisor.refused_nodes(container.id, &wanted)?,
         nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
         divided: divided(container, fleet.host)?,

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod before_start;
+mod found;
 pub mod observe;
 pub mod plan;
 mod planner;
@@ -49,7 +50,7 @@ pub struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     /// One container as a place of work.
     pub fn guest(&self, id: ContainerId) -> Guest<'a> {
-        Guest { id, hypervisor: self.hypervisor, context: self.context }
+        Guest { id, is_found: self.configuration.is_found(id), hypervisor: self.hypervisor, context: self.context }
     }
 
     pub(crate) fn lock(&self, id: ContainerId) -> Result<FileLock> {
@@ -83,6 +84,12 @@ pub fn request(driver: &WantedDriver) -> Request {
 pub fn wanted_driver(container: &Container) -> Result<&WantedDriver> {
     let id = container.id;
     container.driver.as_ref().ok_or_else(|| {
+        if container.is_found {
+            let message =
+                format!("container {id} gets the driver of this host, which has no NVIDIA kernel module loaded");
+            return Error::new(Kind::Host, message)
+                .hint("load it with `modprobe nvidia`; `phoenix-nvidia doctor` says why it is missing");
+        }
         Error::new(Kind::Configuration, format!("container {id} does not ask for a driver"))
             .hint(format!("add \"nvidia\" to `lxc_configs.{id}.features`"))
     })

@@ -96,6 +96,24 @@ pub struct HostsDriver {
     pub value: String,
 }
 
+/// An existing container as its settings describe it, whoever has written them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AsItIs {
+    /// Its host name; empty where its settings say none.
+    pub name: String,
+    /// The NVIDIA device nodes of the host that its settings pass.
+    pub nodes: Vec<PathBuf>,
+    /// Its settings let it open NVIDIA's devices, whether they pass nodes or not: rules of older guides.
+    pub may_open_nvidias: bool,
+}
+
+impl AsItIs {
+    /// Whether its settings have to do with NVIDIA's devices.
+    pub fn has_gpus(&self) -> bool {
+        self.may_open_nvidias || !self.nodes.is_empty()
+    }
+}
+
 /// What separates a container from how it should be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drift {
@@ -148,6 +166,12 @@ impl Exec {
 
 /// The life of containers: whether they exist and run. Every verb is idempotent where that has a meaning.
 pub trait LifeCycle: Sync {
+    /// All containers of this host that this hypervisor has, in order.
+    ///
+    /// # Errors
+    /// Its files cannot be read.
+    fn ids(&self) -> Result<Vec<ContainerId>>;
+
     /// How a container is.
     ///
     /// # Errors
@@ -221,6 +245,12 @@ pub trait LifeCycle: Sync {
 
 /// What containers are given: their settings, device nodes and mounts.
 pub trait Settings: Sync {
+    /// An existing container as its settings describe it.
+    ///
+    /// # Errors
+    /// Its settings cannot be read.
+    fn as_it_is(&self, id: ContainerId) -> Result<AsItIs>;
+
     /// Finds out, without changing anything, whether a container could be created as desired.
     ///
     /// # Errors
@@ -355,6 +385,9 @@ pub trait Snapshots: Sync {
 pub trait Hypervisor: LifeCycle + Settings + Inside {
     /// Its name for people: `lxc`.
     fn name(&self) -> &'static str;
+
+    /// The command of its own that starts a container.
+    fn start_command(&self, id: ContainerId) -> String;
 
     /// Snapshots, or why it has none.
     fn snapshots(&self) -> std::result::Result<&dyn Snapshots, &'static str>;

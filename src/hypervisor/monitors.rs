@@ -149,14 +149,16 @@ fn freezer_of(cgroups: &str, has_first: bool) -> Option<(Freezer, &str)> {
 /// Reads `/proc/net/unix` (proc(5)): the path is the eighth word, `@` stands for the NUL of an abstract name.
 fn listening_in(text: &str, lxcpath: &str) -> BTreeSet<ContainerId> {
     let names = text.lines().filter_map(|line| line.split_once('@').map(|(_, name)| name));
-    let id = |name: &str| name.strip_prefix(lxcpath)?.strip_prefix('/')?.strip_suffix("/command")?.parse().ok();
+    let id = |name: &str| {
+        name.strip_prefix(lxcpath)?.strip_prefix('/')?.strip_suffix("/command").and_then(ContainerId::known)
+    };
     names.filter_map(id).collect()
 }
 
 /// Reads a monitor's title: `[lxc monitor] /var/lib/lxc 901`.
 fn container_of(title: &str, lxcpath: &str) -> Option<ContainerId> {
     let title = title.trim_end_matches('\0').strip_prefix("[lxc monitor] ")?;
-    title.strip_prefix(lxcpath)?.trim_start_matches('/').strip_prefix(' ')?.parse().ok()
+    title.strip_prefix(lxcpath)?.trim_start_matches('/').strip_prefix(' ').and_then(ContainerId::known)
 }
 
 /// Reads the words of a monitor in the foreground: `/usr/bin/lxc-start -F -n 901`, with `-P <lxcpath>` for another than
@@ -176,7 +178,7 @@ fn started_in_foreground(words: &str, lxcpath: &str) -> Option<ContainerId> {
         }
     }
     let is_it = program == "lxc-start" || program.ends_with("/lxc-start");
-    (is_it && in_foreground && path.trim_end_matches('/') == lxcpath).then(|| id?.parse().ok())?
+    (is_it && in_foreground && path.trim_end_matches('/') == lxcpath).then(|| ContainerId::known(id?))?
 }
 
 /// The numbers of a line of `/proc/<pid>/status`.

@@ -40,6 +40,8 @@ use receipt::Receipt;
 pub struct Guest<'a> {
     /// The container.
     pub id: ContainerId,
+    /// Nobody has configured it: its settings are its operator's.
+    pub is_found: bool,
     /// Who runs it.
     pub hypervisor: &'a dyn Hypervisor,
     /// Where our files lie, who hears of events, and whether to stop.
@@ -60,8 +62,15 @@ impl Guest<'_> {
                 Kind::Command,
                 format!("container {} is {}, but must run for this", self.id, state.word()),
             )
-            .hint(format!("start it with `phoenix-nvidia create {}`", self.id))),
+            .hint(format!("start it with `{}`", self.start_command()))),
         }
+    }
+
+    fn start_command(&self) -> String {
+        if self.is_found {
+            return self.hypervisor.start_command(self.id);
+        }
+        format!("phoenix-nvidia create {}", self.id)
     }
 
     /// How it is.

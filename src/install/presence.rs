@@ -17,6 +17,8 @@ use super::{Guest, LIBRARY_DIRECTORIES};
 // The log of a full driver has about 400 lines.
 const BACKUP_LOG_LIMIT: u64 = 4 << 20;
 const LOG_END: u64 = 64 << 10;
+/// Where distributions have libraries of 32 bits beside those of 64.
+const COMPAT32_DIRECTORIES: [&str; 2] = ["/usr/lib/i386-linux-gnu", "/usr/lib32"];
 const NAMES_LIMIT: usize = 100_000;
 
 /// The driver in a container.
@@ -97,6 +99,36 @@ pub fn observe(guest: &Guest<'_>, rootfs: &dyn Readable) -> Result<Presence> {
         (1, None) => Ok(incomplete(versions, "its libraries were not installed by NVIDIA's installer")),
         (_, _) => Ok(incomplete(versions, "libraries of more than one version are there")),
     }
+}
+
+/// The smallest profile that has everything which is in the container now, as its receipt says it, or else its libraries. A
+/// container without a driver computes.
+///
+/// # Errors
+/// Its files cannot be examined.
+pub fn covering_profile(guest: &Guest<'_>, presence: &Presence, rootfs: &dyn Readable) -> Result<Profile> {
+    if *presence == Presence::Absent {
+        return Ok(Profile::Compute);
+    }
+    if let Some(receipt) = receipt::load(guest, rootfs)? {
+        return Ok(receipt.chosen().profile);
+    }
+    let has = |directories: &[&str], stems: &[&str]| -> Result<bool> {
+        let begins = |name: &String| stems.iter().any(|stem| name.starts_with(stem));
+        for directory in directories {
+            if rootfs.names(directory, NAMES_LIMIT)?.iter().any(begins) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    let draws = has(&LIBRARY_DIRECTORIES, &["libGLX_nvidia.so.", "libEGL_nvidia.so.", "libnvidia-glcore.so."])?;
+    Ok(match (draws, has(&COMPAT32_DIRECTORIES, &["libcuda.so.", "libnvidia-ml.so.", "libnvidia-glcore.so."])?) {
+        (true, true) => Profile::FullCompat32,
+        (true, false) => Profile::Full,
+        (false, true) => Profile::ComputeCompat32,
+        (false, false) => Profile::Compute,
+    })
 }
 
 /// The list that NVIDIA's installer keeps; `None` when there is none or it is not to be read.

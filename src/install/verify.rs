@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::config::what_passes_nodes;
 use crate::driver::DriverVersion;
 use crate::driver::device::{DeviceNode, is_optional};
 use crate::driver::nvidia_smi::{self, Answer, Failure};
@@ -255,7 +256,7 @@ fn judge_cuda(guest: &Guest<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict
 }
 
 fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
-    let create = format!("pass it with `phoenix-nvidia create {}`, which restarts the container if needed", guest.id);
+    let remedy = format!("pass it with {}", what_passes_nodes(guest.id, guest.is_found));
     for node in devices {
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
@@ -266,7 +267,7 @@ fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Res
         }
         if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {
             let reason = format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor);
-            return Ok(Some(unavailable(reason, create)));
+            return Ok(Some(unavailable(reason, remedy)));
         }
     }
     let refused = guest.refused_nodes(devices)?;
@@ -275,7 +276,7 @@ fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Res
         let reason = format!(
             "the container may not open the device node `{path}`: its number has changed since the container started"
         );
-        unavailable(reason, create)
+        unavailable(reason, remedy)
     }))
 }
 
@@ -302,10 +303,9 @@ fn judge_live(
         Failure::VersionMismatch => host_decides,
         Failure::NoDriver if host != wanted => host_decides,
         Failure::Denied => format!(
-            "repair its devices with `phoenix-nvidia create {}`, which restarts the container; if that finds nothing \
-             to do, remove a conflicting `devices.deny` from its own settings, and restart it: a reload of systemd may \
-             have revoked its devices",
-            guest.id
+            "repair its devices with {}; if nothing is to do there, remove a conflicting `devices.deny` from its own \
+             settings, and restart it: a reload of systemd may have revoked its devices",
+            what_passes_nodes(guest.id, guest.is_found)
         ),
         Failure::NoPermission => {
             "run `phoenix-nvidia doctor` to see which device node is closed; `NVreg_DeviceFileMode` of the host's \

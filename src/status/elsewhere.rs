@@ -4,6 +4,7 @@ use crate::fleet::Fleet;
 use crate::hypervisor::cluster::{Cluster, ClusterContainer};
 
 use super::judgement::Judgement;
+use super::not_configured::not_configured;
 use super::{ClusterNode, ContainerStatus, Verdict};
 
 /// A container of this node that the configuration does not name.
@@ -14,7 +15,10 @@ pub(super) fn row_of_nobodys(fleet: &Fleet<'_>, container: &ClusterContainer) ->
         Ok(state) => {
             row.state = state.word();
             let reason = Some("it is not in the configuration".to_owned());
-            row.judge(Judgement { reason, ..Judgement::of(Verdict::NoDriverWanted, None) });
+            row.judge(match row.gpus.is_empty() {
+                true => Judgement { reason, ..Judgement::of(Verdict::NoDriverWanted, None) },
+                false => not_configured(fleet, container.id),
+            });
         }
         Err(error) => row.judge(Judgement { in_sync: None, ..Judgement::failed(&error) }),
     }

@@ -122,8 +122,7 @@ fn fill(
         row.moved_gpus = known_gpus::moved_since(fleet.context.layout, container, fleet.host)?;
     }
     let Some(wanted) = &container.driver else {
-        row.judge(Judgement::of(Verdict::NoDriverWanted, None));
-        return Ok(());
+        return fill_without_driver(fleet, container, row);
     };
     if state == State::Absent {
         let create = format!("create it with `phoenix-nvidia create {}`", container.id);
@@ -138,10 +137,7 @@ fn fill(
         row.judge(Judgement { reason: Some(reason), ..Judgement::of(Verdict::Unknown, None) });
         return Ok(());
     };
-    row.installed = seen.presence.version().cloned();
-    if let Presence::Complete { method, profile, .. } = &seen.presence {
-        (row.method, row.profile) = (*method, Some(*profile));
-    }
+    row.take(Some(&seen.presence));
     row.nodes = seen.nodes;
     let judgement = judged(fleet, container, wanted, &seen.presence, row.nodes.as_ref(), &waiting, on_disk)?;
     row.judge(judgement);
@@ -151,6 +147,20 @@ fn fill(
     if asking == Asking::Drivers && is_running {
         ask(fleet, container, row)?;
     }
+    Ok(())
+}
+
+/// A container that wants no driver, or of which nobody can say which it wants.
+fn fill_without_driver(fleet: &Fleet<'_>, container: &Container, row: &mut ContainerStatus) -> Result<()> {
+    if !container.is_found {
+        row.judge(Judgement::of(Verdict::NoDriverWanted, None));
+        return Ok(());
+    }
+    row.take(fleet.presence(container)?.as_ref());
+    let verdict = if row.installed.is_some() { Verdict::NotVerifiedLive } else { Verdict::NotInstalled };
+    let reason = Some("no NVIDIA kernel module on this host, so no version is wanted".to_owned());
+    let hint = Some("load it with `modprobe nvidia`; `phoenix-nvidia doctor` says why it is missing".to_owned());
+    row.judge(Judgement { reason, hint, ..Judgement::of(verdict, None) });
     Ok(())
 }
 
@@ -174,12 +184,13 @@ fn judged(
     waiting: &[String],
     on_disk: &OnDisk,
 ) -> Result<Judgement> {
-    let drift = fleet.hypervisor.drift(&fleet.desired(container)?)?;
+    let drift = fleet.drift(container)?;
     let host = fleet.host.loaded.as_ref();
     let other = host.is_some_and(|host| *host != wanted.version);
     let on_disk = other.then(|| on_disk.get_or_init(|| fleet.host.on_disk(fleet.context.cancel)).as_ref()).flatten();
     let gpus = container.gpus.count();
-    Ok(judge(&Seen { id: container.id, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
+    let (id, is_found) = (container.id, container.is_found);
+    Ok(judge(&Seen { id, is_found, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
 }
 
 /// Asks the driver; what the files say stands unless the driver's answer says more.

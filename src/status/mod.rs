@@ -4,6 +4,7 @@ mod cluster;
 mod elsewhere;
 mod judgement;
 mod look;
+mod not_configured;
 mod row;
 mod schema;
 
@@ -18,6 +19,7 @@ use crate::driver::placement::Profile;
 
 pub use cluster::status_of_all_nodes;
 pub use look::status;
+pub use not_configured::status_of_unconfigured;
 pub use schema::schema;
 
 /// Whether the drivers in running containers are asked.
@@ -29,11 +31,22 @@ pub enum Asking {
     Drivers,
 }
 
+/// How JSON writes what names a container.
+#[derive(JsonSchema)]
+#[schemars(inline, untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum JsonId {
+    /// A CTID.
+    Number(u64),
+    /// A name.
+    Name(String),
+}
+
 /// How one container is.
 #[derive(Debug, Clone, serde::Serialize, JsonSchema)]
 pub struct ContainerStatus {
-    /// The container's CTID.
-    #[schemars(with = "u64")]
+    /// The container's CTID, or its name where plain LXC has it by a name.
+    #[schemars(with = "JsonId")]
     pub id: ContainerId,
     /// Its name; empty when its configuration cannot be read.
     pub name: String,
@@ -129,6 +142,9 @@ pub enum Verdict {
     /// Its configuration asks for no driver.
     #[serde(rename = "no driver wanted")]
     NoDriverWanted,
+    /// It has GPUs, and the configuration does not describe it.
+    #[serde(rename = "not configured")]
+    NotConfigured,
     /// It does not run, and its disk cannot be examined without mounting it.
     #[serde(rename = "unknown")]
     Unknown,
@@ -153,6 +169,7 @@ impl Verdict {
             Self::NotInstalled => "not installed",
             Self::Absent => "absent",
             Self::NoDriverWanted => "no driver wanted",
+            Self::NotConfigured => "not configured",
             Self::Unknown => "unknown",
             Self::NotKnownFromHere => "not known from here",
             Self::Error => "error",
@@ -176,6 +193,7 @@ mod tests {
             Verdict::NotInstalled,
             Verdict::Absent,
             Verdict::NoDriverWanted,
+            Verdict::NotConfigured,
             Verdict::Unknown,
             Verdict::NotKnownFromHere,
             Verdict::Error,

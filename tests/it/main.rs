@@ -50,4 +50,5 @@ mod the_pretended_host;
 mod the_run_file_builder;
 mod the_stand_in_installer;
 mod the_test_driver;
+mod unconfigured;
 mod what_is_not_said;

@@ -48,7 +48,7 @@ pub fn start(world: &World, host: &PretendedGpuHost, count: usize) {
         let config = fs_err::read_to_string(directory.join("config")).unwrap();
         // What the program writes comes last.
         fs_err::write(directory.join("config"), format!("{LINES}{config}")).unwrap();
-        world.lxc_on(host, "lxc-start", ctid.try_into().unwrap(), &[]).ok();
+        world.lxc_on(host, "lxc-start", ctid, &[]).ok();
     }
 }
 

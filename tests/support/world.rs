@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -160,33 +161,33 @@ impl World {
     }
 
     /// Runs one of LXC's own tools on a container of this world.
-    pub fn lxc(&self, tool: &str, ctid: u32, arguments: &[&str]) -> Ran {
+    pub fn lxc(&self, tool: &str, ctid: impl Display, arguments: &[&str]) -> Ran {
         Ran::of(tool, &self.lxc_arguments(ctid, arguments), &[])
     }
 
     /// As [`World::lxc`], on a host that seems to have GPUs.
-    pub fn lxc_on(&self, host: &PretendedGpuHost, tool: &str, ctid: u32, arguments: &[&str]) -> Ran {
+    pub fn lxc_on(&self, host: &PretendedGpuHost, tool: &str, ctid: impl Display, arguments: &[&str]) -> Ran {
         host.run(tool, &self.lxc_arguments(ctid, arguments), &[])
     }
 
     /// Runs a shell script in a running container.
-    pub fn inside(&self, ctid: u32, script: &str) -> Ran {
+    pub fn inside(&self, ctid: impl Display, script: &str) -> Ran {
         self.lxc("lxc-attach", ctid, &["--clear-env", "--", "sh", "-c", script])
     }
 
     /// A container's root directory as the host sees it.
-    pub fn rootfs(&self, ctid: u32) -> PathBuf {
+    pub fn rootfs(&self, ctid: impl Display) -> PathBuf {
         self.lxcpath().join(ctid.to_string()).join("rootfs")
     }
 
     /// Makes a container with nothing but LXC's and tar's help: for tests of these tools, and for those who want one
     /// that the program has not made. `lines` are added to its configuration.
-    pub fn create_by_hand(&self, ctid: u32, privilege: Privilege, lines: &[&str]) {
+    pub fn create_by_hand(&self, ctid: impl Display, privilege: Privilege, lines: &[&str]) {
         self.create_by_hand_from(&template(), ctid, privilege, lines);
     }
 
     /// The same from another template.
-    pub fn create_by_hand_from(&self, template: &Path, ctid: u32, privilege: Privilege, lines: &[&str]) {
+    pub fn create_by_hand_from(&self, template: &Path, ctid: impl Display, privilege: Privilege, lines: &[&str]) {
         let rootfs = self.rootfs(ctid);
         fs_err::create_dir_all(&rootfs).unwrap();
         let as_whom = match privilege {
@@ -203,11 +204,11 @@ impl World {
     }
 
     /// Says which version the kernel module has that `nvidia-smi` of a test driver shall find in a container.
-    pub fn pretend_kernel_module(&self, ctid: u32, version: &str) {
+    pub fn pretend_kernel_module(&self, ctid: impl Display, version: &str) {
         fs_err::write(self.rootfs(ctid).join("etc/pretended-kernel-module"), version).unwrap();
     }
 
-    fn lxc_arguments(&self, ctid: u32, arguments: &[&str]) -> Vec<OsString> {
+    fn lxc_arguments(&self, ctid: impl Display, arguments: &[&str]) -> Vec<OsString> {
         let lxcpath = self.lxcpath().into_os_string();
         let mut all = vec!["--lxcpath".into(), lxcpath, "--name".into(), ctid.to_string().into()];
         all.extend(arguments.iter().map(OsString::from));

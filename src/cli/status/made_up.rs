@@ -17,6 +17,7 @@ pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
         | Verdict::Unknown
         | Verdict::NotKnownFromHere
         | Verdict::Absent
+        | Verdict::NotConfigured
         | Verdict::NoDriverWanted => None,
     };
     ContainerStatus {

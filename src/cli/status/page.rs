@@ -49,7 +49,9 @@ impl Tone {
             Verdict::OutOfSync | Verdict::GpuUnavailable | Verdict::NotInstalled | Verdict::Error => Self::Bad,
             Verdict::NotVerifiedLive | Verdict::SettingsDiffer | Verdict::Unknown => Self::Doubtful,
             Verdict::Verified | Verdict::InSync => Self::Good,
-            Verdict::Absent | Verdict::NoDriverWanted | Verdict::NotKnownFromHere => Self::Quiet,
+            Verdict::Absent | Verdict::NoDriverWanted | Verdict::NotConfigured | Verdict::NotKnownFromHere => {
+                Self::Quiet
+            }
         }
     }
 
@@ -68,7 +70,7 @@ impl Tone {
             Self::Bad => "not in sync",
             Self::Doubtful => "not verified live, or other settings",
             Self::Good => "in sync",
-            Self::Quiet => "no driver wanted, absent, or on another node",
+            Self::Quiet => "no driver wanted, not configured, absent, or on another node",
         }
     }
 }

@@ -118,7 +118,7 @@ fn ctids_written_as_numbers_and_as_strings_are_the_same_container() {
 
 #[test]
 fn one_bad_entry_does_not_stop_the_others() {
-    let text = r#"{ "lxc_configs": { "901": { "name": 5 }, "902": { "name": "good" }, "903": [], "bad": {} } }"#;
+    let text = r#"{ "lxc_configs": { "901": { "name": 5 }, "902": { "name": "good" }, "903": [], "-bad": {} } }"#;
     let configuration = Configuration::of_texts(text, None).unwrap();
     assert!(configuration.container(id("901")).is_err());
     assert_eq!(configuration.container(id("902")).unwrap().name, "good");

@@ -80,6 +80,7 @@ impl Fleet<'_> {
             self.context.listener.note(Some(container.id), format!("driver {} is already installed", driver.version));
             return Ok(false);
         }
+        self.require_no_settings(container, &presence)?;
         let installed = self.install_by_method(driver, &guest);
         drop(rootfs);
         // What an interrupted change has begun stays as it is until the next run brings it to its end.
@@ -136,7 +137,9 @@ impl Fleet<'_> {
         // Again, for somebody may have unmounted it before the receipt named it.
         self.store.ensure_mounted(self.needed_image_of(container.id)?.as_slice())?;
         // A stopped container takes no settings while its root is mounted.
-        self.hypervisor.configure(&self.desired(container)?)?;
+        if !container.is_found {
+            self.hypervisor.configure(&self.desired(container)?)?;
+        }
         shared::settle(&guest, &self.hypervisor.rootfs(container.id)?, image.as_ref())?;
         self.release_images();
         Ok(())

@@ -114,6 +114,7 @@ impl Fleet<'_> {
     pub fn uninstall(&self, ids: &[ContainerId]) -> Vec<ContainerReport> {
         self.each(ids, |container, report| {
             let _lock = self.lock(container.id)?;
+            self.require_no_mount(container)?;
             let outcome = self.as_step(container.id, "uninstall the driver", || {
                 let outcome = uninstall::uninstall(&self.guest(container.id))?;
                 self.settle_images(container)?;

@@ -6,7 +6,7 @@ use crate::driver::placement::{Target, bytes_of, placements};
 use crate::error::Result;
 use crate::fleet::observe::passthrough::Passthrough;
 use crate::fleet::{Fleet, request};
-use crate::hypervisor::Desired;
+use crate::hypervisor::{Desired, Drift};
 use crate::install::methods::shared;
 use crate::install::presence::Presence;
 use crate::install::{preflight, receipt};
@@ -20,6 +20,14 @@ impl Fleet<'_> {
         let receipt = receipt::of_host(self.context.layout, container.id)?;
         let mounts = receipt.map(|receipt| shared::mounts(self.context.layout, &receipt)).unwrap_or_default();
         Ok(Desired { container, devices, kept, mounts })
+    }
+
+    /// What separates an existing container from how it should be. One that nobody has configured is as it should be.
+    pub(crate) fn drift(&self, container: &Container) -> Result<Drift> {
+        if container.is_found {
+            return Ok(Drift::default());
+        }
+        self.hypervisor.drift(&self.desired(container)?)
     }
 
     /// Whether the driver can be installed without its run file: it is extracted, and the method asks for no more.

@@ -53,11 +53,12 @@ impl Fleet<'_> {
     pub fn observe(&self, container: &Container) -> Result<Observation> {
         let state = self.hypervisor.state(container.id)?;
         let passthrough = self.passthrough(container)?;
-        let desired = self.desired(container)?;
-        self.hypervisor.check(&desired)?;
+        if !container.is_found {
+            self.hypervisor.check(&self.desired(container)?)?;
+        }
         let (mut drift, seen) = match state {
             State::Absent => (Drift::default(), Some(Seen::default())),
-            _ => (self.hypervisor.drift(&desired)?, self.look(container)?),
+            _ => (self.drift(container)?, self.look(container)?),
         };
         drift.restart |= self.has_former_nodes(container.id, state, &passthrough.devices)?;
         let unseen = seen.is_none();
@@ -65,6 +66,7 @@ impl Fleet<'_> {
         // A copy brings its source's driver along.
         if !unseen && (state != State::Absent || container.clone_from.is_none()) {
             self.require_image(container, &presence)?;
+            self.require_no_settings(container, &presence)?;
         }
         let (mut cached, mut extracted, mut needed_bytes) = (None, false, None);
         if let Some(driver) = &container.driver {

@@ -245,6 +245,16 @@ impl Fleet<'_> {
     /// # Errors
     /// As [`passthrough`]; or its settings cannot be read.
     pub(crate) fn passthrough(&self, container: &Container) -> Result<Passthrough> {
+        let mut passthrough = self.passthrough_of_all(container)?;
+        if container.is_found {
+            // What its driver works without is missing only where its own settings say that it should be there.
+            let passed = self.hypervisor.passed_nodes(container.id)?;
+            passthrough.devices.retain(|node| !is_optional(&node.path) || passed.contains(&node.path));
+        }
+        Ok(passthrough)
+    }
+
+    fn passthrough_of_all(&self, container: &Container) -> Result<Passthrough> {
         let of_host = passthrough(container, self.host, &Held::default());
         // Only what the host lacks makes a difference, and of all GPUs nobody knows which those are.
         if !container.gpus.is_all() && of_host.as_ref().is_ok_and(Passthrough::is_whole) {

@@ -151,8 +151,7 @@ impl Lxc<'_> {
     }
 
     pub(super) fn hosts_driver_in_settings(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
-        let mut files = with_includes(self.config(id), read_if_there(&self.config(id))?);
-        files.push((self.settings(id), read_if_there(&self.settings(id))?));
+        let files = self.settings_files(id)?;
         let entries: Vec<(&Path, (&str, &str))> =
             files.iter().flat_map(|(file, text)| config_file::entries(text).map(|it| (file.as_path(), it))).collect();
         let settings: Vec<(&str, &str)> = entries.iter().map(|(_, entry)| *entry).collect();
@@ -163,6 +162,13 @@ impl Lxc<'_> {
             value: value.to_owned(),
         };
         Ok(entries.into_iter().filter(|(_, entry)| found.contains(entry)).map(of_entry).collect())
+    }
+
+    /// A container's `config`, all that it includes, and our own file; each with its text.
+    pub(super) fn settings_files(&self, id: ContainerId) -> Result<Vec<(PathBuf, String)>> {
+        let mut files = with_includes(self.config(id), read_if_there(&self.config(id))?);
+        files.push((self.settings(id), read_if_there(&self.settings(id))?));
+        Ok(files)
     }
 
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {

@@ -6,6 +6,7 @@
 
 mod config_file;
 mod create;
+mod existing;
 mod host_features;
 mod lifecycle;
 mod ownership;
@@ -21,7 +22,9 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{self, Liblxc};
 use crate::hypervisor::monitors::Monitors;
-use crate::hypervisor::{Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, Settings, Snapshots, State};
+use crate::hypervisor::{
+    AsItIs, Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, Settings, Snapshots, State,
+};
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
 use crate::sys::rootfs::Rootfs;
@@ -132,12 +135,23 @@ impl Hypervisor for Lxc<'_> {
         "lxc"
     }
 
+    fn start_command(&self, id: ContainerId) -> String {
+        match self.lxcpath == Path::new(Self::DEFAULT_PATH) {
+            true => format!("lxc-start {id}"),
+            false => format!("lxc-start -P {} {id}", self.lxcpath.display()),
+        }
+    }
+
     fn snapshots(&self) -> std::result::Result<&dyn Snapshots, &'static str> {
         Err("`lxc-snapshot` cannot snapshot a running container, and copies a directory as a whole")
     }
 }
 
 impl LifeCycle for Lxc<'_> {
+    fn ids(&self) -> Result<Vec<ContainerId>> {
+        self.own_containers()
+    }
+
     fn state(&self, id: ContainerId) -> Result<State> {
         self.plain(id)?.current_state(id)
     }
@@ -172,6 +186,10 @@ impl LifeCycle for Lxc<'_> {
 }
 
 impl Settings for Lxc<'_> {
+    fn as_it_is(&self, id: ContainerId) -> Result<AsItIs> {
+        self.plain(id)?.described_by_settings(id)
+    }
+
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
         if let Some(source) = desired.container.clone_from {
             self.plain(source)?;

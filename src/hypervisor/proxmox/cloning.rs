@@ -37,7 +37,7 @@ impl Proxmox<'_> {
             None => (None, false),
         };
         let words = clone_words(desired.container, snapshot);
-        let record = self.record(source)?.inherited(Making::Cloned { source: source.number() });
+        let record = self.record(source)?.inherited(Making::Cloned { source });
         // From here on the next run knows what a death has left, on the source too.
         self.make(id, record, || {
             if is_temporary {

@@ -60,7 +60,7 @@ impl GuestList {
     /// Every container of the cluster, with its node.
     pub(super) fn containers(&self) -> impl Iterator<Item = (ContainerId, &str)> {
         let containers = self.ids.iter().filter(|(_, guest)| guest.kind == "lxc");
-        containers.filter_map(|(id, guest)| Some((id.parse().ok()?, guest.node.as_str())))
+        containers.filter_map(|(id, guest)| Some((ContainerId::known(id)?, guest.node.as_str())))
     }
 
     /// The other node that has this container.

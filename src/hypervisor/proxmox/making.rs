@@ -29,6 +29,7 @@ const DEFAULT_POOL: &str = "local";
 impl Proxmox<'_> {
     pub(super) fn check_desired(&self, desired: &Desired<'_>) -> Result<()> {
         let container = desired.container;
+        require_number(container.id)?;
         self.pct().require_installed()?;
         self.version()?;
         self.members()?.require_quorum()?;
@@ -249,6 +250,17 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && !text.contains('/')
         && !text.contains(char::is_control)
+}
+
+fn require_number(id: ContainerId) -> Result<()> {
+    if id.number().is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Configuration,
+        format!("`{id}` is not a CTID, and containers of Proxmox VE have no other names"),
+    )
+    .hint("name it by its number, from 100 to 999999999; `pct list` shows both"))
 }
 
 fn check_pool(id: ContainerId, name: &str, pools: &[Storage]) -> Result<()> {

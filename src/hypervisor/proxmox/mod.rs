@@ -11,6 +11,7 @@ mod config_file;
 mod configure;
 mod device_rules;
 mod devices;
+mod existing;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -45,7 +46,8 @@ use crate::error::Result;
 use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{
-    Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, RootSizes, Settings, Snapshot, Snapshots, State,
+    AsItIs, Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, RootSizes, Settings, Snapshot, Snapshots,
+    State,
 };
 use crate::sys::command::Output;
 use crate::sys::readable::Readable;
@@ -97,6 +99,10 @@ impl Hypervisor for Proxmox<'_> {
         "proxmox"
     }
 
+    fn start_command(&self, id: ContainerId) -> String {
+        format!("pct start {id}")
+    }
+
     fn snapshots(&self) -> std::result::Result<&dyn Snapshots, &'static str> {
         Ok(self)
     }
@@ -107,6 +113,10 @@ impl Hypervisor for Proxmox<'_> {
 }
 
 impl LifeCycle for Proxmox<'_> {
+    fn ids(&self) -> Result<Vec<ContainerId>> {
+        self.own_containers()
+    }
+
     fn state(&self, id: ContainerId) -> Result<State> {
         self.current_state(id)
     }
@@ -149,6 +159,10 @@ impl LifeCycle for Proxmox<'_> {
 }
 
 impl Settings for Proxmox<'_> {
+    fn as_it_is(&self, id: ContainerId) -> Result<AsItIs> {
+        self.described_by_settings(id)
+    }
+
     fn check(&self, desired: &Desired<'_>) -> Result<()> {
         self.check_desired(desired)
     }
@@ -184,7 +198,7 @@ impl Settings for Proxmox<'_> {
 
 impl Inside for Proxmox<'_> {
     fn exec(&self, id: ContainerId, exec: &Exec, watch: &mut dyn FnMut(&[u8])) -> Result<Output> {
-        self.liblxc().attach(id, exec, watch, &format!("pct start {id}"))
+        self.liblxc().attach(id, exec, watch, &self.start_command(id))
     }
 
     fn rootfs(&self, id: ContainerId) -> Result<Rootfs> {

@@ -117,17 +117,9 @@ impl Proxmox<'_> {
     /// # Errors
     /// A file or a node cannot be read.
     pub fn all_second_nodes(&self) -> Result<Prepared> {
-        let entries = match fs_err::read_dir(self.node.root.join("lxc")) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Prepared::default()),
-            Err(error) => return Err(error.into()),
-        };
         let mut configs = Vec::new();
-        for entry in entries {
-            let name = entry?.file_name();
-            if name.to_str().is_some_and(|name| name.ends_with(".conf")) {
-                configs.extend(self.read(&Path::new("lxc").join(name).display().to_string())?.map(ConfigFile::new));
-            }
+        for id in self.own_containers()? {
+            configs.extend(self.read(&format!("lxc/{id}.conf"))?.map(ConfigFile::new));
         }
         to_make(&configs)
     }

@@ -37,7 +37,7 @@ pub(super) enum Making {
     /// As a copy of another one.
     Cloned {
         /// The other one's CTID.
-        source: u32,
+        source: ContainerId,
     },
 }
 
@@ -79,7 +79,7 @@ impl Record {
     /// The container that a copy was being made of.
     pub(super) fn source(&self) -> Option<ContainerId> {
         match self.making {
-            Some(Making::Cloned { source }) => ContainerId::new(source.into()),
+            Some(Making::Cloned { source }) => Some(source),
             _ => None,
         }
     }

@@ -32,10 +32,10 @@ const VERBS: [&str; 6] = ["clone", "snapshot", "delsnapshot", "rollback", "move-
 fn container_of(node: &str, title: &str) -> Option<ContainerId> {
     if let Some(upid) = title.strip_prefix("task UPID:") {
         let mut fields = upid.split(':');
-        return (fields.next()? == node).then(|| fields.nth(4)?.parse().ok())?;
+        return (fields.next()? == node).then(|| ContainerId::known(fields.nth(4)?))?;
     }
     let mut words = title.split('\0').skip_while(|word| *word != "pct" && !word.ends_with("/pct")).skip(1);
-    VERBS.contains(&words.next()?).then(|| words.next()?.parse().ok())?
+    VERBS.contains(&words.next()?).then(|| ContainerId::known(words.next()?))?
 }
 
 #[cfg(test)]

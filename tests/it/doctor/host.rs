@@ -87,6 +87,10 @@ fn a_debian_host_whose_module_is_called_nvidia_current_has_one_on_disk() {
 #[test]
 fn without_a_configuration_the_host_is_examined_all_the_same() {
     let (world, host) = (World::new(), host());
+    assert_eq!(found(&world, &host, 0, &[]), [""; 0]);
+    assert_eq!(found(&world, &host, 0, &["--all"]), [""; 0]);
+    world.run_on(&host, &["doctor", "901"]).exits(3);
+    fs_err::write(world.base().join("etc/phoenix_lxc_configs.json"), "{").unwrap();
     assert_eq!(found(&world, &host, 4, &[]), ["host configuration"]);
     world.run_on(&host, &["doctor", "901"]).exits(3);
 }
@@ -95,11 +99,11 @@ fn without_a_configuration_the_host_is_examined_all_the_same() {
 fn lines_for_the_journal_carry_their_priority() {
     let world = World::new();
     let program = env!("CARGO_BIN_EXE_phoenix-nvidia");
-    let with_journal = format!("JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec {program} status");
+    let with_journal = format!("JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec {program} lint");
     let ran = crate::ran::Ran::of("sh", &["-c", &with_journal], &world.environment()).exits(3);
     assert!(ran.stderr.starts_with("<3>error: "), "{}", ran.stderr);
     assert!(ran.stderr.lines().all(|line| line.starts_with("<3>")), "{}", ran.stderr);
-    let elsewhere = format!("JOURNAL_STREAM=1:2 exec {program} status");
+    let elsewhere = format!("JOURNAL_STREAM=1:2 exec {program} lint");
     let ran = crate::ran::Ran::of("sh", &["-c", &elsewhere], &world.environment()).exits(3);
     assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
 }

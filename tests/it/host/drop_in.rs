@@ -52,7 +52,7 @@ fn whatever_fails_is_an_exit_code_and_a_line_in_the_log() {
     assert!(absent.stderr.contains("does not exist"), "{}", absent.stderr);
     world.create_by_hand(ctid, Privilege::Unprivileged, &["lxc.signal.halt = SIGKILL"]);
     feature_script(&world, &[&number, "x"]).exits(8);
-    feature_script(&world, &["nvidia"]).exits(2);
+    feature_script(&world, &["../nvidia"]).exits(2);
     feature_script(&world, &[]).exits(2);
     let log = fs_err::read_to_string(world.log_file()).unwrap();
     assert_eq!(log.matches("[ERROR] phoenix-nvidia: ").count(), 2, "{log}");

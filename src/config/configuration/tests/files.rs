@@ -16,10 +16,28 @@ fn layout(containers: Option<&str>, hypervisor: Option<&str>) -> (tempfile::Temp
 #[test]
 fn a_missing_containers_file_is_reported_with_its_path() {
     let (_directory, layout) = layout(None, Some("{}"));
-    let error = Configuration::load(&layout).unwrap_err();
-    assert_eq!(error.kind(), Kind::Configuration);
-    assert!(error.message().contains(&layout.containers_file().display().to_string()), "{error}");
-    assert!(error.hint_text().unwrap().contains("have an example, `etc/phoenix_lxc_configs.json`"));
+    let configuration = Configuration::load(&layout).unwrap();
+    assert!(!configuration.has_file() && configuration.containers().next().is_none());
+    let named = layout.clone().with_files(Some(layout.containers_file()), None);
+    let lint = Configuration::lint(&layout, None, None).unwrap_err();
+    for error in [configuration.require_file().unwrap_err(), lint, Configuration::load(&named).unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Configuration);
+        assert!(error.message().contains(&layout.containers_file().display().to_string()), "{error}");
+        assert!(error.hint_text().unwrap().contains("have an example, `etc/phoenix_lxc_configs.json`"));
+    }
+}
+
+#[test]
+fn a_container_that_was_found_is_known_and_never_replaces_an_entry() {
+    let (_directory, layout) = layout(Some(&one("", "")), None);
+    let mut configuration = Configuration::load(&layout).unwrap();
+    let found = |text: &str| Container::found(id(text), "found".to_owned(), &["/dev/nvidia1".into()], None);
+    configuration.add_found(vec![found("901"), found("jellyfin")]);
+    assert!(!configuration.is_found(id("901")) && configuration.is_found(id("jellyfin")));
+    assert_ne!(configuration.container(id("901")).unwrap().name, "found");
+    let gpus: Vec<String> =
+        configuration.container(id("jellyfin")).unwrap().gpus.iter().map(ToString::to_string).collect();
+    assert_eq!(gpus, ["1"]);
 }
 
 #[test]

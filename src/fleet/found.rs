@@ -1,0 +1,101 @@
+//! Containers of this host that no file describes: which there are, and what they get, which is the host's driver alone.
+
+use crate::config::{Container, Method, WantedDriver};
+use crate::container_id::ContainerId;
+use crate::driver::Variant;
+use crate::driver::placement::Profile;
+use crate::error::{Error, Kind, Result};
+use crate::fleet::Fleet;
+use crate::hypervisor::{AsItIs, State};
+use crate::install::presence::{self, Presence};
+
+impl Fleet<'_> {
+    /// The containers of this host that have to do with NVIDIA's devices and that the configuration does not know. One
+    /// whose settings cannot be read is reported, and hides no other.
+    ///
+    /// # Errors
+    /// The hypervisor's containers cannot be listed.
+    pub fn unconfigured(&self) -> Result<Vec<(ContainerId, AsItIs)>> {
+        let mut found = Vec::new();
+        for id in self.hypervisor.ids()?.into_iter().filter(|id| !self.configuration.knows(*id)) {
+            match self.hypervisor.as_it_is(id) {
+                Ok(as_it_is) if as_it_is.has_gpus() => found.push((id, as_it_is)),
+                Ok(_) => {}
+                Err(error) => self.context.listener.warn(Some(id), format!("it was not looked at: {error}")),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Those of these containers that are on this host and that the configuration does not know, with or without GPUs.
+    ///
+    /// # Errors
+    /// The hypervisor cannot be asked.
+    pub fn unconfigured_among(&self, ids: &[ContainerId]) -> Result<Vec<(ContainerId, AsItIs)>> {
+        let mut found = Vec::new();
+        for id in ids.iter().copied().filter(|id| !self.configuration.knows(*id)) {
+            // One of another node is said to be there by whatever is asked of it.
+            if !matches!(self.hypervisor.state(id), Ok(State::Absent) | Err(_)) {
+                found.push((id, self.hypervisor.as_it_is(id)?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What such a container is to be: as it is, with the driver of the loaded module. While none is loaded nobody knows
+    /// which driver that is, and it is to get none.
+    pub fn described(&self, id: ContainerId, as_it_is: AsItIs) -> Container {
+        let driver = self.host.loaded.as_ref().map(|version| WantedDriver {
+            default_method: Method::Native,
+            default_profile: self.covering_profile(id),
+            ..self.configuration.driver_of(version, Variant::Full)
+        });
+        Container::found(id, as_it_is.name, &as_it_is.nodes, driver)
+    }
+
+    /// The profile that has everything of the driver which is in a container now. What cannot be read without mounting it,
+    /// or not at all, may have everything.
+    fn covering_profile(&self, id: ContainerId) -> Profile {
+        let covering = self.look_into(id, |root| {
+            let presence = presence::observe(&self.guest(id), root)?;
+            presence::covering_profile(&self.guest(id), &presence, root)
+        });
+        covering.ok().flatten().unwrap_or_default()
+    }
+
+    /// That a driver can come into a container without a change of its settings, which are the operator's where nobody has
+    /// configured it.
+    ///
+    /// # Errors
+    /// It says what to do instead.
+    pub(crate) fn require_no_settings(&self, container: &Container, presence: &Presence) -> Result<()> {
+        let driver = container.driver.as_ref().filter(|driver| container.is_found && !presence.satisfies(driver));
+        let Some(driver) = driver else { return Ok(()) };
+        self.require_no_mount(container)?;
+        if driver.method() != Method::Shared {
+            return Ok(());
+        }
+        let id = container.id;
+        let message = format!(
+            "container {id}: the method `shared` mounts a driver by the container's settings, and these stay as they are, \
+             for no file describes the container"
+        );
+        Err(Error::new(Kind::Configuration, message)
+            .hint(format!("use `--method native`, or describe {id} in the containers' file")))
+    }
+
+    /// That the settings of a container that nobody has configured do not mount its driver.
+    ///
+    /// # Errors
+    /// They do: a file has described it, and is gone.
+    pub(crate) fn require_no_mount(&self, container: &Container) -> Result<()> {
+        if !container.is_found || self.image_of(container.id)?.is_none() {
+            return Ok(());
+        }
+        let id = container.id;
+        let message =
+            format!("container {id}: its settings mount its driver, and no file describes the container any more");
+        Err(Error::new(Kind::Configuration, message)
+            .hint(format!("restore the entry of {id} in the containers' file, which has made these settings")))
+    }
+}

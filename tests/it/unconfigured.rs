@@ -1,0 +1,298 @@
+//! Containers that nobody has configured: found by their own settings, brought in sync, and nothing of them changed but
+//! the driver.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::gpu_host::PretendedGpuHost;
+use crate::proxmox_node::ProxmoxNode;
+use crate::ran::Ran;
+use crate::test_driver::TestDriver;
+use crate::tree;
+use crate::world::{Privilege, World};
+
+const VERSION: &str = "580.76.05";
+const NEWER: &str = "580.95.05";
+
+/// As guides for plain LXC have it: one line a node, and a rule for each major.
+const BY_GUIDE: [&str; 7] = [
+    "lxc.cgroup2.devices.allow = c 195:* rwm",
+    "lxc.cgroup2.devices.allow = c 511:* rwm",
+    "lxc.mount.entry = /dev/nvidia0 dev/nvidia0 none bind,optional,create=file",
+    "lxc.mount.entry = /dev/nvidiactl dev/nvidiactl none bind,optional,create=file",
+    "lxc.mount.entry = /dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file",
+    "lxc.mount.entry = /dev/nvidia-uvm-tools dev/nvidia-uvm-tools none bind,optional,create=file",
+    "lxc.mount.entry = /srv srv none bind,optional,create=dir",
+];
+
+/// The least that CUDA needs, without rules, in an unprivileged container.
+const LEAST: [&str; 3] = [
+    "lxc.mount.entry = /dev/nvidia0 dev/nvidia0 none bind,create=file 0 0",
+    "lxc.mount.entry = /dev/nvidiactl dev/nvidiactl none bind,create=file 0 0",
+    "lxc.mount.entry = /dev/nvidia-uvm dev/nvidia-uvm none bind,create=file 0 0",
+];
+
+/// A host where somebody has made three containers by hand: `jellyfin` runs, 905 and `2fauth` do not, and the last has no
+/// GPU. There is no configuration, and the run files of both versions are cached.
+struct ByHand {
+    world: World,
+    host: PretendedGpuHost,
+}
+
+impl ByHand {
+    fn new() -> Self {
+        let by_hand = Self { world: World::new(), host: PretendedGpuHost::with_one_gpu(VERSION) };
+        let world = &by_hand.world;
+        for version in [VERSION, NEWER] {
+            TestDriver::new(version).write_into(&world.cache());
+        }
+        world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
+        world.create_by_hand("jellyfin", Privilege::Unprivileged, &LEAST);
+        world.create_by_hand(905, Privilege::Privileged, &BY_GUIDE);
+        world.create_by_hand("2fauth", Privilege::Unprivileged, &[]);
+        world.pretend_kernel_module("jellyfin", VERSION);
+        world.lxc_on(&by_hand.host, "lxc-start", "jellyfin", &["--daemon"]).ok();
+        by_hand
+    }
+
+    fn run(&self, words: &[&str]) -> Ran {
+        self.world.run_on(&self.host, words)
+    }
+
+    /// The host has been upgraded and has booted; what ran before runs again.
+    fn upgrade(&mut self, version: &str) {
+        self.world.lxc("lxc-stop", "jellyfin", &["--kill"]).ok();
+        self.host = PretendedGpuHost::with_one_gpu(version);
+        self.world.pretend_kernel_module("jellyfin", version);
+        self.world.lxc_on(&self.host, "lxc-start", "jellyfin", &["--daemon"]).ok();
+    }
+
+    /// What `status` says of each container: version, profile and verdict.
+    fn status(&self) -> BTreeMap<String, [String; 3]> {
+        rows(&self.run(&["status", "--output", "json"]).ok().stdout)
+    }
+
+    /// Every file that is the operator's, with its bytes.
+    fn settings(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let entries = fs_err::read_dir(self.world.lxcpath()).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.flat_map(|directory| fs_err::read_dir(directory).unwrap());
+        let files = files.map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+        files.map(|path| (path.clone(), fs_err::read(path).unwrap())).collect()
+    }
+}
+
+fn rows(json: &str) -> BTreeMap<String, [String; 3]> {
+    let rows: Vec<Value> = serde_json::from_str(json).unwrap();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let row = |row: &Value| (text(&row["id"]), ["installed", "profile", "verdict"].map(|key| text(&row[key])));
+    rows.iter().map(row).collect()
+}
+
+fn of<const N: usize>(rows: [(&str, [&str; 3]); N]) -> BTreeMap<String, [String; 3]> {
+    rows.into_iter().map(|(id, row)| (id.to_owned(), row.map(str::to_owned))).collect()
+}
+
+const IN_SYNC: &str = "in sync (not verified live)";
+
+#[test]
+fn without_any_file_containers_are_found_and_follow_the_host() {
+    let mut by_hand = ByHand::new();
+    let (settings, base) = (by_hand.settings(), by_hand.world.base().join("etc"));
+    let absent = ["null", "null", "not installed"];
+    assert_eq!(by_hand.status(), of([("905", absent), ("jellyfin", absent)]));
+    let planned = by_hand.run(&["plan", "--all"]).ok().stdout;
+    assert!(planned.contains("install driver 580.76.05 by method `native`, profile `compute`"), "{planned}");
+
+    by_hand.run(&["apply", "--all"]).ok();
+    let has = |version| [version, "compute", IN_SYNC];
+    assert_eq!(by_hand.status(), of([("905", has(VERSION)), ("jellyfin", has(VERSION))]));
+    by_hand.run(&["plan", "--all", "--exit-code"]).exits(0);
+    let verified = by_hand.run(&["verify", "--all"]).ok().stdout;
+    assert!(verified.contains("jellyfin") && verified.contains("verified") && !verified.contains("905"), "{verified}");
+
+    by_hand.upgrade(NEWER);
+    assert_eq!(by_hand.status()["905"][2], "out of sync");
+    by_hand.run(&["apply", "--gpu", "--target", "host"]).ok();
+    assert_eq!(by_hand.status(), of([("905", has(NEWER)), ("jellyfin", has(NEWER))]));
+    assert_eq!(by_hand.settings(), settings, "nothing of them was changed but the driver");
+    assert_eq!(fs_err::read_dir(base).unwrap().count(), 1, "nor was a file made for them");
+
+    let removed = by_hand.run(&["uninstall", "--all"]).ok().stdout;
+    assert!(
+        removed.contains("905 test: uninstall driver") && removed.contains("jellyfin test: uninstall"),
+        "{removed}"
+    );
+    assert_eq!(by_hand.status(), of([("905", absent), ("jellyfin", absent)]));
+    assert_eq!(by_hand.settings(), settings);
+}
+
+#[test]
+fn what_is_installed_is_replaced_by_as_much() {
+    let mut by_hand = ByHand::new();
+    by_hand.run(&["install", "jellyfin", "--method", "runfile"]).ok();
+    by_hand.run(&["install", "905", "--profile", "graphics"]).ok();
+    let before = of([("905", [VERSION, "graphics", IN_SYNC]), ("jellyfin", [VERSION, "full", IN_SYNC])]);
+    assert_eq!(by_hand.status(), before, "a method and a profile that somebody has chosen stay");
+    // As if somebody had run NVIDIA's installer by hand.
+    fs_err::remove_file(by_hand.world.base().join("lib/receipts/jellyfin.json")).unwrap();
+    fs_err::remove_dir_all(by_hand.world.rootfs("jellyfin").join("var/lib/phoenix-nvidia")).unwrap();
+    by_hand.upgrade(NEWER);
+    by_hand.run(&["apply", "--all"]).ok();
+    let after = of([("905", [NEWER, "graphics", IN_SYNC]), ("jellyfin", [NEWER, "full", IN_SYNC])]);
+    assert_eq!(by_hand.status(), after);
+}
+
+#[test]
+fn what_would_change_their_settings_is_refused() {
+    let by_hand = ByHand::new();
+    let settings = by_hand.settings();
+    let said = by_hand.run(&["install", "905", "--method", "shared"]).exits(3).stderr;
+    assert!(said.contains("no file describes the container") && said.contains("--method native"), "{said}");
+    let said = by_hand.run(&["create", "905"]).exits(3).stderr;
+    assert!(said.contains("the containers' file is missing"), "{said}");
+    let said = by_hand.run(&["destroy", "905", "--yes"]).exits(3).stderr;
+    assert!(said.contains("the containers' file is missing"), "{said}");
+    let said = by_hand.run(&["install", "906"]).exits(3).stderr;
+    assert!(said.contains("container 906 does not exist on this host"), "{said}");
+    assert_eq!(by_hand.settings(), settings);
+}
+
+#[test]
+fn without_a_module_nothing_is_changed() {
+    let by_hand = ByHand::new();
+    let before = (by_hand.settings(), tree::of(&by_hand.world.rootfs(905)));
+    let world = &by_hand.world;
+    let said = world.run(&["apply", "--all"]).exits(7).stderr;
+    assert!(
+        said.contains("container 905: its GPUs are pending until the host's NVIDIA kernel module is loaded"),
+        "{said}"
+    );
+    let said = world.run(&["install", "905"]).exits(10).stderr;
+    assert!(said.contains("no NVIDIA kernel module loaded") && said.contains("modprobe nvidia"), "{said}");
+    let rows = rows(&world.run(&["status", "--output", "json"]).ok().stdout);
+    assert_eq!(rows["905"], ["null", "null", "not installed"].map(str::to_owned));
+    assert_eq!((by_hand.settings(), tree::of(&by_hand.world.rootfs(905))), before);
+}
+
+#[test]
+fn a_host_without_gpu_containers_says_where_it_looked() {
+    let world = World::new();
+    world.create_by_hand("web", Privilege::Unprivileged, &[]);
+    let host = PretendedGpuHost::with_one_gpu(VERSION);
+    for words in [&["status"][..], &["apply", "--all"], &["plan", "--gpu"], &["install", "--all"], &["verify", "--gpu"]]
+    {
+        let ran = world.run_on(&host, words).ok();
+        let looked = "no container of this host has NVIDIA devices in its settings (containers of `lxc`: 1)";
+        assert!(ran.stderr.contains(looked), "{words:?}: {}", ran.stderr);
+    }
+    for words in [["cache", "list"], ["cache", "prune"], ["store", "list"], ["store", "prune"]] {
+        world.run_on(&host, &words).ok();
+    }
+}
+
+#[test]
+fn beside_a_file_they_are_shown_and_touched_only_by_name() {
+    let by_hand = ByHand::new();
+    by_hand.world.write_containers(&json!({ "nvidia_driver_version": VERSION, "lxc_configs": {
+        "905": { "name": "test", "features": ["nvidia"], "gpu_assignment": "0" } } }));
+    assert_eq!(by_hand.status()["jellyfin"], ["null", "null", "not configured"].map(str::to_owned));
+    by_hand.run(&["plan", "--all"]).ok();
+    let planned = by_hand.run(&["plan", "--all"]).ok().stdout;
+    assert!(planned.contains("905") && !planned.contains("jellyfin"), "{planned}");
+    let settings = by_hand.settings();
+    by_hand.run(&["install", "jellyfin"]).ok();
+    assert_eq!(by_hand.settings(), settings);
+    assert_eq!(by_hand.status()["jellyfin"], [VERSION, "compute", "not configured"].map(str::to_owned));
+    let alone = rows(&by_hand.run(&["status", "jellyfin", "--output", "json"]).ok().stdout);
+    assert_eq!(alone["jellyfin"][2], IN_SYNC);
+    by_hand.run(&["verify", "jellyfin"]).ok();
+    by_hand.run(&["uninstall", "jellyfin"]).ok();
+    assert_eq!(by_hand.settings(), settings);
+}
+
+#[test]
+fn the_hook_compares_a_container_that_nobody_has_configured() {
+    let by_hand = ByHand::new();
+    by_hand.run(&["install", "905"]).ok();
+    let newer = PretendedGpuHost::with_one_gpu(NEWER);
+    let said = by_hand.world.run_on(&newer, &["hook", "905", "lxc", "pre-start"]).ok().stderr;
+    assert!(said.contains("driver 580.76.05 is installed, but the host's kernel module is 580.95.05"), "{said}");
+    assert!(said.contains("phoenix-nvidia install 905"), "{said}");
+    assert_eq!(by_hand.world.run_on(&newer, &["hook", "2fauth", "lxc", "pre-start"]).ok().stderr, "");
+}
+
+/// A messy file of an operator: a section for a snapshot, notes, raw lines of an older guide, and one `devN`.
+const MESSY: &str = "\
+#<div align='center'>Jellyfin</div>
+arch: amd64
+cores: 4
+dev0: /dev/nvidia0,gid=44
+dev1: /dev/nvidiactl
+features: nesting=1
+hostname: jellyfin
+memory: 2048
+net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth
+onboot: 1
+ostype: debian
+parent: before
+rootfs: local:905/vm-905-disk-0.raw,size=8G
+tags: community-script;media
+unprivileged: 1
+lxc.cgroup2.devices.allow: c 511:* rwm
+lxc.mount.entry: /dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file
+
+[before]
+arch: amd64
+hostname: jellyfin
+";
+
+#[test]
+fn proxmox_ves_containers_are_found_in_their_files() {
+    let world = World::new();
+    let (node, host) = (ProxmoxNode::new(&world), PretendedGpuHost::with_one_gpu(VERSION));
+    world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
+    TestDriver::new(VERSION).write_into(&world.cache());
+    let run = |words: &[&str]| {
+        world.run_with(
+            Some(&host),
+            &[words, &["--backend", "proxmox", "--lock-timeout", "1"]].concat(),
+            &node.environment(),
+        )
+    };
+    let pct = |words: &[&str]| {
+        host.run(node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())]).ok();
+    };
+    for (ctid, name) in [("905", "jellyfin"), ("906", "web")] {
+        pct(&[
+            "create",
+            ctid,
+            crate::proxmox_node::TEMPLATE,
+            "--hostname",
+            name,
+            "--unprivileged",
+            "1",
+            "--storage",
+            "tank",
+        ]);
+    }
+    let rootfs = node.conf(905).lines().find(|line| line.starts_with("rootfs:")).unwrap().to_owned();
+    node.edit(905, |_| {
+        let lines = MESSY.lines().map(|line| if line.starts_with("rootfs:") { rootfs.as_str() } else { line });
+        lines.filter(|line| !line.starts_with("net0")).map(|line| format!("{line}\n")).collect()
+    });
+    fs_err::write(node.root("tank", 905).join("etc/pretended-kernel-module"), VERSION).unwrap();
+    pct(&["start", "905"]);
+    let before = (node.conf(905), node.conf(906));
+    let status = || rows(&run(&["status", "--output", "json"]).ok().stdout);
+    assert_eq!(status(), of([("905", ["null", "null", "not installed"])]));
+    run(&["apply", "--all"]).ok();
+    assert_eq!(status(), of([("905", [VERSION, "compute", IN_SYNC])]));
+    run(&["install", "906"]).ok();
+    run(&["uninstall", "906"]).ok();
+    run(&["uninstall", "--all"]).ok();
+    assert_eq!((node.conf(905), node.conf(906)), before);
+    let said = run(&["install", "jellyfin"]).exits(3).stderr;
+    assert!(said.contains("container jellyfin does not exist on this host"), "{said}");
+}
