@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use phoenix_nvidia::config::Layout;
@@ -12,9 +12,6 @@ use phoenix_nvidia::hypervisor::lxc::Lxc;
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 
 use super::choices::{Apply, Choice, Plan, Selection};
-
-/// The name under which the operators' orchestrator calls the driver's installation.
-const FEATURE_SCRIPT: &str = "phoenix_hypervisor_feature_install_nvidia.sh";
 
 /// Install NVIDIA's user-space driver in LXC containers and verify that it matches the host's kernel module.
 #[derive(Debug, Parser)]
@@ -129,6 +126,8 @@ pub(crate) enum Verb {
     Plan(Plan),
     /// Bring containers in sync with the configuration or the host, in parallel
     Apply(Apply),
+    /// Describe existing containers, as they are, in a configuration file
+    Adopt(Adopt),
     /// Remove the driver from containers
     Uninstall(Removal),
     /// Destroy configured containers and all data in them
@@ -220,6 +219,7 @@ impl Verb {
             }
             | Self::Host { verb: HostVerb::Prepare { dry_run } }
             | Self::Docker { dry_run, .. } => *dry_run,
+            Self::Adopt(Adopt { write, .. }) => !write,
             Self::Plan(_) | Self::Doctor { .. } => true,
             _ => false,
         }
@@ -285,6 +285,19 @@ pub(crate) struct Status {
     /// Maximum number of containers inspected in parallel [default: the number of CPUs]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) jobs: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// CTIDs [default: all containers that have GPUs and are not described yet]
+    #[arg(value_name = "CTID")]
+    pub(crate) containers: Vec<ContainerId>,
+    /// The same as to name none
+    #[arg(long, conflicts_with = "containers")]
+    pub(crate) all: bool,
+    /// Write the containers' file, where there is none, instead of printing it
+    #[arg(long)]
+    pub(crate) write: bool,
 }
 
 #[derive(Debug, Args)]
@@ -393,26 +406,6 @@ pub(crate) enum StoreVerb {
     },
 }
 
-/// The name that stands for `hook` in a directory of Proxmox VE's snippets, with any extension.
-const HOOKSCRIPT: &str = "phoenix-nvidia-hook";
-
-/// The words as they are, unless the program is called by a name that stands for a subcommand.
-///
-/// As the orchestrator's feature script, the words are `CTID [anything]` and mean `install CTID`; as a hookscript they
-/// are `VMID PHASE`.
-pub(crate) fn as_subcommand(words: Vec<OsString>) -> Vec<OsString> {
-    let called_as = words.first().map(Path::new);
-    let (verb, taken) = if called_as.and_then(Path::file_name) == Some(FEATURE_SCRIPT.as_ref()) {
-        ("install", 1)
-    } else if called_as.and_then(Path::file_stem) == Some(HOOKSCRIPT.as_ref()) {
-        ("hook", usize::MAX)
-    } else {
-        return words;
-    };
-    let rewritten = [OsString::from("phoenix-nvidia"), OsString::from(verb)];
-    rewritten.into_iter().chain(words.into_iter().skip(1).take(taken)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,17 +414,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
-    }
-
-    #[test]
-    fn a_name_can_stand_for_a_subcommand() {
-        let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
-        let script = "/usr/local/phoenix_hypervisor/bin/lxc_setup/phoenix_hypervisor_feature_install_nvidia.sh";
-        let install = words(&["phoenix-nvidia", "install", "901"]);
-        assert_eq!(as_subcommand(words(&[script, "901"])), install);
-        assert_eq!(as_subcommand(words(&[script, "901", "{\"name\": \"gpu\"}"])), install);
-        let hook = words(&["phoenix-nvidia", "hook", "901", "pre-start"]);
-        assert_eq!(as_subcommand(words(&["/var/lib/vz/snippets/phoenix-nvidia-hook.sh", "901", "pre-start"])), hook);
-        assert_eq!(as_subcommand(words(&["phoenix-nvidia", "lint"])), words(&["phoenix-nvidia", "lint"]));
     }
 }

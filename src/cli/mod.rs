@@ -1,14 +1,17 @@
 //! The command line: one file a subcommand; the only code that prints.
 
+mod adopt;
 mod apply;
 mod arguments;
 mod cache;
+mod called_as;
 mod choices;
 mod completions;
 mod create;
 mod destroy;
 mod docker;
 mod doctor;
+mod first_words;
 mod hook;
 mod host;
 mod install;
@@ -28,12 +31,13 @@ mod uninstall;
 mod verify;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
 use phoenix_nvidia::error::{Error, Kind};
 
-use arguments::{Arguments, Verb};
+use arguments::{Arguments, Global, Verb};
 use session::Session;
 
 /// How a subcommand ended, when it did not fail.
@@ -46,11 +50,14 @@ pub(crate) enum Ended {
 
 /// Runs the program with these words and says how it ended.
 pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(arguments::as_subcommand(words)) {
-        Ok(arguments) => arguments,
-        Err(error) => return terminal::usage(&error),
+    let ended = match Arguments::try_parse_from(called_as::as_subcommand(words.clone())) {
+        Ok(arguments) => dispatch(&arguments),
+        Err(error) => match without_subcommand(&words) {
+            Some(global) => first_words::run(&global),
+            None => return terminal::usage(&error),
+        },
     };
-    match dispatch(&arguments) {
+    match ended {
         Ok(Ended::Well) => ExitCode::SUCCESS,
         Ok(Ended::With(code)) => ExitCode::from(code),
         Err(error) => {
@@ -58,6 +65,15 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
             ExitCode::from(error.kind().exit_code())
         }
     }
+}
+
+/// The options of a call on a terminal that has nothing but options.
+fn without_subcommand(words: &[OsString]) -> Option<Global> {
+    if !std::io::stdout().is_terminal() {
+        return None;
+    }
+    let with_one = words.iter().cloned().chain([OsString::from("lint")]);
+    Arguments::try_parse_from(with_one).ok().filter(|it| matches!(it.verb, Verb::Lint)).map(|it| it.global)
 }
 
 fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
@@ -81,6 +97,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Status(options) => status::run(&mut session, options),
         Verb::Plan(options) => plan::run(&mut session, options),
         Verb::Apply(options) => apply::run(&mut session, options),
+        Verb::Adopt(options) => adopt::run(&session, options),
         Verb::Uninstall(options) => uninstall::run(&session, options),
         Verb::Destroy(options) => destroy::run(&session, options),
         Verb::Cache { verb } => cache::run(&session, verb),

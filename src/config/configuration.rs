@@ -147,9 +147,10 @@ impl Configuration {
         self.entries.contains_key(&id)
     }
 
-    /// Whether a container was found on this host, and no file describes it.
-    pub fn is_found(&self, id: ContainerId) -> bool {
-        self.entries.get(&id).and_then(|entry| entry.container.as_ref()).is_some_and(|container| container.is_found)
+    /// Whether the settings of a container stay as they are; see [`Container::keeps_settings`].
+    pub fn keeps_settings(&self, id: ContainerId) -> bool {
+        let container = self.entries.get(&id).and_then(|entry| entry.container.as_ref());
+        container.is_some_and(|container| container.keeps_settings)
     }
 
     /// Adds containers that were found on this host and that the file does not describe.

@@ -23,9 +23,11 @@ pub struct Container {
     pub id: ContainerId,
     /// Its host name.
     pub name: String,
-    /// Nobody has configured it: it was found on this host, and its settings stay as they are.
+    /// Nobody has configured it: it was found on this host.
     #[serde(skip)]
     pub is_found: bool,
+    /// Its settings are its operator's and stay as they are, with the GPUs that they pass; only its driver is ours.
+    pub keeps_settings: bool,
     /// Memory in MiB, as `pct` counts it.
     pub memory_mb: Option<u64>,
     /// Swap in MiB.
@@ -109,6 +111,7 @@ impl Container {
             id,
             name: reader.name(),
             is_found: false,
+            keeps_settings: !reader.boolean("manage_settings").unwrap_or(true),
             memory_mb: reader.number("memory_mb", 16..=1 << 30, " of MiB"),
             swap_mb: reader.number("swap_mb", 0..=1 << 30, " of MiB"),
             cores: reader.small_number("cores", 1..=8192, ""),
@@ -161,7 +164,9 @@ impl Container {
         let draws = |driver: &WantedDriver| {
             matches!(driver.chosen_profile, Some(Profile::Graphics | Profile::GraphicsCompat32))
         };
-        !self.gpus.is_none() && self.dri.unwrap_or_else(|| self.driver.as_ref().is_some_and(draws))
+        !self.gpus.is_none()
+            && !self.keeps_settings
+            && self.dri.unwrap_or_else(|| self.driver.as_ref().is_some_and(draws))
     }
 }
 

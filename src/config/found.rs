@@ -23,6 +23,7 @@ impl Container {
             id,
             name,
             is_found: true,
+            keeps_settings: true,
             memory_mb: None,
             swap_mb: None,
             cores: None,
@@ -58,10 +59,10 @@ impl Container {
     }
 }
 
-/// What brings device nodes into a container, after "pass it with": this program, or the operator of one that nobody has
-/// configured.
-pub fn what_passes_nodes(id: ContainerId, is_found: bool) -> String {
-    match is_found {
+/// What brings device nodes into a container, after "pass it with": this program, or the operator of one whose settings
+/// are not ours.
+pub fn what_passes_nodes(id: ContainerId, keeps_settings: bool) -> String {
+    match keeps_settings {
         true => "a line of the container's own settings, then restart the container".to_owned(),
         false => format!("`phoenix-nvidia create {id}`, which restarts the container if needed"),
     }

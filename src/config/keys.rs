@@ -14,6 +14,7 @@ pub(super) const SCALARS: &[&str] = &[
     "mac_address",
     "unprivileged",
     "gpu_assignment",
+    "manage_settings",
     "gpu_mode",
     "gpu_uid",
     "gpu_gid",

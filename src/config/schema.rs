@@ -100,6 +100,9 @@ struct Scalars {
     unprivileged: Option<bool>,
     /// The GPUs: `none`, `all`, or N of `/dev/nvidiaN`, a PCI address or a UUID, separated by commas.
     gpu_assignment: Option<Gpus>,
+    /// Whether the container's settings, GPUs included, are brought in line with this file. With `false` they stay as they
+    /// are, and only the driver is managed.
+    manage_settings: Option<bool>,
     /// The permission bits of the container's GPU device nodes, octal: `0660`.
     gpu_mode: Option<Mode>,
     /// The owner of those nodes, as the container counts users.

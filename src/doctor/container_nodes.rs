@@ -15,8 +15,8 @@ use crate::sys::rootfs::Found;
 #[derive(Debug)]
 pub(super) struct DevicesState {
     pub(super) id: ContainerId,
-    /// Nobody has configured it.
-    pub(super) is_found: bool,
+    /// Its settings are its operator's.
+    pub(super) keeps_settings: bool,
     /// The nodes that it must have, each with what lies there; nothing while it does not run.
     pub(super) nodes: Vec<NodeInside>,
     /// What of its GPUs waits for the host, a sentence each.
@@ -63,7 +63,7 @@ pub(super) struct NodeInside {
 
 /// Every rule of this subject.
 pub(super) fn examine(state: &DevicesState) -> Vec<Finding> {
-    let create = match state.is_found {
+    let create = match state.keeps_settings {
         true => "pass it by a line of the container's own settings, then restart the container".to_owned(),
         false => format!("phoenix-nvidia create {}, which restarts the container if needed", state.id),
     };
@@ -217,7 +217,7 @@ mod tests {
         let wanted = DeviceNode { path: "/dev/nvidia0".into(), major: 195, minor: 0, mode: 0o666, group: 0 };
         DevicesState {
             id: "901".parse().unwrap(),
-            is_found: false,
+            keeps_settings: false,
             nodes: vec![NodeInside { wanted, found, mode, owned }],
             waiting: Vec::new(),
             refused: Vec::new(),

@@ -123,7 +123,7 @@ fn devices_state(
     let wanted = if is_running { passthrough.devices } else { Vec::new() };
     Ok(DevicesState {
         id: container.id,
-        is_found: container.is_found,
+        keeps_settings: container.keeps_settings,
         refused: fleet.hypervisor.refused_nodes(container.id, &wanted)?,
         nodes: wanted.into_iter().map(|node| inside(node, rootfs)).collect::<Result<_>>()?,
         divided: divided(container, fleet.host)?,

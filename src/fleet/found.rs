@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fleet::Fleet;
 use crate::hypervisor::{AsItIs, State};
 use crate::install::presence::{self, Presence};
+use crate::sys::readable::Readable;
 
 impl Fleet<'_> {
     /// The containers of this host that have to do with NVIDIA's devices and that the configuration does not know. One
@@ -56,20 +57,23 @@ impl Fleet<'_> {
     /// The profile that has everything of the driver which is in a container now. What cannot be read without mounting it,
     /// or not at all, may have everything.
     fn covering_profile(&self, id: ContainerId) -> Profile {
-        let covering = self.look_into(id, |root| {
-            let presence = presence::observe(&self.guest(id), root)?;
-            presence::covering_profile(&self.guest(id), &presence, root)
-        });
-        covering.ok().flatten().unwrap_or_default()
+        let seen = self.look_into(id, |root| self.presence_and_profile(id, root));
+        seen.ok().flatten().map(|(_, profile)| profile).unwrap_or_default()
     }
 
-    /// That a driver can come into a container without a change of its settings, which are the operator's where nobody has
-    /// configured it.
+    /// The driver in a container, and the profile that has everything of it.
+    pub(crate) fn presence_and_profile(&self, id: ContainerId, root: &dyn Readable) -> Result<(Presence, Profile)> {
+        let presence = presence::observe(&self.guest(id), root)?;
+        let profile = presence::covering_profile(&self.guest(id), &presence, root)?;
+        Ok((presence, profile))
+    }
+
+    /// That a driver can come into a container whose settings stay as they are without a change of them.
     ///
     /// # Errors
     /// It says what to do instead.
     pub(crate) fn require_no_settings(&self, container: &Container, presence: &Presence) -> Result<()> {
-        let driver = container.driver.as_ref().filter(|driver| container.is_found && !presence.satisfies(driver));
+        let driver = container.driver.as_ref().filter(|driver| container.keeps_settings && !presence.satisfies(driver));
         let Some(driver) = driver else { return Ok(()) };
         self.require_no_mount(container)?;
         if driver.method() != Method::Shared {
@@ -77,25 +81,25 @@ impl Fleet<'_> {
         }
         let id = container.id;
         let message = format!(
-            "container {id}: the method `shared` mounts a driver by the container's settings, and these stay as they are, \
-             for no file describes the container"
+            "container {id}: the method `shared` mounts a driver by the container's settings, and these stay as they are"
         );
-        Err(Error::new(Kind::Configuration, message)
-            .hint(format!("use `--method native`, or describe {id} in the containers' file")))
+        Err(Error::new(Kind::Configuration, message).hint(format!(
+            "use the method `native`; or describe {id} in the containers' file, without `manage_settings` set to false"
+        )))
     }
 
-    /// That the settings of a container that nobody has configured do not mount its driver.
+    /// That the settings of a container do not mount its driver, where they stay as they are.
     ///
     /// # Errors
-    /// They do: a file has described it, and is gone.
+    /// They do: they have been ours before.
     pub(crate) fn require_no_mount(&self, container: &Container) -> Result<()> {
-        if !container.is_found || self.image_of(container.id)?.is_none() {
+        if !container.keeps_settings || self.image_of(container.id)?.is_none() {
             return Ok(());
         }
         let id = container.id;
-        let message =
-            format!("container {id}: its settings mount its driver, and no file describes the container any more");
-        Err(Error::new(Kind::Configuration, message)
-            .hint(format!("restore the entry of {id} in the containers' file, which has made these settings")))
+        let message = format!("container {id}: its settings mount its driver, so they cannot stay as they are");
+        Err(Error::new(Kind::Configuration, message).hint(format!(
+            "describe {id} in the containers' file as it was when it got its driver, without `manage_settings` set to false"
+        )))
     }
 }

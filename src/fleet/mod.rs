@@ -1,5 +1,6 @@
 //! Containers as a whole: observe them, plan what is to do, do it, and report how they are.
 
+pub mod adoption;
 pub mod apply;
 pub mod before_start;
 mod found;
@@ -50,7 +51,12 @@ pub struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     /// One container as a place of work.
     pub fn guest(&self, id: ContainerId) -> Guest<'a> {
-        Guest { id, is_found: self.configuration.is_found(id), hypervisor: self.hypervisor, context: self.context }
+        Guest {
+            id,
+            keeps_settings: self.configuration.keeps_settings(id),
+            hypervisor: self.hypervisor,
+            context: self.context,
+        }
     }
 
     pub(crate) fn lock(&self, id: ContainerId) -> Result<FileLock> {

@@ -101,6 +101,16 @@ pub struct HostsDriver {
 pub struct AsItIs {
     /// Its host name; empty where its settings say none.
     pub name: String,
+    /// Whether its root is nobody on the host.
+    pub is_unprivileged: bool,
+    /// Whether the hypervisor starts it when it starts itself.
+    pub starts_at_boot: bool,
+    /// Memory in MiB, swap in MiB and processors, where its settings say them.
+    pub memory_mb: Option<u64>,
+    /// See `memory_mb`.
+    pub swap_mb: Option<u64>,
+    /// See `memory_mb`.
+    pub cores: Option<u32>,
     /// The NVIDIA device nodes of the host that its settings pass.
     pub nodes: Vec<PathBuf>,
     /// Its settings let it open NVIDIA's devices, whether they pass nodes or not: rules of older guides.

@@ -40,8 +40,8 @@ use receipt::Receipt;
 pub struct Guest<'a> {
     /// The container.
     pub id: ContainerId,
-    /// Nobody has configured it: its settings are its operator's.
-    pub is_found: bool,
+    /// Its settings are its operator's and stay as they are.
+    pub keeps_settings: bool,
     /// Who runs it.
     pub hypervisor: &'a dyn Hypervisor,
     /// Where our files lie, who hears of events, and whether to stop.
@@ -67,7 +67,7 @@ impl Guest<'_> {
     }
 
     fn start_command(&self) -> String {
-        if self.is_found {
+        if self.keeps_settings {
             return self.hypervisor.start_command(self.id);
         }
         format!("phoenix-nvidia create {}", self.id)

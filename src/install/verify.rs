@@ -256,7 +256,7 @@ fn judge_cuda(guest: &Guest<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict
 }
 
 fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
-    let remedy = format!("pass it with {}", what_passes_nodes(guest.id, guest.is_found));
+    let remedy = format!("pass it with {}", what_passes_nodes(guest.id, guest.keeps_settings));
     for node in devices {
         let path = node.path.to_string_lossy();
         let found = rootfs.look(&path)?;
@@ -305,7 +305,7 @@ fn judge_live(
         Failure::Denied => format!(
             "repair its devices with {}; if nothing is to do there, remove a conflicting `devices.deny` from its own \
              settings, and restart it: a reload of systemd may have revoked its devices",
-            what_passes_nodes(guest.id, guest.is_found)
+            what_passes_nodes(guest.id, guest.keeps_settings)
         ),
         Failure::NoPermission => {
             "run `phoenix-nvidia doctor` to see which device node is closed; `NVreg_DeviceFileMode` of the host's \

@@ -13,8 +13,8 @@ use super::{Nodes, Verdict};
 /// What was seen of a container that exists and wants a driver.
 pub(super) struct Seen<'a> {
     pub(super) id: ContainerId,
-    /// Nobody has configured it.
-    pub(super) is_found: bool,
+    /// Its settings are its operator's.
+    pub(super) keeps_settings: bool,
     pub(super) wanted: &'a WantedDriver,
     pub(super) presence: &'a Presence,
     /// The host's loaded kernel module.
@@ -110,7 +110,7 @@ fn node_fault(seen: &Seen<'_>) -> Option<Judgement> {
     let first = seen.nodes?.missing.first()?.display().to_string();
     wrong(
         format!("the device node `{first}` is missing in the container, has another number, or may not be opened"),
-        format!("pass it with {}", what_passes_nodes(seen.id, seen.is_found)),
+        format!("pass it with {}", what_passes_nodes(seen.id, seen.keeps_settings)),
     )
 }
 
@@ -192,7 +192,7 @@ mod tests {
         judge(&Seen {
             waiting: &[],
             id: "901".parse().unwrap(),
-            is_found: false,
+            keeps_settings: false,
             wanted: &wanted,
             presence: &case.presence,
             host: case.host.as_ref(),

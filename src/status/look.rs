@@ -189,8 +189,8 @@ fn judged(
     let other = host.is_some_and(|host| *host != wanted.version);
     let on_disk = other.then(|| on_disk.get_or_init(|| fleet.host.on_disk(fleet.context.cancel)).as_ref()).flatten();
     let gpus = container.gpus.count();
-    let (id, is_found) = (container.id, container.is_found);
-    Ok(judge(&Seen { id, is_found, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
+    let (id, keeps_settings) = (container.id, container.keeps_settings);
+    Ok(judge(&Seen { id, keeps_settings, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
 }
 
 /// Asks the driver; what the files say stands unless the driver's answer says more.

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use tempfile::{NamedTempFile, PersistError};
+
 use crate::error::{Error, Kind, Result};
 
 /// Replaces the contents of `path`, or makes it, with these permission bits; parents are made where missing.
@@ -11,6 +13,23 @@ use crate::error::{Error, Kind, Result};
 /// # Errors
 /// The file system refused; the old file is then untouched and nothing is left beside it.
 pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    place(path, contents, mode, |file| file.persist(path))
+}
+
+/// Makes a file that is not there yet, and its parents where missing; never replaces one.
+///
+/// # Errors
+/// There is one already, or the file system refused; nothing is left beside it then.
+pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    place(path, contents, mode, |file| file.persist_noclobber(path))
+}
+
+fn place(
+    path: &Path,
+    contents: &[u8],
+    mode: u32,
+    give_name: impl FnOnce(NamedTempFile) -> std::result::Result<std::fs::File, PersistError>,
+) -> Result<()> {
     let directory = directory_of(path);
     fs_err::create_dir_all(directory)?;
     let failed =
@@ -19,7 +38,7 @@ pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
     file.write_all(contents).map_err(failed)?;
     file.as_file().set_permissions(std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
+    give_name(file).map_err(|error| failed(error.error))?;
     sync_directory(directory)
 }
 

@@ -149,7 +149,10 @@ fn what_would_change_their_settings_is_refused() {
     let by_hand = ByHand::new();
     let settings = by_hand.settings();
     let said = by_hand.run(&["install", "905", "--method", "shared"]).exits(3).stderr;
-    assert!(said.contains("no file describes the container") && said.contains("--method native"), "{said}");
+    assert!(
+        said.contains("its settings, and these stay as they are") || said.contains("use the method `native`"),
+        "{said}"
+    );
     let said = by_hand.run(&["create", "905"]).exits(3).stderr;
     assert!(said.contains("the containers' file is missing"), "{said}");
     let said = by_hand.run(&["destroy", "905", "--yes"]).exits(3).stderr;
@@ -210,6 +213,63 @@ fn beside_a_file_they_are_shown_and_touched_only_by_name() {
     by_hand.run(&["verify", "jellyfin"]).ok();
     by_hand.run(&["uninstall", "jellyfin"]).ok();
     assert_eq!(by_hand.settings(), settings);
+}
+
+#[test]
+fn adopted_containers_are_described_as_they_are() {
+    let by_hand = ByHand::new();
+    by_hand.run(&["install", "jellyfin", "--profile", "graphics"]).ok();
+    let settings = by_hand.settings();
+    let printed = by_hand.run(&["adopt"]).ok().stdout;
+    let entries: Value = serde_json::from_str(&printed).unwrap();
+    let entry = |method: &str, profile: &str, unprivileged: bool| {
+        json!({ "name": "test", "manage_settings": false, "unprivileged": unprivileged, "start_at_boot": false,
+            "features": ["nvidia"], "gpu_assignment": "0", "nvidia_install_method": method,
+            "nvidia_driver_profile": profile })
+    };
+    let both = json!({ "905": entry("native", "compute", false), "jellyfin": entry("native", "graphics", true) });
+    assert_eq!(entries, json!({ "nvidia_driver_version": "host", "lxc_configs": both }));
+    assert_eq!(by_hand.run(&["adopt", "--write", "--all"]).ok().stdout, "");
+    let file = by_hand.world.base().join("etc/phoenix_lxc_configs.json");
+    assert_eq!(fs_err::read_to_string(&file).unwrap(), printed);
+    let said = by_hand.run(&["adopt", "--write"]).exits(3).stderr;
+    assert!(said.contains("`adopt` never changes one"), "{said}");
+    let said = by_hand.run(&["adopt", "905"]).exits(2).stderr;
+    assert!(said.contains("describes container 905 already"), "{said}");
+    let beside = by_hand.run(&["adopt", "2fauth"]).ok().stdout;
+    assert!(beside.contains("\"2fauth\"") && !beside.contains("905"), "{beside}");
+
+    by_hand.run(&["lint"]).ok();
+    let planned = by_hand.run(&["plan", "--all"]).ok().stdout;
+    let expected = "905 test:\n  install driver 580.76.05 by method `native`, profile `compute`\n      none is installed; it takes 1 MB\n  \
+                    verify driver 580.76.05\njellyfin test: nothing to do\n  verify driver 580.76.05\n";
+    assert_eq!(planned, expected);
+    let created = by_hand.run(&["create", "jellyfin"]).ok().stdout;
+    assert!(created.starts_with("jellyfin test: nothing to do"), "{created}");
+    by_hand.run(&["apply", "--all"]).ok();
+    assert_eq!(by_hand.status()["905"], [VERSION, "compute", IN_SYNC].map(str::to_owned));
+    assert_eq!(by_hand.settings(), settings);
+}
+
+#[test]
+fn called_alone_on_a_terminal_it_says_what_is_there_and_what_to_type() {
+    let by_hand = ByHand::new();
+    by_hand.run(&["install", "jellyfin"]).ok();
+    let program = env!("CARGO_BIN_EXE_phoenix-nvidia");
+    let alone =
+        || by_hand.host.run("script", &["-qec", program, "/dev/null"], &by_hand.world.environment()).ok().stdout;
+    let expected = [
+        "hypervisor:     lxc, containers: 3",
+        "kernel module:  NVIDIA 580.76.05",
+        "GPUs:           1",
+        "with GPUs:      2 containers, in sync: 1",
+        "next:           phoenix-nvidia plan --all   (what `apply --all` would do)",
+    ];
+    assert_eq!(alone().lines().collect::<Vec<_>>(), expected);
+    by_hand.run(&["apply", "--all"]).ok();
+    assert!(alone().contains("in sync: 2") && alone().contains("phoenix-nvidia verify --all"), "{}", alone());
+    // Where nobody sits, nothing is looked at.
+    by_hand.run(&[]).exits(2);
 }
 
 #[test]
@@ -293,6 +353,12 @@ fn proxmox_ves_containers_are_found_in_their_files() {
     run(&["uninstall", "906"]).ok();
     run(&["uninstall", "--all"]).ok();
     assert_eq!((node.conf(905), node.conf(906)), before);
+    run(&["adopt", "--write"]).ok();
+    let planned = run(&["plan", "--all"]).ok().stdout;
+    assert!(planned.contains("install driver") && !planned.contains("settings"), "{planned}");
+    run(&["create", "905"]).ok();
+    assert_eq!(status(), of([("905", [VERSION, "compute", IN_SYNC])]));
+    assert_eq!((node.conf(905), node.conf(906)), before);
     let said = run(&["install", "jellyfin"]).exits(3).stderr;
-    assert!(said.contains("container jellyfin does not exist on this host"), "{said}");
+    assert!(said.contains("container jellyfin is not defined in"), "{said}");
 }

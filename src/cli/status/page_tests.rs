@@ -66,7 +66,7 @@ fn the_nodes_of_a_cluster_are_a_column_where_a_row_names_one() {
     assert_eq!(page.matches("role=\"columnheader\"").count(), COLUMNS.len() + 1);
     assert_eq!(body.matches("data-label=\"On node\"").count(), 2, "{body}");
     assert!(body.contains("pve2&lt;b&gt; (offline)") && body.contains(">not known from here</span>"), "{body}");
-    assert!(page.contains("no driver wanted, absent, or on another node"), "{page}");
+    assert!(page.contains("no driver wanted, not configured, absent, or on another node"), "{page}");
 }
 
 #[test]

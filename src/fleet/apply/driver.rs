@@ -137,7 +137,7 @@ impl Fleet<'_> {
         // Again, for somebody may have unmounted it before the receipt named it.
         self.store.ensure_mounted(self.needed_image_of(container.id)?.as_slice())?;
         // A stopped container takes no settings while its root is mounted.
-        if !container.is_found {
+        if !container.keeps_settings {
             self.hypervisor.configure(&self.desired(container)?)?;
         }
         shared::settle(&guest, &self.hypervisor.rootfs(container.id)?, image.as_ref())?;

@@ -22,9 +22,9 @@ impl Fleet<'_> {
         Ok(Desired { container, devices, kept, mounts })
     }
 
-    /// What separates an existing container from how it should be. One that nobody has configured is as it should be.
+    /// What separates an existing container from how it should be. One that keeps its settings is as it should be.
     pub(crate) fn drift(&self, container: &Container) -> Result<Drift> {
-        if container.is_found {
+        if container.keeps_settings {
             return Ok(Drift::default());
         }
         self.hypervisor.drift(&self.desired(container)?)

@@ -53,7 +53,7 @@ impl Fleet<'_> {
     pub fn observe(&self, container: &Container) -> Result<Observation> {
         let state = self.hypervisor.state(container.id)?;
         let passthrough = self.passthrough(container)?;
-        if !container.is_found {
+        if !container.keeps_settings || state == State::Absent {
             self.hypervisor.check(&self.desired(container)?)?;
         }
         let (mut drift, seen) = match state {
@@ -120,6 +120,9 @@ impl Fleet<'_> {
 
     /// The size in GiB that a container's root has to be grown to.
     pub(crate) fn growth(&self, container: &Container) -> Result<Option<u64>> {
+        if container.keeps_settings {
+            return Ok(None);
+        }
         self.hypervisor.root_sizes().map_or(Ok(None), |sizes| sizes.growth(container))
     }
 

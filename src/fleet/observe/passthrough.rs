@@ -246,7 +246,7 @@ impl Fleet<'_> {
     /// As [`passthrough`]; or its settings cannot be read.
     pub(crate) fn passthrough(&self, container: &Container) -> Result<Passthrough> {
         let mut passthrough = self.passthrough_of_all(container)?;
-        if container.is_found {
+        if container.keeps_settings {
             // What its driver works without is missing only where its own settings say that it should be there.
             let passed = self.hypervisor.passed_nodes(container.id)?;
             passthrough.devices.retain(|node| !is_optional(&node.path) || passed.contains(&node.path));

@@ -49,6 +49,16 @@ impl Lxc<'_> {
         let majors = Majors::read()?;
         let is_nvidias = |major| majors.is_nvidias(major, !nodes.is_empty());
         let may_open_nvidias = entries.iter().any(|(key, value)| passes_nvidia(key, value, &is_nvidias));
-        Ok(AsItIs { name: name.unwrap_or_default(), nodes, may_open_nvidias })
+        let says =
+            |wanted: &str, value: &str| entries.iter().rfind(|(key, _)| *key == wanted).is_some_and(|it| it.1 == value);
+        Ok(AsItIs {
+            name: name.unwrap_or_default(),
+            is_unprivileged: entries.iter().any(|(key, _)| *key == "lxc.idmap"),
+            starts_at_boot: says("lxc.start.auto", "1"),
+            nodes,
+            may_open_nvidias,
+            // Plain LXC has them as limits of cgroups, in as many forms as there are guides.
+            ..AsItIs::default()
+        })
     }
 }

@@ -28,7 +28,17 @@ impl Proxmox<'_> {
         let config = self.config(id)?;
         let nodes = devices::passed(&config, &self.record(id)?.devices);
         let may_open_nvidias = !devices::passing_nvidia(&config, &[], &Majors::read()?).is_empty();
-        let name = config.after_restart().get("hostname").cloned().unwrap_or_default();
-        Ok(AsItIs { name, nodes, may_open_nvidias })
+        let keys = config.after_restart();
+        let number = |key: &str| keys.get(key).and_then(|value| value.parse::<u64>().ok());
+        Ok(AsItIs {
+            name: keys.get("hostname").cloned().unwrap_or_default(),
+            is_unprivileged: number("unprivileged") == Some(1),
+            starts_at_boot: number("onboot") == Some(1),
+            memory_mb: number("memory"),
+            swap_mb: number("swap"),
+            cores: number("cores").and_then(|cores| cores.try_into().ok()),
+            nodes,
+            may_open_nvidias,
+        })
     }
 }

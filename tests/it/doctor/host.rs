@@ -89,7 +89,7 @@ fn without_a_configuration_the_host_is_examined_all_the_same() {
     let (world, host) = (World::new(), host());
     assert_eq!(found(&world, &host, 0, &[]), [""; 0]);
     assert_eq!(found(&world, &host, 0, &["--all"]), [""; 0]);
-    world.run_on(&host, &["doctor", "901"]).exits(3);
+    world.run_on(&host, &["doctor", "901"]).exits(4);
     fs_err::write(world.base().join("etc/phoenix_lxc_configs.json"), "{").unwrap();
     assert_eq!(found(&world, &host, 4, &[]), ["host configuration"]);
     world.run_on(&host, &["doctor", "901"]).exits(3);

@@ -60,7 +60,7 @@ fn all_nodes_are_shown_from_this_ones_files_and_nothing_is_called_or_changed() {
         rows.iter().map(facts).collect::<Vec<_>>(),
         [
             json!([901, "gpu1", node("vm", true), [], "no driver wanted"]),
-            json!([902, "mail", node("vm", true), ["/dev/nvidia1"], "no driver wanted"]),
+            json!([902, "mail", node("vm", true), ["/dev/nvidia1"], "not configured"]),
             json!([950, "far", node("pve2", true), ["/dev/nvidia0"], "not known from here"]),
             json!([951, "raw", node("pve3", false), ["/dev/nvidia2"], "not known from here"]),
             json!([952, "", node("pve3", false), [], "not known from here"]),

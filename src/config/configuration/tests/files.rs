@@ -33,7 +33,7 @@ fn a_container_that_was_found_is_known_and_never_replaces_an_entry() {
     let mut configuration = Configuration::load(&layout).unwrap();
     let found = |text: &str| Container::found(id(text), "found".to_owned(), &["/dev/nvidia1".into()], None);
     configuration.add_found(vec![found("901"), found("jellyfin")]);
-    assert!(!configuration.is_found(id("901")) && configuration.is_found(id("jellyfin")));
+    assert!(!configuration.keeps_settings(id("901")) && configuration.keeps_settings(id("jellyfin")));
     assert_ne!(configuration.container(id("901")).unwrap().name, "found");
     let gpus: Vec<String> =
         configuration.container(id("jellyfin")).unwrap().gpus.iter().map(ToString::to_string).collect();
