@@ -39,7 +39,7 @@ fn whatever_an_installer_does_wrong_is_reported_and_cleared_away_and_mended_by_a
         ),
         (
             Misbehaviour::Sigbus,
-            6,
+            10,
             format!(
                 "container {ctid}: installing driver {VERSION} failed with exit code 135: the installer died of \
                  SIGBUS: the container's disk filled up while it copied"
