@@ -123,3 +123,15 @@ fn a_container_that_is_stopped_during_the_installation_is_reported_and_cleared_a
     job.assert_nothing_is_left();
     job.converges_to(VERSION);
 }
+
+#[test]
+fn a_wrong_sum_of_one_container_names_its_entry_and_leaves_the_run_file_to_all_others() {
+    let job = Job::new();
+    let other = job.add(job.entry("other"));
+    job.set("nvidia_runfile_sha256", "0".repeat(64));
+    let said = job.run("create").exits(7).stderr;
+    let origin = format!("according to `lxc_configs.{}.nvidia_runfile_sha256` in `", job.ctid);
+    assert!(said.contains(&origin), "{said}");
+    assert!(said.contains("\nhint: the file is intact and stays for everybody else: correct or remove"), "{said}");
+    job.world.run(&["create", &other.to_string()]).ok();
+}
