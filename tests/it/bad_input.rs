@@ -164,6 +164,20 @@ fn a_host_that_gives_no_room_no_ids_or_no_right() {
 }
 
 #[test]
+fn a_file_in_a_directory_that_is_not_there() {
+    let world = world_with(&json!({}));
+    let file = world.scratch("missing/directory/file").display().to_string();
+    for words in [["status", "--html", &file], ["status", "--prometheus", &file], ["plan", "--save", &file]] {
+        let words = match words[0] {
+            "plan" => [&words[..], &["901"]].concat(),
+            _ => words.to_vec(),
+        };
+        refuses(&format!("{}_into_a_missing_directory", words[1].trim_start_matches('-')), &world, &words);
+        assert!(!world.scratch("missing").exists());
+    }
+}
+
+#[test]
 fn somebody_who_is_not_root() {
     let world = world_with(&json!({}));
     // Nobody but root can be expected to reach where cargo has put the program.
