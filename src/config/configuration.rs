@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::candidates::{Places, WrittenUrl};
 use super::container::Container;
 use super::document::Document;
 use super::finding::{Finding, Severity, quoted};
@@ -30,6 +31,8 @@ pub struct Configuration {
     containers_file: PathBuf,
     entries: BTreeMap<ContainerId, Entry>,
     hypervisor: HypervisorSettings,
+    /// The URL of run files for all containers.
+    url: Option<WrittenUrl>,
     /// Errors that concern every container.
     faults: Vec<Finding>,
     findings: Vec<Finding>,
@@ -142,7 +145,6 @@ impl Configuration {
     /// Lets these containers follow the host's driver, whatever version their entries name. Those of another version
     /// get it from where that version is published, and a note that says what to write into the configuration.
     pub fn follow(&mut self, ids: &[ContainerId], host: &DriverVersion) {
-        let mirrors = self.hypervisor.mirrors.clone();
         for id in ids {
             let entry = self.entries.get_mut(id);
             let driver = entry.and_then(|entry| entry.container.as_mut()).and_then(|it| it.driver.as_mut());
@@ -152,19 +154,20 @@ impl Configuration {
                     driver.version,
                     self.containers_file.display()
                 );
-                *driver = WantedDriver {
-                    chosen_method: driver.chosen_method,
-                    chosen_profile: driver.chosen_profile,
-                    notes: vec![note],
-                    ..WantedDriver::of_version(host, driver.variant, &mirrors)
-                };
+                let places = Places { settings: &self.hypervisor, url: driver.url.as_ref() };
+                let mut followed = WantedDriver::of_version(host, Some(driver.variant), &places);
+                followed.notes.insert(0, note);
+                let (chosen_method, chosen_profile) = (driver.chosen_method, driver.chosen_profile);
+                *driver = WantedDriver { chosen_method, chosen_profile, ..followed };
             }
         }
     }
 
-    /// The driver of any version, also one that no container wants.
-    pub fn driver_of(&self, version: &DriverVersion, variant: Variant) -> WantedDriver {
-        WantedDriver::of_version(version, variant, &self.hypervisor().mirrors)
+    /// The driver of any version, also one that no container wants; in this variant, or the one that the URL for all
+    /// containers means.
+    pub fn driver_of(&self, version: &DriverVersion, variant: Option<Variant>) -> WantedDriver {
+        let places = Places { settings: &self.hypervisor, url: self.url.as_ref() };
+        WantedDriver::of_version(version, variant, &places)
     }
 
     /// The settings of the hypervisor's file.
@@ -279,6 +282,11 @@ impl Configuration {
             containers_file: containers.path().to_owned(),
             entries,
             hypervisor: hypervisor.settings.clone(),
+            url: root
+                .member("nvidia_runfile_url")
+                .filter(Node::is_set)
+                .or_else(|| hypervisor.runfile_url.clone())
+                .and_then(|node| WrittenUrl::of(&node)),
             faults,
             findings: in_file_order(findings),
         })
