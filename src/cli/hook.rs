@@ -64,7 +64,9 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     }
     let cancel = Cancel::new()?;
     let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
-    let configuration = NvidiaHost::read().and_then(|host| session::configuration_for(id, &layout, &host, &cancel));
+    let configuration = session::require_named_files(global)
+        .and_then(|()| NvidiaHost::read())
+        .and_then(|host| session::configuration_for(id, &layout, &host, &cancel));
     match configuration {
         Ok(configuration) => {
             let bring_in_sync = |id, host: &DriverVersion| bring_in_sync(global, id, host, moment);
