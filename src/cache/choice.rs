@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::check::quoted;
+use super::check::{Check, quoted};
 use super::ensure::{name_of, partial_of};
+use super::origin::Expected;
 use super::partial::Partial;
 use super::record::{Record, Stamp, Stamped};
 use super::verified::VerifiedRunFile;
@@ -108,7 +109,8 @@ impl Cache<'_> {
         Ok(None)
     }
 
-    /// Checks a cached file. One that is wrong is renamed, and none is returned.
+    /// Checks a cached file. One that is wrong is renamed, and none is returned. One that is wrong by the operator's sum
+    /// alone stays.
     fn cached(&self, request: &Request, named: Variant, path: &Path) -> Result<Option<VerifiedRunFile>> {
         let record = Record::read(self.context.layout, &NoListener)?;
         let expected = |variant| match self.known(request, variant, &record, &NoListener)? {
@@ -127,6 +129,11 @@ impl Cache<'_> {
             Ok(file) => return self.under_its_name(file),
             Err(error) => error,
         };
+        if error.kind() == Kind::Verification
+            && let Some(error) = self.misjudged(request, path, &record)?
+        {
+            return Err(error);
+        }
         match (error.kind(), error.hint_text()) {
             (Kind::Verification, None) if self.settings.offline => return Err(error.hint(self.import_hint())),
             (Kind::Verification, _) if !self.settings.offline => {}
@@ -134,6 +141,36 @@ impl Cache<'_> {
         }
         self.reject(path, &error)?;
         Ok(None)
+    }
+
+    /// The failure that names the operator's sum, where that alone speaks against a file. All containers share the file,
+    /// and the sum may stand in the entry of one. A list of sums is about files, so it must be the record that disagrees.
+    fn misjudged(&self, request: &Request, path: &Path, record: &Record) -> Result<Option<Error>> {
+        let name = name_of(path);
+        let (doubted, otherwise) = match (&request.sha256, self.settings.checksums.is_some()) {
+            (Some(given), _) => (Expected::from(given), self.expected(&name, record, &NoListener)?),
+            (None, true) => match (self.expected(&name, record, &NoListener)?, record.expected(&name, &NoListener)) {
+                (Some(listed), Some(recorded)) => (listed, Some(recorded)),
+                _ => return Ok(None),
+            },
+            (None, false) => return Ok(None),
+        };
+        let again = |check: &Check<'_>| match record.stamped(&name).map(|known| check.remembered(path, known)) {
+            Some(Ok(Some(file))) if otherwise.as_ref().is_none_or(|sum| sum.allows(file.sha256())) => Ok(file),
+            _ => check.whole(path, |_| Ok(otherwise.clone())),
+        };
+        let file = match self.check(request, path, &quoted(path), |check| again(&check.unheard())) {
+            Ok(file) if !doubted.allows(file.sha256()) => file,
+            Err(error) if error.kind() != Kind::Verification => return Err(error),
+            _ => return Ok(None),
+        };
+        let (origin, found, path) = (&doubted.origin, file.sha256(), quoted(path));
+        let message =
+            format!("{path} has the SHA-256 sum {found}, but {} is expected according to {origin}", doubted.sum);
+        Ok(Some(Error::new(Kind::Verification, message).hint(
+            "the file is intact and stays for everybody else: correct or remove the expected sum; if the sum is right, \
+             put the right file there with `phoenix-nvidia cache replace FILE`",
+        )))
     }
 
     /// Sees to it that a checked file of the cache is called what it is, and remembers it; the caller holds the lock. One

@@ -55,7 +55,7 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Passing(reason) => Self::passing(reason),
-            Fault::Lasting(reason) => Self::Lasting(reason),
+            Fault::Lasting(reason) | Fault::Unknown(reason) => Self::Lasting(reason),
             Fault::Interrupted(error) => Self::Stop(error),
         }
     }

@@ -24,7 +24,8 @@ impl Cache<'_> {
     /// The run file, checked: as it is remembered, or read again, or downloaded.
     ///
     /// Everybody who wants the same file at the same time waits for one download. A cached file that turns out wrong is
-    /// renamed to `….run.wrong` and downloaded again; without network it stays where it is and is not used.
+    /// renamed to `….run.wrong` and downloaded again; without network it stays where it is and is not used. So it does
+    /// where the operator's sum alone speaks against it.
     ///
     /// # Errors
     /// [`Kind::Network`] with a line per URL when nothing came, [`Kind::Verification`] when what came or lies there is
@@ -171,8 +172,7 @@ impl Cache<'_> {
             let path = self.settings.checksums.clone().unwrap_or_default();
             return Ok(Some(Expected { sum, coming: None, origin: Origin::ChecksumsFile(path) }));
         }
-        let coming = record.coming(name);
-        Ok(record.sum(name, listener).map(|sum| Expected { sum, coming, origin: Origin::Record }))
+        Ok(record.expected(name, listener))
     }
 
     pub(super) fn listed(&self, name: &str) -> Result<Option<Sha256>> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::origin::Origin;
+use super::origin::{Expected, Origin};
 use super::sum_list::SumList;
 use crate::config::Layout;
 use crate::driver::{Sha256, Variant};
@@ -137,6 +137,12 @@ impl Record {
                 None
             }
         }
+    }
+
+    /// The same as a sum that a file of this name has to have.
+    pub(super) fn expected(&self, name: &str, listener: &dyn Listener) -> Option<Expected> {
+        let sum = self.sum(name, listener)?;
+        Some(Expected { sum, coming: self.coming(name), origin: Origin::Record })
     }
 
     /// How a file looked when it was checked. One whose variant nobody has looked for is checked again.

@@ -58,7 +58,11 @@ pub(super) fn requests(session: &Session<'_>, versions: &[DriverVersion]) -> Res
     }
     let requests = |version: &DriverVersion| -> Vec<Request> {
         let configured: Vec<_> = wanted.iter().filter(|request| request.version == *version).cloned().collect();
-        let otherwise = || vec![fleet::request(&session.configuration.driver_of(version, Variant::Full))];
+        let otherwise = || {
+            let driver = session.configuration.driver_of(version, None);
+            driver.notes.iter().for_each(|note| session.listener.note(None, note));
+            vec![fleet::request(&driver)]
+        };
         if configured.is_empty() { otherwise() } else { configured }
     };
     Ok(versions.iter().flat_map(requests).collect())

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use phoenix_nvidia::config::{Configuration, Container, Context, Layout, Method};
 use phoenix_nvidia::container_id::ContainerId;
-use phoenix_nvidia::driver::{DriverVersion, Variant};
+use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::event::Listener;
 use phoenix_nvidia::fleet::Fleet;
@@ -66,7 +66,7 @@ fn check(global: &Global, id: ContainerId, moment: Moment) -> Result<Ended> {
     }
     let cancel = Cancel::new()?;
     let is_first = matches!(moment, Moment::BeforePct | Moment::BeforeLiblxc);
-    let configuration = NvidiaHost::read().and_then(|host| {
+    let configuration = session::require_named_files(global).and_then(|()| NvidiaHost::read()).and_then(|host| {
         let mut configuration = session::configuration_for(id, &layout, &host, &cancel)?;
         if !configuration.has_file() {
             let context = Context::new(&layout, &*listener, &cancel);
@@ -108,7 +108,7 @@ fn found(
             Lxc::new(&global.lxcpath, &global.pve_root, context.cancel).as_it_is(id)?
         }
     };
-    let driver = host.loaded.as_ref().map(|version| configuration.driver_of(version, Variant::Full));
+    let driver = host.loaded.as_ref().map(|version| configuration.driver_of(version, None));
     Ok(Container::found(id, as_it_is.name, &as_it_is.nodes, driver))
 }
 

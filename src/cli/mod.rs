@@ -77,6 +77,10 @@ fn without_subcommand(words: &[OsString]) -> Option<Global> {
 }
 
 fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
+    // A container that starts waits for its hook, which reports what is missing and goes on.
+    if !matches!(arguments.verb, Verb::Hook { .. }) {
+        session::require_named_files(&arguments.global)?;
+    }
     match &arguments.verb {
         Verb::Completions { shell } => return completions::run(*shell),
         Verb::Man { directory } => return man::run(directory),

@@ -13,6 +13,7 @@ use super::{Ended, apply, choices, terminal};
 const DIFFERENCES: u8 = 4;
 
 pub(crate) fn run(session: &mut Session<'_>, options: &choices::Plan) -> Result<Ended> {
+    options.save.as_deref().map_or(Ok(()), atomic::require_directory)?;
     let purpose = apply::purpose(session, &options.containers, &options.update)?;
     session.jobs = options.update.jobs.unwrap_or(session.jobs);
     let plan = show(session, |fleet| fleet.plan_update(&purpose.containers, purpose.rules))?;
@@ -21,7 +22,7 @@ pub(crate) fn run(session: &mut Session<'_>, options: &choices::Plan) -> Result<
         let saved = SavedPlan::new(purpose, plan);
         let json = serde_json::to_vec_pretty(&saved)
             .map_err(|error| Error::new(Kind::Bug, "a plan could not be written as JSON").caused_by(error))?;
-        atomic::write(file, &json, 0o644)?;
+        atomic::write_named(file, &json, 0o644)?;
     }
     Ok(ended)
 }

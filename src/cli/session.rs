@@ -221,6 +221,25 @@ pub(crate) fn layout(global: &Global) -> Layout {
     Layout::new(&global.base).with_files(global.config.clone(), global.hypervisor_config.clone())
 }
 
+/// That the files are there which the command line names. One that is missing by its default name may be left out; one
+/// that was named and is missing is a mistake, and what holds without it is not what was asked for.
+pub(crate) fn require_named_files(global: &Global) -> Result<()> {
+    let named = [
+        ("--config", &global.config, "the one in `etc/` of the base directory is used then"),
+        ("--hypervisor-config", &global.hypervisor_config, "the one in `etc/` of the base directory is used then"),
+        ("--checksums", &global.checksums, "run files are then checked by the checksums that are known otherwise"),
+    ];
+    for (option, path, without) in named {
+        let Some(path) = path else { continue };
+        if fs_err::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+            let message = format!("there is no file `{}`, which `{option}` names", path.display());
+            return Err(Error::new(Kind::Configuration, message)
+                .hint(format!("correct the path, or leave out `{option}`: {without}")));
+        }
+    }
+    Ok(())
+}
+
 /// Both files, with the host's own meaning of `host`, `all` and UUIDs of instances.
 pub(crate) fn configuration_on(layout: &Layout, host: &NvidiaHost, cancel: &Cancel) -> Result<Configuration> {
     on_host(host, cancel, |host| Configuration::load_on(layout, host))

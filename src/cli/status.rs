@@ -40,6 +40,8 @@ pub(crate) fn run(session: &mut Session<'_>, options: &Status) -> Result<Ended> 
         session.configuration.container(*id)?;
     }
     refuse_two_on_standard_output(options)?;
+    let files = [&options.html, &options.prometheus].into_iter().flatten();
+    files.filter(|file| !is_standard_output(file)).try_for_each(|file| atomic::require_directory(file))?;
     session.jobs = options.jobs.unwrap_or(session.jobs);
     if let Some(seconds) = options.watch {
         return watch::run(session, options, seconds);
@@ -126,7 +128,7 @@ fn put(file: &Path, text: String, standard_output: &mut String) -> Result<()> {
         return Ok(());
     }
     // Readable for a web server and for the collector, which are nobody on this host.
-    atomic::write(file, text.as_bytes(), 0o644)
+    atomic::write_named(file, text.as_bytes(), 0o644)
 }
 
 fn is_standard_output(file: &Path) -> bool {

@@ -4,6 +4,62 @@ use super::finding::{Finding, Severity, quoted};
 use super::hypervisor::HypervisorSettings;
 use super::json_value::Node;
 use super::url::{Target, UrlFault};
+use crate::driver::{DriverVersion, Variant};
+
+/// The URL of a run file as an operator has written it, for versions that no container's entry names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WrittenUrl {
+    text: String,
+    /// The key and the file that say so.
+    origin: String,
+}
+
+impl WrittenUrl {
+    pub(super) fn of(node: &Node<'_>) -> Option<Self> {
+        Some(Self { text: node.as_text()?.to_owned(), origin: node.origin() })
+    }
+}
+
+/// Where versions come from that no container's entry names.
+pub(super) struct Places<'p> {
+    pub(super) settings: &'p HypervisorSettings,
+    pub(super) url: Option<&'p WrittenUrl>,
+}
+
+impl Places<'_> {
+    /// The variant that the written URL means.
+    pub(super) fn variant(&self, version: &DriverVersion, architecture: &str) -> Variant {
+        let target = Target { version, architecture, variant: Variant::Full };
+        self.url.map_or(Variant::Full, |url| target.variant_of(&url.text))
+    }
+
+    /// The same URLs in the same order as for a container, and what an operator should know about that.
+    pub(super) fn urls(&self, target: Target<'_>) -> (Vec<String>, Vec<String>) {
+        let mut notes = Vec::new();
+        // One for another variant says nothing about this one, and neither does a sum beside it.
+        let written = self.url.filter(|url| target.variant_of(&url.text) == target.variant);
+        let written = written.and_then(|url| match target.filled(&url.text, &self.settings.allow_http) {
+            Ok(filled) => Some(filled.url),
+            Err(fault) => {
+                notes.push(format!("the URL of {} {fault}: it is not used", url.origin));
+                None
+            }
+        });
+        (in_order(self.settings, target, written), notes)
+    }
+}
+
+/// The mirrors, the configured URL, NVIDIA's own places; each URL once.
+fn in_order(settings: &HypervisorSettings, target: Target<'_>, configured: Option<String>) -> Vec<String> {
+    let mut urls: Vec<String> = Vec::new();
+    let mirrored = settings.mirrors.iter().map(|base| target.below_mirror(base));
+    for url in mirrored.chain(configured).chain(target.published()) {
+        if !urls.contains(&url) {
+            urls.push(url);
+        }
+    }
+    urls
+}
 
 /// The URLs for one version, as they are put together.
 pub(super) struct Candidates<'c, 'd> {
@@ -24,21 +80,8 @@ impl<'c, 'd> Candidates<'c, 'd> {
 
     /// The mirrors, the configured URL, NVIDIA's own places; each URL once.
     pub(super) fn collect(&mut self, configured: Option<Node<'_>>, findings: &mut Vec<Finding>) {
-        for base in &self.settings.mirrors {
-            self.add(self.target.below_mirror(base));
-        }
-        if let Some(url) = configured.and_then(|node| self.configured(&node, findings)) {
-            self.add(url);
-        }
-        for url in self.target.published() {
-            self.add(url);
-        }
-    }
-
-    fn add(&mut self, url: String) {
-        if !self.urls.contains(&url) {
-            self.urls.push(url);
-        }
+        let configured = configured.and_then(|node| self.configured(&node, findings));
+        self.urls = in_order(self.settings, self.target, configured);
     }
 
     fn configured(&mut self, node: &Node<'_>, findings: &mut Vec<Finding>) -> Option<String> {

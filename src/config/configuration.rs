@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::candidates::{Places, WrittenUrl};
 use super::container::Container;
 use super::containers_file::{self, ContainersFile};
 use super::document::Document;
@@ -33,6 +34,8 @@ pub struct Configuration {
     has_file: bool,
     entries: BTreeMap<ContainerId, Entry>,
     hypervisor: HypervisorSettings,
+    /// The URL of run files for all containers.
+    url: Option<WrittenUrl>,
     /// Errors that concern every container.
     faults: Vec<Finding>,
     findings: Vec<Finding>,
@@ -177,7 +180,6 @@ impl Configuration {
     /// Lets these containers follow the host's driver, whatever version their entries name. Those of another version
     /// get it from where that version is published, and a note that says what to write into the configuration.
     pub fn follow(&mut self, ids: &[ContainerId], host: &DriverVersion) {
-        let mirrors = self.hypervisor.mirrors.clone();
         for id in ids {
             let entry = self.entries.get_mut(id);
             let driver = entry.and_then(|entry| entry.container.as_mut()).and_then(|it| it.driver.as_mut());
@@ -187,21 +189,25 @@ impl Configuration {
                     driver.version,
                     self.containers_file.display()
                 );
+                let places = Places { settings: &self.hypervisor, url: driver.url.as_ref() };
+                let mut followed = WantedDriver::of_version(host, Some(driver.variant), &places);
+                followed.notes.insert(0, note);
                 *driver = WantedDriver {
                     chosen_method: driver.chosen_method,
                     chosen_profile: driver.chosen_profile,
                     default_method: driver.default_method,
                     default_profile: driver.default_profile,
-                    notes: vec![note],
-                    ..WantedDriver::of_version(host, driver.variant, &mirrors)
+                    ..followed
                 };
             }
         }
     }
 
-    /// The driver of any version, also one that no container wants.
-    pub fn driver_of(&self, version: &DriverVersion, variant: Variant) -> WantedDriver {
-        WantedDriver::of_version(version, variant, &self.hypervisor().mirrors)
+    /// The driver of any version, also one that no container wants; in this variant, or the one that the URL for all
+    /// containers means.
+    pub fn driver_of(&self, version: &DriverVersion, variant: Option<Variant>) -> WantedDriver {
+        let places = Places { settings: &self.hypervisor, url: self.url.as_ref() };
+        WantedDriver::of_version(version, variant, &places)
     }
 
     /// The settings of the hypervisor's file.
@@ -237,29 +243,21 @@ impl Configuration {
         })
     }
 
-    fn without_file(containers_file: PathBuf, hypervisor: HypervisorSettings, findings: Vec<Finding>) -> Self {
-        let (entries, faults) = (BTreeMap::new(), errors(&findings));
-        Self { containers_file, has_file: false, entries, hypervisor, faults, findings }
+    fn without_file(containers_file: PathBuf, hypervisor: Hypervisor<'_>, findings: Vec<Finding>) -> Self {
+        Self {
+            containers_file,
+            has_file: false,
+            entries: BTreeMap::new(),
+            url: hypervisor.runfile_url.as_ref().and_then(WrittenUrl::of),
+            hypervisor: hypervisor.settings,
+            faults: errors(&findings),
+            findings,
+        }
     }
 
     fn unknown(&self, id: ContainerId) -> Error {
-        if !self.has_file {
-            return found::unknown(id, &self.containers_file, self.entries.keys());
-        }
-        let message = format!("container {id} is not defined in `{}`", self.containers_file.display());
-        let error = Error::new(Kind::Configuration, message);
-        let mut known: Vec<String> = self.entries.keys().map(ContainerId::to_string).collect();
-        if known.is_empty() {
-            return error.hint(format!("add \"{id}\" to `lxc_configs`, which is empty"));
-        }
-        const SHOWN: usize = 12;
-        if known.len() <= SHOWN {
-            return error.hint(format!("it defines {}", known.join(", ")));
-        }
-        let (count, asked) = (known.len(), id.to_string());
-        known.sort_by_key(|text| keys::distance(text, &asked));
-        known.truncate(SHOWN / 2);
-        error.hint(format!("it defines {count} containers; the most similar are {}", known.join(", ")))
+        let (file, known) = (&self.containers_file, self.entries.keys());
+        if self.has_file { containers_file::undefined(id, file, known) } else { found::unknown(id, file, known) }
     }
 
     fn read(layout: &Layout, host: Option<OnHost<'_>>, limits: Option<&HostLimits<'_>>) -> Result<Self, Refusal> {
@@ -279,7 +277,7 @@ impl Configuration {
         };
         let source = match containers_file::find(layout, &hypervisor.settings)? {
             ContainersFile::There(source) => source,
-            ContainersFile::NotMade(path) => return Ok(Self::without_file(path, hypervisor.settings, findings)),
+            ContainersFile::NotMade(path) => return Ok(Self::without_file(path, hypervisor, findings)),
         };
         let containers = Document::parse(source).map_err(Refusal::Document)?;
         Self::build(&containers, document.as_ref(), &hypervisor, (std::env::consts::ARCH, host, limits), findings)
@@ -328,6 +326,11 @@ impl Configuration {
             has_file: true,
             entries,
             hypervisor: hypervisor.settings.clone(),
+            url: root
+                .member("nvidia_runfile_url")
+                .filter(Node::is_set)
+                .or_else(|| hypervisor.runfile_url.clone())
+                .and_then(|node| WrittenUrl::of(&node)),
             faults,
             findings: in_file_order(findings),
         })

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Severity};
 use super::hypervisor::HypervisorSettings;
 use super::json_value::Node;
+use super::keys;
 use super::layout::Layout;
 use super::source::Source;
+use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 
 /// The containers' file, or the place where it would be.
@@ -41,6 +43,23 @@ pub(super) fn find(layout: &Layout, settings: &HypervisorSettings) -> Result<Con
 /// The error of what needs the file, where there is none.
 pub(super) fn missing(path: &Path) -> Error {
     missing_at(path).hint(example())
+}
+
+/// The error about a container that the file does not define.
+pub(super) fn undefined<'i>(id: ContainerId, path: &Path, defined: impl Iterator<Item = &'i ContainerId>) -> Error {
+    let error = Error::new(Kind::Configuration, format!("container {id} is not defined in `{}`", path.display()));
+    let mut known: Vec<String> = defined.map(ContainerId::to_string).collect();
+    if known.is_empty() {
+        return error.hint(format!("add \"{id}\" to `lxc_configs`, which is empty"));
+    }
+    const SHOWN: usize = 12;
+    if known.len() <= SHOWN {
+        return error.hint(format!("it defines {}", known.join(", ")));
+    }
+    let (count, asked) = (known.len(), id.to_string());
+    known.sort_by_key(|text| keys::distance(text, &asked));
+    known.truncate(SHOWN / 2);
+    error.hint(format!("it defines {count} containers; the most similar are {}", known.join(", ")))
 }
 
 fn missing_at(path: &Path) -> Error {

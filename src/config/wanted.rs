@@ -1,6 +1,6 @@
 //! The driver that a container shall have: version, method to install it, and where its run file comes from.
 
-use super::candidates::Candidates;
+use super::candidates::{Candidates, Places, WrittenUrl};
 use super::finding::{Finding, Severity};
 use super::hypervisor::Hypervisor;
 use super::json_value::Node;
@@ -38,6 +38,9 @@ pub struct WantedDriver {
     pub urls: Vec<String>,
     /// What the operator should know about how this was decided, one sentence each.
     pub notes: Vec<String>,
+    /// The configured URL, for other versions in the same container.
+    #[serde(skip)]
+    pub(super) url: Option<WrittenUrl>,
 }
 
 /// A sum that an operator wrote down.
@@ -87,6 +90,7 @@ impl WantedDriver {
         findings.extend(
             url.as_ref().filter(|_| variant == Variant::NoCompat32).and_then(|url| without_compat32(url, profile)),
         );
+        let written = url.as_ref().and_then(WrittenUrl::of);
         let mut candidates = Candidates::new(Target { variant, ..target }, &version_node, &hypervisor.settings);
         candidates.collect(url, findings);
         let Candidates { urls, notes, .. } = candidates;
@@ -101,6 +105,7 @@ impl WantedDriver {
             notes,
             variant,
             version,
+            url: written,
         })
     }
 }
@@ -120,17 +125,23 @@ impl WantedDriver {
         }
     }
 
+    /// The same, where nobody chooses, by this method and profile.
+    #[must_use]
+    pub fn by_default(self, method: Method, profile: Profile) -> Self {
+        Self { default_method: method, default_profile: profile, ..self }
+    }
+
     /// Whether a stopped container must be started for it, and stopped again: for NVIDIA's installer, which may have to
     /// do for the method `shared`.
     pub fn needs_a_running_container(&self) -> bool {
         self.method().needs_processes() || (self.method() == Method::Shared && self.allow_fallback)
     }
 
-    /// The driver of a version that no container wants: from the mirrors, and where NVIDIA publishes run files.
-    pub(super) fn of_version(version: &DriverVersion, variant: Variant, mirrors: &[String]) -> Self {
-        let target = Target { version, architecture: std::env::consts::ARCH, variant };
-        let mirrored = mirrors.iter().map(|mirror| target.below_mirror(mirror));
-        let urls = mirrored.chain(target.published()).collect();
+    /// The driver of a version that no container's entry names, in this variant or the one that the URL means.
+    pub(super) fn of_version(version: &DriverVersion, variant: Option<Variant>, places: &Places<'_>) -> Self {
+        let architecture = std::env::consts::ARCH;
+        let variant = variant.unwrap_or_else(|| places.variant(version, architecture));
+        let (urls, notes) = places.urls(Target { version, architecture, variant });
         Self {
             version: version.clone(),
             variant,
@@ -141,7 +152,8 @@ impl WantedDriver {
             allow_fallback: false,
             sha256: None,
             urls,
-            notes: Vec::new(),
+            notes,
+            url: places.url.cloned(),
         }
     }
 }

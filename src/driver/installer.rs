@@ -70,6 +70,9 @@ pub fn uninstall_options(version: &DriverVersion) -> Vec<&'static str> {
     options
 }
 
+/// 128 and the signal: the installer copies through a mapping of the new file, which then has no block below it.
+const SIGBUS: i32 = 135;
+
 /// What an exit code of `sh X.run …` means, which has said this at its end, and what can be done about it.
 pub fn exit_meaning(code: i32, said: &str) -> (&'static str, &'static str) {
     match code {
@@ -90,13 +93,18 @@ pub fn exit_meaning(code: i32, said: &str) -> (&'static str, &'static str) {
             "the installer cannot run in this container",
             "NVIDIA's driver needs glibc; a container with musl, such as Alpine, cannot use it",
         ),
-        135 => (
+        SIGBUS => (
             "the installer died of SIGBUS: the container's disk filled up while it copied",
             "make the container's disk larger",
         ),
         137 => ("the installer was killed", "check whether the container was stopped, or ran out of memory"),
         _ => ("the installer failed", "the reason is in the last lines of its log"),
     }
+}
+
+/// Whether the exit code alone says that the disk was full.
+pub fn means_full(code: i32) -> bool {
+    code == SIGBUS
 }
 
 /// Whether a shell has said that a process of its pipe was killed: `Killed` (dash 0.5, with bash 5 at the line's end).

@@ -1,8 +1,7 @@
 //! Containers of this host that no file describes: which there are, and what they get, which is the host's driver alone.
 
-use crate::config::{Container, Method, WantedDriver};
+use crate::config::{Container, Method};
 use crate::container_id::ContainerId;
-use crate::driver::Variant;
 use crate::driver::placement::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::Fleet;
@@ -46,11 +45,9 @@ impl Fleet<'_> {
     /// What such a container is to be: as it is, with the driver of the loaded module. While none is loaded nobody knows
     /// which driver that is, and it is to get none.
     pub fn described(&self, id: ContainerId, as_it_is: AsItIs) -> Container {
-        let driver = self.host.loaded.as_ref().map(|version| WantedDriver {
-            default_method: Method::Native,
-            default_profile: self.covering_profile(id),
-            ..self.configuration.driver_of(version, Variant::Full)
-        });
+        let of_host = |version| self.configuration.driver_of(version, None);
+        let driver = self.host.loaded.as_ref().map(of_host);
+        let driver = driver.map(|driver| driver.by_default(Method::Native, self.covering_profile(id)));
         Container::found(id, as_it_is.name, &as_it_is.nodes, driver)
     }
 

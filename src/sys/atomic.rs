@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 /// # Errors
 /// The file system refused; the old file is then untouched and nothing is left beside it.
 pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    fs_err::create_dir_all(directory_of(path))?;
     place(path, contents, mode, |file| file.persist(path))
 }
 
@@ -21,7 +22,31 @@ pub fn write(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
 /// # Errors
 /// There is one already, or the file system refused; nothing is left beside it then.
 pub fn write_new(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    fs_err::create_dir_all(directory_of(path))?;
     place(path, contents, mode, |file| file.persist_noclobber(path))
+}
+
+/// As [`write`], for a file that the operator has named: a directory that is missing is not made, but a mistake.
+///
+/// # Errors
+/// As [`write`], and [`require_directory`].
+pub fn write_named(path: &Path, contents: &[u8], mode: u32) -> Result<()> {
+    require_directory(path)?;
+    place(path, contents, mode, |file| file.persist(path))
+}
+
+/// That a file that the operator has named can have a place; to be asked before the work that it is to hold.
+///
+/// # Errors
+/// [`Kind::Usage`] when there is no such directory.
+pub fn require_directory(path: &Path) -> Result<()> {
+    let directory = directory_of(path);
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let (path, directory) = (path.display(), directory.display());
+    Err(Error::new(Kind::Usage, format!("`{path}` cannot be written, because there is no directory `{directory}`"))
+        .hint(format!("name a file in another directory, or make this one with `mkdir -p {directory}`")))
 }
 
 fn place(
@@ -31,7 +56,6 @@ fn place(
     give_name: impl FnOnce(NamedTempFile) -> std::result::Result<std::fs::File, PersistError>,
 ) -> Result<()> {
     let directory = directory_of(path);
-    fs_err::create_dir_all(directory)?;
     let failed =
         |error: std::io::Error| Error::from(error).within(format!("`{}` could not be written", path.display()));
     let mut file = tempfile::Builder::new().prefix(".phoenix-nvidia-").tempfile_in(directory).map_err(failed)?;
@@ -161,6 +185,17 @@ mod tests {
     fn removing_what_is_not_there_is_fine() {
         let directory = tempfile::tempdir().unwrap();
         remove_if_there(&directory.path().join("nothing")).unwrap();
+    }
+
+    #[test]
+    fn a_directory_that_the_operator_has_misspelled_is_not_made() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("missing");
+        let error = write_named(&missing.join("a/page.html"), b"", 0o644).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.message().ends_with(&format!("there is no directory `{}/a`", missing.display())), "{error}");
+        assert!(!missing.exists());
+        write_named(&directory.path().join("page.html"), b"page", 0o644).unwrap();
     }
 
     #[test]

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::error::{Error, Kind, Result};
 use crate::sys::cancel::Cancel;
+use crate::sys::space;
 
 // How long a process group may take to end after SIGTERM before it gets SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -174,21 +175,32 @@ impl Command {
         let status = child.wait().map_err(|error| self.failed("could not be waited for", error))?;
         let output = streams.output(status);
         tracing::debug!("exit {}: {}", output.code, self.display());
-        verdict.map_err(|error| error.output(output.last_lines()))?;
+        verdict.map_err(|error| self.or_no_space(error, &output).output(output.last_lines()))?;
         Ok(output)
     }
 
     /// Runs it to its end, and takes an exit code other than 0 for a failure.
     ///
     /// # Errors
-    /// As [`Command::run`], and [`Kind::Command`] with the last lines that it printed.
+    /// As [`Command::run`], and [`Kind::Command`] with the last lines that it printed; [`Kind::Host`] where these say
+    /// that the disk is full.
     pub fn run_ok(&self, cancel: &Cancel) -> Result<Output> {
         let output = self.run(cancel)?;
         if output.success() {
             return Ok(output);
         }
-        Err(Error::new(Kind::Command, format!("`{}` failed with exit code {}", self.display(), output.code))
-            .output(output.last_lines()))
+        let error = Error::new(Kind::Command, format!("`{}` failed with exit code {}", self.display(), output.code));
+        Err(self.or_no_space(error, &output).output(output.last_lines()))
+    }
+
+    /// The failure, or what lies behind it. Some programs go on without room, and say so of every file, until they have
+    /// printed too much or taken too long.
+    fn or_no_space(&self, error: Error, output: &Output) -> Error {
+        if error.kind() != Kind::Command || !space::says_full(&String::from_utf8_lossy(&output.stderr)) {
+            return error;
+        }
+        Error::new(Kind::Host, format!("`{}` found no space left", self.display()))
+            .hint("free some space and run the same command again")
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that starts processes")]

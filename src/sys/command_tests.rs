@@ -29,6 +29,18 @@ fn a_signal_counts_as_a_shell_counts_it() {
 }
 
 #[test]
+fn a_program_without_room_is_the_hosts_failure_even_where_it_says_so_without_end() {
+    let said = "tar: ./a: Cannot write: No space left on device";
+    let ends = shell(&format!("echo '{said}' >&2; exit 2")).run_ok(&cancel()).unwrap_err();
+    let goes_on = shell(&format!("while :; do echo '{said}' >&2; done")).output_limit(4000);
+    for error in [ends, goes_on.run_ok(&cancel()).unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Host, "{error:?}");
+        assert!(error.message().ends_with("found no space left"), "{error:?}");
+        assert!(error.output_text().unwrap().contains(said), "{error:?}");
+    }
+}
+
+#[test]
 fn a_command_past_its_deadline_is_killed_with_its_children() {
     let started = Instant::now();
     let error = shell("sleep 1000 & echo begun; wait").deadline(Duration::from_millis(300)).run(&cancel()).unwrap_err();

@@ -1,7 +1,8 @@
 //! The door to HTTP: every hop's scheme is checked, every wait has an end, and the operator can interrupt.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Uri};
@@ -34,6 +35,8 @@ pub struct Http {
     agent: ureq::Agent,
     limits: Limits,
     proxy: Option<Proxy>,
+    /// Hosts, or proxies, whose name has not been found: a search can take long, and all that is said would be the same.
+    unknown: Mutex<BTreeSet<String>>,
 }
 
 /// The proxy that the environment names.
@@ -82,6 +85,9 @@ pub enum Fault {
     /// Asking again does not help: a wrong URL, a refused scheme, a certificate.
     #[error("{0}")]
     Lasting(String),
+    /// The host's name cannot be resolved; it is not asked again.
+    #[error("{0}")]
+    Unknown(String),
     /// The operator interrupted.
     #[error(transparent)]
     Interrupted(Error),
@@ -94,6 +100,7 @@ impl Fault {
         match self {
             Self::Passing(text) => Self::Passing(format!("{text} (through {proxy})")),
             Self::Lasting(text) => Self::Lasting(format!("{text} (through {proxy})")),
+            Self::Unknown(text) => Self::Unknown(format!("{text} (through {proxy})")),
             interrupted @ Self::Interrupted(_) => interrupted,
         }
     }
@@ -122,7 +129,7 @@ impl Http {
             .timeout_per_read(Some(limits.stall_timeout))
             .timeout_per_write(Some(limits.stall_timeout))
             .build();
-        Self { agent: config.into(), limits, proxy: Proxy::of_environment() }
+        Self { agent: config.into(), limits, proxy: Proxy::of_environment(), unknown: Mutex::default() }
     }
 
     /// Asks for `url` with these headers, and follows up to ten redirects. Any status but a redirect is an answer.
@@ -164,6 +171,10 @@ impl Http {
         }
     }
 
+    fn unknown(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// One request and its answer. The network is read by a thread of its own: it may hang in name resolution, which
     /// nothing can interrupt, and it ends by the timeouts when nobody listens any more.
     fn exchange<'a>(&self, uri: &Uri, headers: &[(&str, &str)], cancel: &'a Cancel) -> Result<Answer<'a>, Fault> {
@@ -177,6 +188,10 @@ impl Http {
                 "{described} cannot be used: its scheme must be http, https or socks5"
             )));
         }
+        let asked = proxy.map_or_else(|| uri.host().unwrap_or_default(), |proxy| &proxy.described).to_owned();
+        if self.unknown().contains(&asked) {
+            return Err(Fault::Unknown(format!("not asked, for `{asked}` has not been found")));
+        }
         let used = proxy.and_then(|proxy| proxy.usable.clone());
         let request = request.config().proxy(used).build();
         let through = proxy.map(|proxy| proxy.described.clone());
@@ -186,12 +201,20 @@ impl Http {
             .name("http".to_owned())
             .spawn(move || pump(request, &sender, &limits, through.as_deref()))
             .map_err(|error| Fault::Passing(format!("no thread could be started ({error})")))?;
-        match received(&messages, cancel)? {
+        let head = received(&messages, cancel).inspect_err(|fault| {
+            if matches!(fault, Fault::Unknown(_)) {
+                self.unknown().insert(asked);
+            }
+        });
+        match head? {
             Message::Head { status, headers } => Ok(Answer { status, headers, messages, cancel }),
             Message::Piece(_) | Message::End => Err(Fault::Passing("the answer has no head".to_owned())),
         }
     }
 }
+
+/// How std begins the error of a name that cannot be resolved; it has no kind of its own.
+const NOT_RESOLVED: &str = "failed to lookup address information: ";
 
 /// A server's answer, whose body is still to come.
 #[derive(Debug)]
@@ -289,11 +312,14 @@ fn fault(error: ureq::Error, limits: &Limits) -> Fault {
     use ureq::Error as E;
     let seconds = |duration: Duration| duration.as_secs_f32();
     match error {
-        E::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => {
+        E::Timeout(ureq::Timeout::Resolve) => {
+            Fault::Unknown(format!("the host's name was not resolved within {} s", seconds(limits.connect_timeout)))
+        }
+        E::Timeout(ureq::Timeout::Connect) => {
             Fault::Passing(format!("no connection within {} s", seconds(limits.connect_timeout)))
         }
         E::Timeout(_) => Fault::Passing(format!("no data for {} s", seconds(limits.stall_timeout))),
-        E::HostNotFound => Fault::Passing("the host's name is not known".to_owned()),
+        E::HostNotFound => Fault::Unknown("the host's name cannot be resolved".to_owned()),
         E::Io(error) => io_fault(&error),
         E::Rustls(error) => Fault::Lasting(format!("TLS failed: {error}")),
         E::ConnectionFailed | E::ConnectProxyFailed(_) | E::Protocol(_) | E::BodyStalled => {
@@ -305,6 +331,9 @@ fn fault(error: ureq::Error, limits: &Limits) -> Fault {
 
 fn io_fault(error: &std::io::Error) -> Fault {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    if let Some(reason) = error.to_string().strip_prefix(NOT_RESOLVED) {
+        return Fault::Unknown(format!("the host's name cannot be resolved ({reason})"));
+    }
     match (tls, error.kind()) {
         (Some(tls), _) => Fault::Lasting(format!("TLS failed: {tls}")),
         (None, std::io::ErrorKind::UnexpectedEof) => Fault::Passing("the connection was cut".to_owned()),

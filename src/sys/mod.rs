@@ -15,5 +15,6 @@ pub mod mount;
 pub mod processes;
 pub mod readable;
 pub mod rootfs;
+pub mod space;
 pub mod subordinate_ids;
 pub mod temporary_name;

@@ -97,6 +97,33 @@ fn files_that_are_not_json_or_not_there() {
 }
 
 #[test]
+fn a_file_that_is_named_and_not_there_is_a_mistake_for_every_verb() {
+    let world = world_with(&json!({}));
+    let verbs: [&[&str]; 9] = [
+        &["create", "901"],
+        &["plan", "901"],
+        &["status"],
+        &["doctor"],
+        &["lint"],
+        &["host", "show"],
+        &["cache", "list"],
+        &["store", "list"],
+        &["completions", "bash"],
+    ];
+    for option in ["--config", "--hypervisor-config", "--checksums"] {
+        for verb in verbs {
+            let ran = world.run(&[verb, &[option, "/nope.json"]].concat()).exits(3);
+            let message = format!("error: there is no file `/nope.json`, which `{option}` names\n\nhint: correct");
+            assert!(ran.stderr.starts_with(&message), "{verb:?}: {}", ran.stderr);
+            assert_eq!(ran.stdout, "");
+        }
+    }
+    // No container may be kept from its start for it.
+    let said = world.run(&["--hypervisor-config", "/nope.json", "hook", "901", "pre-start"]).ok().stderr;
+    assert!(said.contains("the driver was not checked: there is no file `/nope.json`"), "{said}");
+}
+
+#[test]
 fn an_installed_program_without_files_names_the_example_that_was_installed_beside_it() {
     let world = world_with(&json!({}));
     let place = world.base().join("etc/phoenix_lxc_configs.json");
@@ -161,6 +188,20 @@ fn a_host_that_gives_no_room_no_ids_or_no_right() {
     by("no_subordinate_ids", "mount --bind /dev/null /etc/subuid");
     by("base_not_writable", "mount --bind \"$base\" \"$base\"; mount -o remount,bind,ro \"$base\"");
     by("lxcpath_not_writable", "mount --bind \"$lxc\" \"$lxc\"; mount -o remount,bind,ro \"$lxc\"");
+}
+
+#[test]
+fn a_file_in_a_directory_that_is_not_there() {
+    let world = world_with(&json!({}));
+    let file = world.scratch("missing/directory/file").display().to_string();
+    for words in [["status", "--html", &file], ["status", "--prometheus", &file], ["plan", "--save", &file]] {
+        let words = match words[0] {
+            "plan" => [&words[..], &["901"]].concat(),
+            _ => words.to_vec(),
+        };
+        refuses(&format!("{}_into_a_missing_directory", words[1].trim_start_matches('-')), &world, &words);
+        assert!(!world.scratch("missing").exists());
+    }
 }
 
 #[test]

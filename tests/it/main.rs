@@ -35,6 +35,7 @@ mod bad_input;
 mod cache;
 mod conformance;
 mod doctor;
+mod full_disk;
 mod host;
 mod hostile;
 mod job;

@@ -172,6 +172,20 @@ fn page_and_metrics_are_written_as_wholes_and_readable_for_others() {
 }
 
 #[test]
+fn metrics_json_and_exit_code_agree_where_nobody_can_tell() {
+    let world = World::new();
+    resting_fleet::make(&world, 1);
+    let entry = json!({ "name": "gpu", "features": ["nvidia"], "gpu_assignment": "none" });
+    world.write_containers(&json!({ "nvidia_driver_version": VERSION, "lxc_configs": { "1000": entry } }));
+    world.run(&["apply", "--all"]).ok();
+    let json: Value = serde_json::from_str(&world.run(&["status", "--output", "json"]).ok().stdout).unwrap();
+    assert_eq!((&json[0]["verdict"], &json[0]["in_sync"]), (&"installed, not verified live".into(), &Value::Null));
+    let metrics = world.run(&["status", "--exit-code", "--prometheus", "-"]).ok().stdout;
+    assert!(metrics.contains("verdict=\"installed, not verified live\""), "{metrics}");
+    assert!(!metrics.contains("phoenix_nvidia_container_in_sync"), "{metrics}");
+}
+
+#[test]
 fn it_is_shown_again_and_again_until_ctrl_c_which_is_a_good_end() {
     let (world, host) = resting(2);
     let watch = format!("exec timeout --signal=INT --preserve-status 3 {PROGRAM} status --watch=1");

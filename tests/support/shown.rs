@@ -6,12 +6,13 @@ use crate::ran::Ran;
 use crate::world::World;
 
 /// Patterns and what stands for them.
-const VARYING: [(&str, &str); 8] = [
+const VARYING: [(&str, &str); 9] = [
     (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?", "[time]"),
     (r"\b[0-9a-f]{64}\b", "[sha256]"),
     (r#""milliseconds":\d+"#, r#""milliseconds":[ms]"#),
     (r"done in \d+\.\d s", "done in [s]"),
     (r"tar: \./\S+: .*", "tar: [file]: [reason]"),
+    (r"(the template `\S+`) needs \d+ MB", "$1 needs [count] MB"),
     (r"\b\d{7}\b( bytes)?", "[bytes]$1"),
     (r#""(done|total)":\d+"#, r#""$1":[count]"#),
     (r"phoenix-nvidia \d+\.\d+\.\d+", "phoenix-nvidia [version]"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
-use phoenix_nvidia::status::{ContainerStatus, Verdict};
+use phoenix_nvidia::status::ContainerStatus;
 
 use super::Fleet;
 use crate::cli::terminal;
@@ -46,7 +46,7 @@ fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {
     let mut info = Metric::new("phoenix_nvidia_container_info", "The state of a container, in labels.");
     let mut in_sync = Metric::new(
         "phoenix_nvidia_container_in_sync",
-        "1 where the container is in sync, 0 where it is not or that is unknown.",
+        "1 if the container is in sync, 0 if it is not; no sample if that is not known.",
     );
     let mut gpus = Metric::new("phoenix_nvidia_container_gpus", "Number of GPUs assigned to a container.");
     let mut missing = Metric::new(
@@ -60,9 +60,9 @@ fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {
         let mut said = [&labels[..], &words.each_ref().map(|(key, value)| (*key, value.as_str()))].concat();
         said.extend(row.cluster_node.as_ref().map(|node| ("node", node.name.as_str())));
         info.sample(&said, 1);
-        // Where no driver is wanted, nothing exists or another node knows better, there is nothing to be alarmed by.
-        if !matches!(row.verdict, Verdict::NoDriverWanted | Verdict::Absent | Verdict::NotKnownFromHere) {
-            in_sync.sample(&labels, u8::from(row.in_sync == Some(true)));
+        // What is not known is no reason for an alarm: `--exit-code` says nothing about it either.
+        if let Some(value) = row.in_sync {
+            in_sync.sample(&labels, u8::from(value));
         }
         gpus.sample(&labels, row.gpus.len());
         if let Some(nodes) = &row.nodes {

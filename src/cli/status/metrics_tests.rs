@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use phoenix_nvidia::host::NvidiaHost;
-use phoenix_nvidia::status::{ClusterNode, Nodes};
+use phoenix_nvidia::status::{ClusterNode, Nodes, Verdict};
 
 use super::*;
 use crate::cli::status::made_up;
@@ -75,13 +75,16 @@ fn every_container_that_can_be_out_of_step_says_whether_it_is() {
         made_up::row(903, Verdict::NoDriverWanted),
         made_up::row(904, Verdict::Absent),
         made_up::row(905, Verdict::NotVerifiedLive),
+        made_up::row(906, Verdict::Unknown),
+        made_up::row(907, Verdict::Error),
     ]);
     assert_eq!(
         values(&scrape, "phoenix_nvidia_container_in_sync"),
-        expected(&[("901", 1.0), ("902", 0.0), ("905", 0.0)])
+        expected(&[("901", 1.0), ("902", 0.0), ("907", 0.0)]),
+        "null in JSON is no sample"
     );
     assert_eq!(values(&scrape, "phoenix_nvidia_container_device_nodes_missing"), expected(&[("902", 1.0)]));
-    assert_eq!(values(&scrape, "phoenix_nvidia_container_info").len(), 5);
+    assert_eq!(values(&scrape, "phoenix_nvidia_container_info").len(), 7);
     assert_eq!(values(&scrape, "phoenix_nvidia_status_timestamp_seconds"), [(String::new(), 1_795_408_496.0)]);
 }
 

@@ -182,6 +182,53 @@ fn a_url_of_another_version_is_changed_and_reported() {
 }
 
 #[test]
+fn a_version_that_no_container_wants_comes_from_the_same_places() {
+    let hypervisor = r#"{ "nvidia_driver": { "mirrors": ["https://mirror.lan/"],
+        "runfile_url": "https://h.lan/{version}/x.run" } }"#;
+    let version: DriverVersion = "570.133.20".parse().unwrap();
+    let of = |root: &str, hypervisor: &str| {
+        let configuration = Configuration::of_texts(&one("", root), Some(hypervisor)).unwrap();
+        configuration.driver_of(&version, None)
+    };
+    let (urls, notes) = {
+        let driver = of("", hypervisor);
+        (driver.urls, driver.notes)
+    };
+    assert_eq!(
+        urls[..2],
+        ["https://mirror.lan/570.133.20/NVIDIA-Linux-x86_64-570.133.20.run", "https://h.lan/570.133.20/x.run",]
+    );
+    assert!(urls[2].starts_with("https://us.download.nvidia.com/"), "{urls:?}");
+    assert_eq!(notes, Vec::<String>::new());
+    // The containers' file speaks before the hypervisor's, and a URL's file name means a variant.
+    let root = r#", "nvidia_runfile_url": "https://c.lan/NVIDIA-Linux-x86_64-580.76.05-grid.run""#;
+    let driver = of(root, hypervisor);
+    assert_eq!(driver.variant, Variant::Grid);
+    assert_eq!(driver.urls[1..], ["https://c.lan/NVIDIA-Linux-x86_64-570.133.20-grid.run"]);
+    // What another variant's URL names is none of this one.
+    let configuration = Configuration::of_texts(&one("", root), None).unwrap();
+    assert!(configuration.driver_of(&version, Some(Variant::Full)).urls.iter().all(|url| !url.contains("c.lan")));
+    let driver = of(r#", "nvidia_runfile_url": "https://c.lan/580.76.05/x.run""#, "{}");
+    assert_eq!(driver.urls.len(), 3);
+    assert_eq!(
+        driver.notes,
+        ["the URL of `nvidia_runfile_url` in `etc/phoenix_lxc_configs.json` names version 580.76.05, but 570.133.20 \
+             is wanted: it is not used"]
+    );
+}
+
+#[test]
+fn who_follows_the_host_gets_its_driver_from_its_own_url() {
+    let members = r#", "features": ["nvidia"], "nvidia_runfile_url": "https://own.lan/{version}.run""#;
+    let text = one(members, r#", "nvidia_driver_version": "580.76.05""#);
+    let mut configuration = Configuration::of_texts(&text, Some(HYPERVISOR)).unwrap();
+    configuration.follow(&[id("901")], &"570.133.20".parse().unwrap());
+    let driver = configuration.container(id("901")).unwrap().driver.clone().unwrap();
+    assert_eq!(driver.urls[0], "https://own.lan/570.133.20.run");
+    assert!(driver.notes[0].starts_with("the configuration says 580.76.05"), "{:?}", driver.notes);
+}
+
+#[test]
 fn a_sum_says_where_it_was_said() {
     let sum = "219be636b60931b021b2e8c1e0eff887363c731f8a940caa87bcc054d05d97fd";
     let root = format!(r#", "nvidia_driver_version": "580.76.05", "nvidia_runfile_sha256": "{sum}""#);

@@ -136,7 +136,7 @@ impl Fleet<'_> {
             return None;
         }
         // What does in its place is used where its own variant was another.
-        let mut previous = self.configuration.driver_of(version, Variant::Full);
+        let mut previous = self.configuration.driver_of(version, Some(Variant::Full));
         previous.chosen_method = Some(method.unwrap_or_default());
         previous.chosen_profile = Some(*profile);
         Some(previous)

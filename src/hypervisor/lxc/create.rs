@@ -1,6 +1,5 @@
 //! Making containers: from a template or as a copy, beside their final place, and moved there as a whole.
 
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,16 +12,15 @@ use crate::hypervisor::liblxc::{self, prepare_mount_source};
 use crate::hypervisor::majors::Majors;
 use crate::hypervisor::{Desired, Drift, HostsDriver, State};
 use crate::sys::atomic;
-use crate::sys::command::Command;
 use crate::sys::idmap::{IdMap, Range};
 use crate::sys::rootfs::Rootfs;
 use crate::sys::subordinate_ids::not_given;
 
 use super::config_file::{NvidiaLines, Own};
 use super::settings::Before;
+use super::template::template;
 use super::{Lxc, config_file, settings, staging};
 
-const UNPACK_DEADLINE: Duration = Duration::from_secs(30 * 60);
 const COPY_DEADLINE: Duration = Duration::from_secs(4 * 60 * 60);
 // The map that the operators' scripts have always used, and Proxmox's.
 const IDS: Range = Range { inside: 0, outside: 100_000, count: 65_536 };
@@ -45,9 +43,10 @@ impl Lxc<'_> {
             let there = self.config(source).exists();
             return if there { self.check_privilege_of_copy(source, container) } else { Ok(()) };
         }
-        template(container)?;
-        if wants_idmap(container) {
-            subordinate_ids()?;
+        let (template, idmap) = (template(container)?, idmap_of_new(container)?);
+        // What a killed run has left takes room until it is cleared away, and that is when it is made again.
+        if !self.staging(container.id).exists() {
+            self.require_room(&template, &idmap, container.id)?;
         }
         let before = Before::of_new(Own::default());
         settings::render(desired, self.features()?, wants_idmap(container), &before).map(|_| ())
@@ -55,9 +54,9 @@ impl Lxc<'_> {
 
     pub(super) fn create_from_template(&self, desired: &Desired<'_>) -> Result<()> {
         let container = desired.container;
-        let template = template(container)?;
-        let idmap = if wants_idmap(container) { subordinate_ids()? } else { IdMap::identity() };
+        let (template, idmap) = (template(container)?, idmap_of_new(container)?);
         self.staged(container.id, |staging| {
+            self.require_room(&template, &idmap, container.id)?;
             let directory = staging.join(container.id.to_string());
             let root = directory.join("rootfs");
             fs_err::create_dir_all(&root)?;
@@ -87,9 +86,14 @@ impl Lxc<'_> {
     fn copy_into(&self, staging: &Path, source: ContainerId, id: ContainerId) -> Result<()> {
         let name = id.to_string();
         let copy = self.tool("lxc-copy", source).args(["-N", &name, "--allowrunning", "-p"]).arg(staging);
-        let copied = copy.env(staging::MARKER, staging).deadline(COPY_DEADLINE).run_ok(self.cancel);
-        copied.map(|_| ()).map_err(|error| {
-            let hint = if Path::new("/usr/bin/rsync").exists() {
+        // Without a log, it says nothing about what has failed.
+        let copy = copy.args(["-l", "ERROR", "-o", "/dev/stderr"]);
+        let copy = copy.env(staging::MARKER, staging).env("LC_ALL", "C").deadline(COPY_DEADLINE);
+        copy.run_ok(self.cancel).map(|_| ()).map_err(|error| {
+            let place = self.lxcpath.display();
+            let hint = if error.kind() == Kind::Host {
+                &format!("free some space in `{place}` (`df -h {place}`), and run the same command again")
+            } else if Path::new("/usr/bin/rsync").exists() {
                 "read the tool's message above, and check the free space with `df`"
             } else {
                 "`lxc-copy` needs rsync: `apt-get install rsync`"
@@ -189,36 +193,6 @@ impl Lxc<'_> {
         config_file::idmap(&format!("{}\n{settings}", fs_err::read_to_string(self.config(id))?), id)
     }
 
-    fn unpack(&self, template: &Path, root: &Path, idmap: &IdMap, id: ContainerId) -> Result<()> {
-        let mut command = Command::new("tar");
-        if let (Some(user), Some(group), false) = (idmap.users().first(), idmap.groups().first(), idmap.is_identity()) {
-            std::os::unix::fs::chown(root, Some(user.outside), Some(group.outside))?;
-            command = Command::new("lxc-usernsexec")
-                .args(["-m", &format!("u:{}:{}:{}", user.inside, user.outside, user.count)])
-                .args(["-m", &format!("g:{}:{}:{}", group.inside, group.outside, group.count)])
-                .args(["--", "tar"]);
-        }
-        // Opened here: the container's mapped root may not be able to reach the template.
-        let file = fs_err::File::open(template)?.into_parts().0;
-        command
-            .arg("-C")
-            .arg(root)
-            .args(["--numeric-owner", "--xattrs-include=security.capability", "--warning=no-xattr-write"])
-            .args(["--exclude=./dev/*", "--exclude=dev/*"])
-            .args(decompression(template)?)
-            .args(["-xpf", "-"])
-            .input_file(file)
-            .env(staging::MARKER, self.staging(id))
-            .deadline(UNPACK_DEADLINE)
-            .run_ok(self.cancel)
-            .map(|_| ())
-            .map_err(|error| {
-                error
-                    .within(format!("container {id}: the template `{}` could not be extracted", template.display()))
-                    .hint("check the template with `tar -tf` and free space with `df`")
-            })
-    }
-
     fn check_privilege_of_copy(&self, source: ContainerId, container: &Container) -> Result<()> {
         let privileged = self.idmap(source)?.is_identity();
         if container.unprivileged == Some(privileged) {
@@ -273,50 +247,6 @@ fn included_files(path: &Path) -> Vec<PathBuf> {
     paths.filter(|path| path.extension().is_some_and(|it| it == "conf")).collect()
 }
 
-fn template(container: &Container) -> Result<PathBuf> {
-    let id = container.id;
-    let Some(template) = &container.template else {
-        return Err(Error::new(
-            Kind::Configuration,
-            format!("container {id} needs `template` or `clone_from_ctid`, but has neither"),
-        )
-        .hint("set `template` to the path of a root file system tarball"));
-    };
-    let wrong = |what: &str| {
-        Error::new(Kind::Configuration, format!("container {id}: the template `{}` {what}", template.display()))
-            .hint("set `template` to the path of a root file system tarball: .tar, .tar.gz, .tar.xz or .tar.zst")
-    };
-    match fs_err::metadata(template) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(_) => return Err(wrong("is not a file")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(wrong("does not exist")),
-        Err(error) => return Err(error.into()),
-    }
-    match tar_option(&beginning(template)?) {
-        Some(_) => Ok(template.clone()),
-        None => Err(wrong("is not a tarball")),
-    }
-}
-
-/// `tar`'s option for the template's compression.
-fn decompression(template: &Path) -> Result<Option<&'static str>> {
-    Ok(tar_option(&beginning(template)?).flatten())
-}
-
-fn beginning(template: &Path) -> Result<Vec<u8>> {
-    let mut start = Vec::new();
-    fs_err::File::open(template)?.take(512).read_to_end(&mut start)?;
-    Ok(start)
-}
-
-/// The option for an archive that begins like this; `None` for what is no tarball.
-fn tar_option(start: &[u8]) -> Option<Option<&'static str>> {
-    let compressed: [(&[u8], &str); 4] =
-        [(b"\x1f\x8b", "--gzip"), (b"\xfd7zXZ\0", "--xz"), (b"\x28\xb5\x2f\xfd", "--zstd"), (b"BZh", "--bzip2")];
-    let option = compressed.iter().find(|(magic, _)| start.starts_with(magic)).map(|(_, option)| Some(*option));
-    option.or_else(|| (start.get(257..262) == Some(b"ustar")).then_some(None))
-}
-
 fn require_bridge(id: ContainerId, bridge: &str) -> Result<()> {
     if !bridge.contains('/') && Path::new("/sys/class/net").join(bridge).join("bridge").exists() {
         return Ok(());
@@ -333,6 +263,10 @@ fn require_bridge(id: ContainerId, bridge: &str) -> Result<()> {
 /// always meant the usual one.
 fn wants_idmap(container: &Container) -> bool {
     container.unprivileged.unwrap_or(container.id_map)
+}
+
+fn idmap_of_new(container: &Container) -> Result<IdMap> {
+    if wants_idmap(container) { subordinate_ids() } else { Ok(IdMap::identity()) }
 }
 
 /// The map of unprivileged containers, when this host's root may use it.
@@ -380,19 +314,4 @@ fn marker_of_running(init: u32) -> Option<String> {
     let environment = fs_err::read(format!("/proc/{init}/environ")).ok()?;
     let text = String::from_utf8_lossy(&environment);
     text.split('\0').find_map(|variable| Some(variable.strip_prefix(settings::MARKER)?.strip_prefix('=')?.to_owned()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tarballs_are_known_by_their_first_bytes() {
-        assert_eq!(tar_option(b"\x28\xb5\x2f\xfd\0"), Some(Some("--zstd")));
-        let mut tar = vec![0; 512];
-        tar[257..262].copy_from_slice(b"ustar");
-        assert_eq!(tar_option(&tar), Some(None));
-        assert_eq!(tar_option(b"<!DOCTYPE html>"), None);
-        assert_eq!(tar_option(b""), None);
-    }
 }

@@ -13,6 +13,7 @@ mod ownership;
 mod settings;
 mod staging;
 mod start_log;
+mod template;
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

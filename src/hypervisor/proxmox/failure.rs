@@ -3,6 +3,7 @@
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind};
 use crate::sys::command::Output;
+use crate::sys::space::says_full;
 
 /// The failure of a call.
 pub(super) fn of(id: ContainerId, command: &str, output: &Output) -> Error {
@@ -89,6 +90,12 @@ fn meaning(id: ContainerId, said: &str) -> Option<(Kind, String, String)> {
         let hint = "use letters, digits and `-` in `name`".to_owned();
         return some(Kind::Configuration, "Proxmox VE does not take its name".to_owned(), hint);
     }
+    // Last: what is said above has failed first.
+    if says_full(said) {
+        let hint =
+            "make its root larger with `storage_size_gb`, or free some space in its storage pool (`pvesm status`)";
+        return some(Kind::Host, "no space: its root or its storage pool has filled up".to_owned(), hint.to_owned());
+    }
     None
 }
 
@@ -145,6 +152,15 @@ mod tests {
             assert_eq!((error.kind(), error.message()), (kind, &*format!("container 901: {message}")), "{fixture}");
             assert!(error.hint_text().is_some() && error.output_text().is_some(), "{fixture}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_is_the_hosts_fault() {
+        let stderr = b"tar: ./usr/bin/env: Cannot write: No space left on device\ntar: Exiting with failure status\n";
+        let output = Output { code: 255, stdout: Vec::new(), stderr: stderr.to_vec() };
+        let error = of("901".parse().unwrap(), "pct create 901", &output);
+        let message = "container 901: no space: its root or its storage pool has filled up";
+        assert_eq!((error.kind(), error.message()), (Kind::Host, message));
     }
 
     #[test]

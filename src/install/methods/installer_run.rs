@@ -16,6 +16,7 @@ use crate::sys::atomic;
 use crate::sys::command::{Output, last_lines};
 use crate::sys::processes;
 use crate::sys::rootfs::{Found, Rootfs};
+use crate::sys::space::says_full;
 
 use crate::install::files::{self, Change, Foreseen};
 use crate::install::methods::shared;
@@ -148,7 +149,8 @@ impl InstallerRun<'_> {
                  `phoenix-nvidia cache replace FILE`",
             ));
         }
-        Err(Error::new(Kind::Command, message)
+        let is_full = installer::means_full(code) || says_full(&shown);
+        Err(Error::new(if is_full { Kind::Host } else { Kind::Command }, message)
             .output(shown)
             .hint(format!("{remedy}; the whole log is `{}`", self.guest.context.layout.installer_log(id).display())))
     }

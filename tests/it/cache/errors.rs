@@ -86,6 +86,21 @@ fn an_answer_without_a_length_that_is_cut_is_refused() {
 }
 
 #[test]
+fn a_host_whose_name_cannot_be_resolved_is_asked_for_once_in_a_run() {
+    let world = World::new();
+    let cache = world.cache_with(Settings { pause: Duration::from_secs(60), ..settings() });
+    let (a, b) = ("https://nowhere.invalid/a.run", "https://nowhere.invalid/b.run");
+    let error = cache.ensure(&request(&[a, b])).unwrap_err();
+    assert_eq!(error.kind(), Kind::Network);
+    let lines: Vec<&str> = reason(&error).lines().collect();
+    assert!(lines[0].starts_with(&format!("{a}: the host's name cannot be resolved")), "{error:?}");
+    assert_eq!(lines[1..], [&format!("{b}: not asked, for `nowhere.invalid` has not been found")]);
+    assert_eq!(world.heard.sayings(), "");
+    let error = cache.ensure(&request(&[b])).unwrap_err();
+    assert!(reason(&error).contains("not asked"), "{error:?}");
+}
+
+#[test]
 fn an_announced_giant_is_refused_before_it_comes() {
     let world = World::new();
     let error = failure(&world, |_| Answer::new(200, "#!").header("Content-Length", "9999999999").endless());

@@ -7,6 +7,7 @@ mod inventory;
 mod processes;
 mod replace;
 mod trust;
+mod unwanted;
 mod variants;
 
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! Which sum decides, and what happens when it says no.
 
-use phoenix_nvidia::cache::{ExpectedSum, Origin, Presence, Settings};
+use phoenix_nvidia::cache::{ExpectedSum, Origin, Presence, Request, Settings};
 use phoenix_nvidia::driver::Sha256;
 use phoenix_nvidia::error::Kind;
 
@@ -76,7 +76,61 @@ fn the_requested_sum_decides_before_all_others() {
     request.sha256 = given(wrong_sum());
     assert!(matches!(world.cache().look(&request).unwrap(), Presence::Unchecked { .. }));
     let error = world.cache().ensure(&request).unwrap_err();
-    assert!(error.output_text().unwrap().contains("is expected according to `nvidia_runfile_sha256`"), "{error:?}");
+    assert!(error.message().ends_with("is expected according to `nvidia_runfile_sha256`"), "{error:?}");
+}
+
+#[test]
+fn a_wrong_sum_in_one_entry_takes_the_good_file_from_nobody() {
+    let (world, (_, server)) = (World::new(), publishing(String::new()));
+    let right = request(&[&server.url(PATH)]);
+    let wrong = Request { sha256: given(wrong_sum()), ..right.clone() };
+    // Put there by hand, checked by others, and touched since.
+    for prepare in [|_: &World| {}, |world: &World| drop(world.cache().ensure(&request(&[])).unwrap()), touch] {
+        world.put(&driver("580.76.05").build());
+        prepare(&world);
+        for cache in [world.cache(), world.offline()] {
+            let error = cache.ensure(&wrong).unwrap_err();
+            let (path, found, expected) = (world.path(), good_sum(), wrong_sum());
+            let message = format!(
+                "`{}` has the SHA-256 sum {found}, but {expected} is expected according to `nvidia_runfile_sha256`",
+                path.display()
+            );
+            assert_eq!((error.kind(), error.message()), (Kind::Verification, &*message));
+            assert!(error.hint_text().unwrap().contains("correct or remove the expected sum"), "{error:?}");
+            assert!(path.exists() && !world.beside(".wrong").exists(), "{:?}", world.names());
+        }
+        assert_eq!(world.offline().ensure(&right).unwrap().sha256(), good_sum());
+    }
+    assert_eq!(server.asked_for(".run").len(), 0, "it is not downloaded again");
+}
+
+fn touch(world: &World) {
+    let now = std::time::SystemTime::now();
+    fs_err::OpenOptions::new().write(true).open(world.path()).unwrap().file().set_modified(now).unwrap();
+}
+
+#[test]
+fn a_damaged_file_goes_whatever_the_entry_expects() {
+    let (world, (bytes, server)) = (World::new(), publishing(String::new()));
+    let request = Request { sha256: given(good_sum()), ..request(&[&server.url(PATH)]) };
+    for damaged in [&bytes[..bytes.len() - 1], b"no run file"] {
+        world.put(damaged);
+        assert_eq!(world.cache().ensure(&request).unwrap().sha256(), good_sum());
+        assert!(world.beside(".wrong").exists());
+    }
+}
+
+#[test]
+fn a_list_with_a_wrong_sum_takes_no_recorded_file_away() {
+    let (world, (_, server)) = (World::new(), publishing(String::new()));
+    let request = request(&[&server.url(PATH)]);
+    world.cache().ensure(&request).unwrap();
+    let list = world.layout.base().join("sums.txt");
+    fs_err::write(&list, format!("{}  {}\n", wrong_sum(), &PATH[1..])).unwrap();
+    let error =
+        world.cache_with(Settings { checksums: Some(list.clone()), ..settings() }).ensure(&request).unwrap_err();
+    assert!(error.message().ends_with(&format!("is expected according to `{}`", list.display())), "{error:?}");
+    assert_eq!(world.cache().ensure(&request).unwrap().sha256(), good_sum());
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn whatever_an_installer_does_wrong_is_reported_and_cleared_away_and_mended_by_a
         ),
         (
             Misbehaviour::Sigbus,
-            6,
+            10,
             format!(
                 "container {ctid}: installing driver {VERSION} failed with exit code 135: the installer died of \
                  SIGBUS: the container's disk filled up while it copied"
@@ -122,4 +122,16 @@ fn a_container_that_is_stopped_during_the_installation_is_reported_and_cleared_a
     assert!(ran.stderr.contains(&message), "{}", ran.stderr);
     job.assert_nothing_is_left();
     job.converges_to(VERSION);
+}
+
+#[test]
+fn a_wrong_sum_of_one_container_names_its_entry_and_leaves_the_run_file_to_all_others() {
+    let job = Job::new();
+    let other = job.add(job.entry("other"));
+    job.set("nvidia_runfile_sha256", "0".repeat(64));
+    let said = job.run("create").exits(7).stderr;
+    let origin = format!("according to `lxc_configs.{}.nvidia_runfile_sha256` in `", job.ctid);
+    assert!(said.contains(&origin), "{said}");
+    assert!(said.contains("\nhint: the file is intact and stays for everybody else: correct or remove"), "{said}");
+    job.world.run(&["create", &other.to_string()]).ok();
 }

@@ -134,7 +134,7 @@ fn a_driver_that_fails_gives_way_to_the_one_before() {
     job.cache(&TestDriver::new(OTHER_VERSION).misbehaving(Misbehaviour::Sigbus));
     job.set_for_all("nvidia_driver_version", OTHER_VERSION);
     let ctid = job.ctid.to_string();
-    let ran = job.apply(&[&ctid, "--output", "json"]).exits(6);
+    let ran = job.apply(&[&ctid, "--output", "json"]).exits(10);
     let reports: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(reports[0]["done"], json!([format!("restore driver {VERSION}")]));
     job.set_for_all("nvidia_driver_version", VERSION);
@@ -151,7 +151,7 @@ fn plain_lxc_tells_that_it_takes_no_snapshot_and_puts_the_former_driver_back() {
     let note = "no snapshot: `lxc-snapshot` cannot snapshot a running container, and copies a directory as a whole; if \
                 the new driver fails, the previous driver is restored";
     assert!(job.run_with("plan", &["--snapshot"]).ok().stdout.contains(note));
-    let ran = job.apply(&[&job.ctid.to_string(), "--snapshot", "--output", "json"]).exits(6);
+    let ran = job.apply(&[&job.ctid.to_string(), "--snapshot", "--output", "json"]).exits(10);
     let reports: Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(reports[0]["done"], json!([format!("restore driver {VERSION}")]));
     assert!(reports[0]["notes"].as_array().unwrap().contains(&json!(note)), "{}", reports[0]);

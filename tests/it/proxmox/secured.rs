@@ -124,7 +124,7 @@ fn a_stopped_container_is_stopped_again_after_its_rollback() {
     let (job, host) = Job::of_old_driver("runfile");
     job.wants(TestDriver::new(OTHER_VERSION).misbehaving(Misbehaviour::Sigbus));
     job.with_proxmox(|proxmox| proxmox.stop(id(901)).unwrap());
-    let failed = job.run_on(Some(&host), &["apply", "901", "--snapshot"]).exits(6).stderr;
+    let failed = job.run_on(Some(&host), &["apply", "901", "--snapshot"]).exits(10).stderr;
     assert!(failed.contains("failed, rolled back to the snapshot"), "{failed}");
     job.with_proxmox(|proxmox| assert_eq!(proxmox.state(id(901)).unwrap(), State::Stopped));
     job.assert_no_snapshot();
