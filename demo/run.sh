@@ -12,13 +12,14 @@ base=$directory/base
 containers=$directory/lxc
 
 tidy() {
+    [ -z "${gpu_host:-}" ] || kill "$gpu_host" 2> /dev/null || true
     [ -z "${server:-}" ] || kill "$server" 2> /dev/null || true
     for container in "$containers"/*/config; do
         [ -e "$container" ] || continue
         name=$(basename "$(dirname "$container")")
         lxc-stop --lxcpath "$containers" --name "$name" --kill > /dev/null 2>&1 || true
     done
-    rm -rf --one-file-system "$base" "$containers"
+    rm -rf --one-file-system "$base" "$containers" "$directory/gpu-host"
 }
 trap tidy EXIT INT TERM
 
@@ -36,6 +37,52 @@ sh "$here/demo/ingredients.sh" "$directory"
 version=$(sed -n 1p "$directory/versions")
 older=$(sed -n 2p "$directory/versions")
 phoenix=$programs/phoenix-nvidia
+mkdir -p "$base/cache" "$containers"
+chmod 0755 "$containers"
+export PHOENIX_BASE="$base" PHOENIX_LXCPATH="$containers" PHOENIX_LOG_FILE="$directory/phoenix_hypervisor.log"
+
+# A container as a guide for plain LXC makes it, with raw lines for a GPU.
+make_by_hand() {
+    mkdir -p "$containers/$1/rootfs"
+    tar --zstd --exclude='./dev/*' --directory "$containers/$1/rootfs" -xf "$directory/template.tar.zst"
+    cat > "$containers/$1/config" << END
+lxc.include = /usr/share/lxc/config/common.conf
+lxc.rootfs.path = dir:$containers/$1/rootfs
+lxc.uts.name = $1
+lxc.net.0.type = empty
+lxc.cgroup2.devices.allow = c 195:* rwm
+lxc.mount.entry = /dev/nvidia0 dev/nvidia0 none bind,optional,create=file
+lxc.mount.entry = /dev/nvidiactl dev/nvidiactl none bind,optional,create=file
+lxc.mount.entry = /dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file
+END
+}
+
+say "two containers that somebody has made by hand, and no configuration; a GPU is pretended for them"
+rm -f "$directory/hold" "$directory/ready"
+mkfifo "$directory/hold" "$directory/ready"
+sh "$here/demo/pretended_gpu.sh" "$directory/gpu-host" "$version" < "$directory/hold" > "$directory/ready" &
+gpu_host=$!
+exec 3> "$directory/hold"
+read -r _ < "$directory/ready"
+on_gpu_host() {
+    printf '\n$ phoenix-nvidia %s\n' "$*"
+    nsenter --mount="/proc/$gpu_host/ns/mnt" -- "$phoenix" "$@"
+}
+make_by_hand jellyfin
+make_by_hand frigate
+cksum "$containers"/*/config > "$directory/settings-before"
+on_gpu_host cache import "$directory/server/NVIDIA-Linux-x86_64-$version.run"
+on_gpu_host status
+on_gpu_host apply --all
+on_gpu_host status --exit-code
+cksum "$containers"/*/config | cmp - "$directory/settings-before"
+echo "both have the driver of the host, and their settings are what they were"
+on_gpu_host uninstall --all
+exec 3>&-
+wait "$gpu_host"
+gpu_host=
+rm -rf --one-file-system "$base" "$containers" "$directory/gpu-host"
+rm -f "$directory/hold" "$directory/ready" "$directory/settings-before"
 
 say "a web server for $directory/server, on loopback"
 rm -f "$directory/port"
@@ -70,7 +117,6 @@ END
 mkdir -p "$base/etc" "$base/cache" "$containers"
 chmod 0755 "$containers"
 configure "$version"
-export PHOENIX_BASE="$base" PHOENIX_LXCPATH="$containers" PHOENIX_LOG_FILE="$directory/phoenix_hypervisor.log"
 
 say "what is wrong or doubtful in the two files, and what would be done"
 show "$phoenix" lint
@@ -96,11 +142,11 @@ say "again: there is nothing to do"
 show "$phoenix" create 901 902
 show "$phoenix" status
 
-say "the other three ways, side by side, in container 901"
-for way in installer native shared; do
+say "the other three methods, side by side, in container 901"
+for method in installer native shared; do
     began=$(date +%s%N)
-    show "$phoenix" install 901 --way $way
-    echo "($way: $((($(date +%s%N) - began) / 1000000)) ms)"
+    show "$phoenix" install 901 --method $method
+    echo "($method: $((($(date +%s%N) - began) / 1000000)) ms)"
     lxc-attach --lxcpath "$containers" --name 901 --clear-env -- nvidia-smi --help | head -n 1
 done
 show "$phoenix" store list

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Makes a container template: template.sh FILE [small|systemd]
+# Makes a container template: template.sh FILE [small|systemd|podman]
 #
 # FILE (.tar.zst) becomes a minimal Debian of the release that suite.sh says, with what NVIDIA's installer wants,
 # about 53 MB; with `small` one without apt and without documentation, for tests that unpack it often; with `systemd` a
-# small host: systemd, which boots in a container, and LXC with its units. A FILE younger than 14 days is kept.
+# small host: systemd, which boots in a container, and LXC with its units; with `podman` one with Podman, for containers
+# in a container. A FILE younger than 14 days is kept.
 set -eu
 
 file=$1
@@ -29,6 +30,11 @@ case $kind in
             "$suite" "$partial" "$mirror" ;;
     systemd)
         mmdebstrap --quiet --variant=essential --include=systemd,systemd-sysv,dbus,lxc,kmod,zstd \
+            --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+            --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
+            "$suite" "$partial" "$mirror" ;;
+    podman)
+        mmdebstrap --quiet --variant=essential --include=podman,runc,ca-certificates,kmod \
             --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
             --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/zoneinfo/*' \
             "$suite" "$partial" "$mirror" ;;

@@ -162,6 +162,8 @@ pub(crate) enum Verb {
         #[arg(long, conflicts_with = "containers")]
         all: bool,
     },
+    /// Write the CDI specification by which Podman and Docker inside containers use their GPUs
+    Cdi(Cdi),
     /// Configure Docker inside containers to use their GPUs; requires the NVIDIA Container Toolkit in them
     Docker {
         /// CTIDs
@@ -196,6 +198,7 @@ impl Verb {
             | Self::Uninstall(Removal { selection, .. }) => Some(&selection.containers),
             Self::Status(Status { containers, .. })
             | Self::Plan(Plan { containers, .. })
+            | Self::Cdi(Cdi { containers, .. })
             | Self::Docker { containers, .. } => Some(containers),
             Self::Cache { verb: CacheVerb::Fetch { .. } | CacheVerb::Replace { .. } | CacheVerb::Prune { .. } }
             | Self::Store { verb: StoreVerb::Prune { .. } } => Some(&[]),
@@ -220,6 +223,7 @@ impl Verb {
             | Self::Host { verb: HostVerb::Prepare { dry_run } }
             | Self::Docker { dry_run, .. } => *dry_run,
             Self::Adopt(Adopt { write, .. }) => !write,
+            Self::Cdi(Cdi { print, .. }) => *print,
             Self::Plan(_) | Self::Doctor { .. } => true,
             _ => false,
         }
@@ -298,6 +302,16 @@ pub(crate) struct Adopt {
     /// Write the containers' file, where there is none, instead of printing it
     #[arg(long)]
     pub(crate) write: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cdi {
+    /// CTIDs
+    #[arg(value_name = "CTID", required = true)]
+    pub(crate) containers: Vec<ContainerId>,
+    /// Print it, without changing anything
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ mod apply;
 mod arguments;
 mod cache;
 mod called_as;
+mod cdi;
 mod choices;
 mod completions;
 mod create;
@@ -106,6 +107,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Destroy(options) => destroy::run(&session, options),
         Verb::Cache { verb } => cache::run(&session, verb),
         Verb::Store { verb } => store::run(&session, verb),
+        Verb::Cdi(options) => cdi::run(&session, options),
         Verb::Docker { containers, dry_run } => docker::run(&session, containers, *dry_run),
         Verb::Completions { .. }
         | Verb::Man { .. }

@@ -85,6 +85,9 @@ pub struct Container {
     pub volumes: Vec<Volume>,
     /// The containers of this file that come first.
     pub dependencies: Vec<ContainerId>,
+    /// Whether engines in it find a specification of its driver and GPUs, where the configuration says it; else where its
+    /// features have an engine, or one is in it.
+    pub cdi: Option<bool>,
     /// What else comes first and this file does not define, such as virtual machines.
     pub external_dependencies: Vec<String>,
     /// The driver to install, if its features have `nvidia`.
@@ -131,6 +134,7 @@ impl Container {
             }),
             gpu_access: reader.gpu_access(),
             dri: reader.boolean("nvidia_dri"),
+            cdi: reader.boolean("nvidia_cdi"),
             pct_options: reader.pct_options("pct_options"),
             lxc_options: reader
                 .composed("lxc_options")

@@ -40,6 +40,7 @@ impl Container {
             gpus,
             gpu_access: GpuAccess::default(),
             dri: Some(false),
+            cdi: None,
             pct_options: Vec::new(),
             lxc_options: Vec::new(),
             id_map: false,

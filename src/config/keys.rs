@@ -19,6 +19,7 @@ pub(super) const SCALARS: &[&str] = &[
     "gpu_uid",
     "gpu_gid",
     "nvidia_dri",
+    "nvidia_cdi",
     "apparmor_profile",
     "apparmor_manages_nesting",
     "start_at_boot",

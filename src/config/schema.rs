@@ -111,6 +111,8 @@ struct Scalars {
     gpu_gid: Option<u32>,
     /// Whether the container gets the nodes below `/dev/dri` of its GPUs.
     nvidia_dri: Option<bool>,
+    /// Whether Podman and Docker in the container find a CDI specification of its driver and GPUs.
+    nvidia_cdi: Option<bool>,
     /// The AppArmor profile; `unconfined` means no line for a profile.
     apparmor_profile: Option<String>,
     /// The AppArmor profile allows nesting, so `nesting=1` is not set for it.

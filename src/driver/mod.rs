@@ -1,6 +1,7 @@
 //! Pure knowledge about NVIDIA's driver: versions, run files, the installer, `nvidia-smi`, devices. No input or output.
 
 pub mod backup_log;
+pub mod cdi;
 mod compression;
 pub mod container_toolkit;
 pub mod cuda;

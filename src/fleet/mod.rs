@@ -3,6 +3,7 @@
 pub mod adoption;
 pub mod apply;
 pub mod before_start;
+mod cdi;
 mod found;
 pub mod observe;
 pub mod plan;

@@ -1,6 +1,7 @@
 //! The driver inside one container: put there, found there, verified there, taken out again.
 
 mod c_library;
+pub mod cdi;
 mod cuda;
 pub mod files;
 mod first_library;

@@ -28,6 +28,8 @@ pub(super) struct Seen<'a> {
     /// What of its GPUs waits for the host.
     pub(super) waiting: &'a [String],
     pub(super) drift: &'a Drift,
+    /// What is wrong with its CDI specification.
+    pub(super) specification: Option<&'a str>,
 }
 
 /// What follows.
@@ -45,7 +47,8 @@ pub(super) fn judge(seen: &Seen<'_>) -> Judgement {
         .or_else(|| host_fault(seen))
         .or_else(|| waiting(seen))
         .or_else(|| node_fault(seen))
-        .or_else(|| drift(seen));
+        .or_else(|| drift(seen))
+        .or_else(|| specification(seen));
     if let Some(fault) = fault {
         return fault;
     }
@@ -132,6 +135,13 @@ fn drift(seen: &Seen<'_>) -> Option<Judgement> {
     None
 }
 
+/// Engines in the container then give another driver on, or none.
+fn specification(seen: &Seen<'_>) -> Option<Judgement> {
+    let hint = Some(format!("update it with `phoenix-nvidia apply {}`", seen.id));
+    let verdict = Judgement::of(Verdict::SettingsDiffer, Some(false));
+    Some(Judgement { reason: Some(seen.specification?.to_owned()), hint, ..verdict })
+}
+
 fn wrong(reason: impl Into<String>, hint: String) -> Option<Judgement> {
     Some(Judgement { verdict: Verdict::OutOfSync, in_sync: Some(false), reason: Some(reason.into()), hint: Some(hint) })
 }
@@ -187,6 +197,7 @@ mod tests {
             gpus: 1,
             nodes: Some(Nodes { wanted: 5, missing: Vec::new() }),
             drift: Drift::default(),
+            specification: None,
         };
         change(&mut case);
         judge(&Seen {
@@ -200,6 +211,7 @@ mod tests {
             gpus: case.gpus,
             nodes: case.nodes.as_ref(),
             drift: &case.drift,
+            specification: case.specification.as_deref(),
         })
     }
 
@@ -210,6 +222,7 @@ mod tests {
         gpus: usize,
         nodes: Option<Nodes>,
         drift: Drift,
+        specification: Option<String>,
     }
 
     fn is_wrong(judgement: &Judgement, reason: &str, hint: &str) {

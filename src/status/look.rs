@@ -26,6 +26,8 @@ struct SeenIn {
     presence: Presence,
     /// Nothing where the container does not run, or has no nodes.
     nodes: Option<Nodes>,
+    /// What is wrong with its CDI specification, where its driver is the wanted one.
+    specification: Option<String>,
     /// What an interrupted run left.
     left: Result<Option<String>>,
 }
@@ -138,8 +140,8 @@ fn fill(
         return Ok(());
     };
     row.take(Some(&seen.presence));
-    row.nodes = seen.nodes;
-    let judgement = judged(fleet, container, wanted, &seen.presence, row.nodes.as_ref(), &waiting, on_disk)?;
+    row.nodes = seen.nodes.clone();
+    let judgement = judged(fleet, container, wanted, &seen, row.nodes.as_ref(), &waiting, on_disk)?;
     row.judge(judgement);
     if row.reason.is_none() || row.verdict == Verdict::NotVerifiedLive {
         tell_leftovers(container.id, seen.left?, row);
@@ -165,8 +167,11 @@ fn fill_without_driver(fleet: &Fleet<'_>, container: &Container, row: &mut Conta
 }
 
 fn seen_in(fleet: &Fleet<'_>, container: &Container, root: &dyn Readable, nodes: &[DeviceNode]) -> Result<SeenIn> {
+    let presence = presence::observe(&fleet.guest(container.id), root)?;
+    let is_installed = container.driver.as_ref().is_some_and(|driver| presence.satisfies(driver));
     Ok(SeenIn {
-        presence: presence::observe(&fleet.guest(container.id), root)?,
+        specification: if is_installed { fleet.specification_fault(container, root)? } else { None },
+        presence,
         nodes: match nodes.len() {
             0 => None,
             wanted => Some(Nodes { wanted, missing: fleet.wrong_nodes(container.id, root, nodes)? }),
@@ -179,7 +184,7 @@ fn judged(
     fleet: &Fleet<'_>,
     container: &Container,
     wanted: &WantedDriver,
-    presence: &Presence,
+    seen: &SeenIn,
     nodes: Option<&Nodes>,
     waiting: &[String],
     on_disk: &OnDisk,
@@ -190,7 +195,19 @@ fn judged(
     let on_disk = other.then(|| on_disk.get_or_init(|| fleet.host.on_disk(fleet.context.cancel)).as_ref()).flatten();
     let gpus = container.gpus.count();
     let (id, keeps_settings) = (container.id, container.keeps_settings);
-    Ok(judge(&Seen { id, keeps_settings, wanted, presence, host, on_disk, gpus, nodes, waiting, drift: &drift }))
+    Ok(judge(&Seen {
+        id,
+        keeps_settings,
+        wanted,
+        presence: &seen.presence,
+        host,
+        on_disk,
+        gpus,
+        nodes,
+        waiting,
+        drift: &drift,
+        specification: seen.specification.as_deref(),
+    }))
 }
 
 /// Asks the driver; what the files say stands unless the driver's answer says more.

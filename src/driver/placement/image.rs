@@ -19,8 +19,8 @@ use crate::driver::manifest::{Architecture, FileType, Manifest};
 pub const LIBRARIES: &str = "lib";
 /// The directory in the image of the package's own GLVND.
 pub const GLVND: &str = "glvnd";
-/// The same two of 32 bits.
-const COMPAT32_LIBRARIES: &str = "lib32";
+/// The directory of those of 32 bits, and that of the package's own GLVND of 32 bits.
+pub const COMPAT32_LIBRARIES: &str = "lib32";
 const COMPAT32_GLVND: &str = "glvnd32";
 /// All directories in which the loader may look for libraries.
 pub const OF_LIBRARIES: [&str; 4] = [LIBRARIES, GLVND, COMPAT32_LIBRARIES, COMPAT32_GLVND];

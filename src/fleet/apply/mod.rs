@@ -17,6 +17,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::event::Event;
 use crate::hypervisor::State;
+use crate::install::cdi;
 use crate::install::clear_away;
 use crate::install::presence::Presence;
 use crate::install::uninstall::{self, Outcome};
@@ -118,6 +119,7 @@ impl Fleet<'_> {
             let outcome = self.as_step(container.id, "uninstall the driver", || {
                 let outcome = uninstall::uninstall(&self.guest(container.id))?;
                 self.settle_images(container)?;
+                cdi::remove(&self.hypervisor.rootfs(container.id)?)?;
                 Ok(outcome)
             });
             match outcome? {
@@ -249,6 +251,7 @@ impl Fleet<'_> {
             Step::FetchRunFile { .. } => self.cache.ensure(&request(wanted_driver(container)?)).map(|_| ())?,
             Step::ExtractDriver { .. } => self.extracted(wanted_driver(container)?).map(|_| ())?,
             Step::InstallDriver { .. } => return self.install_driver(container),
+            Step::WriteSpecification { .. } => self.settle_specification(container)?,
             Step::Verify { .. } => {}
         }
         Ok(true)

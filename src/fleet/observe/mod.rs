@@ -31,11 +31,13 @@ const LOOKS: usize = 3;
 struct Seen {
     presence: Presence,
     leftovers: Vec<String>,
+    /// What is wrong with its CDI specification, where its driver is the wanted one.
+    specification: Option<String>,
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { presence: Presence::Absent, leftovers: Vec::new() }
+        Self { presence: Presence::Absent, leftovers: Vec::new(), specification: None }
     }
 }
 
@@ -62,7 +64,7 @@ impl Fleet<'_> {
         };
         drift.restart |= self.has_former_nodes(container.id, state, &passthrough.devices)?;
         let unseen = seen.is_none();
-        let Seen { presence, leftovers } = seen.unwrap_or_default();
+        let Seen { presence, leftovers, specification } = seen.unwrap_or_default();
         // A copy brings its source's driver along.
         if !unseen && (state != State::Absent || container.clone_from.is_none()) {
             self.require_image(container, &presence)?;
@@ -104,6 +106,7 @@ impl Fleet<'_> {
             unseen,
             presence,
             leftovers,
+            specification,
             growth: self.growth(container)?,
             snapshots,
             rollback_point: self.rollback_point(container.id, state)?,
@@ -139,8 +142,10 @@ impl Fleet<'_> {
 
     /// The same, where the container's root has to be mounted for that.
     pub(crate) fn look_by_mounting(&self, container: &Container, observation: &mut Observation) -> Result<()> {
-        let Seen { presence, leftovers } = self.seen(container, &self.hypervisor.rootfs(container.id)?)?;
+        let Seen { presence, leftovers, specification } =
+            self.seen(container, &self.hypervisor.rootfs(container.id)?)?;
         (observation.presence, observation.leftovers, observation.unseen) = (presence, leftovers, false);
+        observation.specification = specification;
         Ok(())
     }
 
@@ -152,7 +157,9 @@ impl Fleet<'_> {
             left = leftovers(root)?;
             left.extend(shared::left(root, self.image_of(container.id)?.as_ref())?);
         }
-        Ok(Seen { presence, leftovers: left })
+        let is_installed = container.driver.as_ref().is_some_and(|driver| presence.satisfies(driver));
+        let specification = if is_installed { self.specification_fault(container, root)? } else { None };
+        Ok(Seen { presence, leftovers: left, specification })
     }
 
     /// Reads in a container's root without changing anything; `None` where that cannot be.

@@ -174,6 +174,7 @@ pub(crate) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_
         if !observation.leftovers.is_empty() {
             steps.push(Step::ClearAway { paths: observation.leftovers.clone() });
         }
+        steps.extend(observation.specification.clone().map(|why| Step::WriteSpecification { why }));
         steps.push(verify);
         return steps;
     }

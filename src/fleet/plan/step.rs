@@ -93,6 +93,11 @@ pub enum Step {
         /// Why, in one phrase.
         why: String,
     },
+    /// Bring its CDI specification in line with its driver and GPUs, or remove it.
+    WriteSpecification {
+        /// Why, in one phrase.
+        why: String,
+    },
     /// Verify the driver. Changes nothing.
     Verify {
         /// The version.
@@ -127,6 +132,7 @@ impl Step {
             Self::InstallDriver { version, method, profile, .. } => {
                 format!("install driver {version} by method `{}`, profile `{}`", method.word(), profile.word())
             }
+            Self::WriteSpecification { .. } => "update the CDI specification".to_owned(),
             Self::Verify { version } => format!("verify driver {version}"),
         }
     }

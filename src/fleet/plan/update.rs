@@ -145,6 +145,7 @@ mod tests {
             dropped_gpus: Vec::new(),
             unseen: false,
             growth: None,
+            specification: None,
             leftovers: Vec::new(),
             snapshots: None,
             rollback_point: RollbackPoint::Possible,

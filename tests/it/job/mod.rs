@@ -5,6 +5,7 @@ mod compat32;
 mod create;
 mod cuda;
 mod dri;
+mod engines;
 mod failures;
 mod fixture;
 mod fleet;
