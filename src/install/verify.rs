@@ -32,8 +32,8 @@ pub struct Expectation<'a> {
     pub seen_by_cuda: usize,
     /// What of its GPUs waits for the host, a sentence each.
     pub waiting: &'a [String],
-    /// It runs with previous settings until a restart that nobody has asked for: device nodes that come in with that are
-    /// no fault.
+    /// It runs with previous settings until a restart that nobody has asked for: device nodes that come in with that
+    /// are no fault.
     pub waits_for_restart: bool,
 }
 

@@ -291,8 +291,8 @@ impl Fleet<'_> {
         verification.into_result(&self.guest(container.id), require_live).map(|_| ())
     }
 
-    /// The verification of a container; of one that is stopped, the files alone. What comes in with a restart that it waits
-    /// for is no fault then.
+    /// The verification of a container; of one that is stopped, the files alone. What comes in with a restart that it
+    /// waits for is no fault then.
     pub(crate) fn verification(&self, container: &Container, waits_for_restart: bool) -> Result<Verification> {
         let wanted = &wanted_driver(container)?.version;
         let Passthrough { devices, gpus, waiting, .. } = self.passthrough(container)?;

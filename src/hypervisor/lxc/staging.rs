@@ -78,8 +78,8 @@ impl Lxc<'_> {
         self.lxcpath.join(format!(".phoenix-nvidia-{id}"))
     }
 
-    /// Freezes a running container for this long, for a copy of it. One that somebody else has frozen stays frozen; one that a killed
-    /// run of ours has is thawed afterwards.
+    /// Freezes a running container for this long, for a copy of it. One that somebody else has frozen stays frozen; one
+    /// that a killed run of ours has is thawed afterwards.
     pub(super) fn while_still(
         &self,
         id: ContainerId,
