@@ -10,6 +10,8 @@ test:
 	if [ -e /dev/loop-control ]; then \
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it -- --ignored file_systems proxmox::stopped; \
 	fi
+	sh demo/template.sh "$${CARGO_TARGET_DIR:-target}/test-template/podman.tar.zst" podman
+	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it engines::podman -- --ignored
 	if [ -e /sys/fs/cgroup/systemd ] || [ -e /sys/fs/cgroup/cgroup.controllers ]; then \
 		sh demo/template.sh "$${CARGO_TARGET_DIR:-target}/test-template/systemd.tar.zst" systemd && \
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it booted_units -- --ignored; \

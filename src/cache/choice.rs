@@ -109,8 +109,8 @@ impl Cache<'_> {
         Ok(None)
     }
 
-    /// Checks a cached file. One that is wrong is renamed, and none is returned. One that is wrong by the operator's sum
-    /// alone stays.
+    /// Checks a cached file. One that is wrong is renamed, and none is returned. One that is wrong by the operator's
+    /// sum alone stays.
     fn cached(&self, request: &Request, named: Variant, path: &Path) -> Result<Option<VerifiedRunFile>> {
         let record = Record::read(self.context.layout, &NoListener)?;
         let expected = |variant| match self.known(request, variant, &record, &NoListener)? {
@@ -143,8 +143,9 @@ impl Cache<'_> {
         Ok(None)
     }
 
-    /// The failure that names the operator's sum, where that alone speaks against a file. All containers share the file,
-    /// and the sum may stand in the entry of one. A list of sums is about files, so it must be the record that disagrees.
+    /// The failure that names the operator's sum, where that alone speaks against a file. All containers share the
+    /// file, and the sum may stand in the entry of one. A list of sums is about files, so it must be the record that
+    /// disagrees.
     fn misjudged(&self, request: &Request, path: &Path, record: &Record) -> Result<Option<Error>> {
         let name = name_of(path);
         let (doubted, otherwise) = match (&request.sha256, self.settings.checksums.is_some()) {

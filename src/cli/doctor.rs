@@ -5,8 +5,7 @@ use std::collections::BTreeSet;
 use phoenix_nvidia::cache::{Cache, Settings};
 use phoenix_nvidia::config::{Context, Layout, Severity};
 use phoenix_nvidia::container_id::ContainerId;
-use phoenix_nvidia::doctor::{self, Finding, HostState, examine_host};
-use phoenix_nvidia::driver::DriverVersion;
+use phoenix_nvidia::doctor::{self, Finding, HostState, Wishes, examine_host};
 use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::event::Listener;
 use phoenix_nvidia::host::NvidiaHost;
@@ -27,7 +26,7 @@ pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Res
             if all || !containers.is_empty() {
                 session.find(containers)?;
             }
-            findings.extend(host(&session.layout, &wanted(&session), &*session.listener, &session.cancel)?);
+            findings.extend(host(&session.layout, &wishes(&session), &*session.listener, &session.cancel)?);
             let asked = if all { selection::known(&session, false) } else { containers.to_vec() };
             if !asked.is_empty() {
                 findings.extend(inside(&session, &asked)?);
@@ -37,7 +36,7 @@ pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Res
         Err(error) if error.kind() == Kind::Configuration && containers.is_empty() => {
             findings.push(Finding::of_error(&error, None));
             let listener = progress::listener(global);
-            findings.extend(host(&session::layout(global), &[], &*listener, &*interruptible()?)?);
+            findings.extend(host(&session::layout(global), &Wishes::default(), &*listener, &*interruptible()?)?);
         }
         Err(error) => return Err(error),
     }
@@ -45,16 +44,19 @@ pub(crate) fn run(global: &Global, containers: &[ContainerId], all: bool) -> Res
     Ok(if findings.iter().any(Finding::matters) { Ended::With(FINDINGS) } else { Ended::Well })
 }
 
-fn host(layout: &Layout, wanted: &[DriverVersion], listener: &dyn Listener, cancel: &Cancel) -> Result<Vec<Finding>> {
+fn host(layout: &Layout, wishes: &Wishes, listener: &dyn Listener, cancel: &Cancel) -> Result<Vec<Finding>> {
     let cache = Cache::new(Context::new(layout, listener, cancel), Settings::default());
     let store = Store::new(Context::new(layout, listener, cancel));
-    Ok(examine_host(&HostState::observe(&NvidiaHost::read()?, layout, &cache, &store, wanted, cancel)?))
+    Ok(examine_host(&HostState::observe(&NvidiaHost::read()?, layout, &cache, &store, wishes, cancel)?))
 }
 
-/// The versions that containers ask for; what one asks for that is at fault is reported for that container.
-fn wanted(session: &Session<'_>) -> Vec<DriverVersion> {
-    let drivers = session.configuration.containers().filter_map(|(_, container)| container.ok()?.driver.as_ref());
-    drivers.map(|driver| driver.version.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+/// What containers ask for; what one asks for that is at fault is reported for that container.
+fn wishes(session: &Session<'_>) -> Wishes {
+    let containers: Vec<_> = session.configuration.containers().filter_map(|(_, container)| container.ok()).collect();
+    let drivers = containers.iter().filter_map(|container| container.driver.as_ref());
+    let versions: BTreeSet<_> = drivers.map(|driver| driver.version.clone()).collect();
+    let with_gpus = containers.iter().filter(|container| !container.gpus.is_none());
+    Wishes { versions: versions.into_iter().collect(), with_gpus: with_gpus.map(|container| container.id).collect() }
 }
 
 fn inside(session: &Session<'_>, containers: &[ContainerId]) -> Result<Vec<Finding>> {

@@ -3,7 +3,7 @@
 use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::Fleet;
 use phoenix_nvidia::fleet::plan::plan_file::SavedPlan;
-use phoenix_nvidia::fleet::plan::{ContainerPlan, Plan};
+use phoenix_nvidia::fleet::plan::{ContainerPlan, Plan, Problem};
 use phoenix_nvidia::sys::atomic;
 
 use super::session::Session;
@@ -49,7 +49,9 @@ pub(crate) fn show(session: &Session<'_>, make: impl FnOnce(&Fleet<'_>) -> Resul
 
 fn as_text(plan: &ContainerPlan) -> String {
     let because = if plan.dependency { " (dependency)" } else { "" };
-    let mut text = format!("{} {}{because}:", plan.id, plan.name);
+    // Of one whose entry cannot be read, nobody knows the name.
+    let name = if plan.name.is_empty() { String::new() } else { format!(" {}", plan.name) };
+    let mut text = format!("{}{name}{because}:", plan.id);
     match &plan.problem {
         Some(problem) => text.push_str(&format!(" cannot be planned: {}", problem.message)),
         None if !plan.changes_anything() && plan.waits_for_restart => text.push_str(" a restart is pending"),
@@ -57,9 +59,7 @@ fn as_text(plan: &ContainerPlan) -> String {
         None => {}
     }
     text.push('\n');
-    if let Some(hint) = plan.problem.as_ref().and_then(|problem| problem.hint.as_ref()) {
-        text.push_str(&format!("  hint: {hint}\n"));
-    }
+    text.extend(plan.problem.iter().map(below_message));
     for step in &plan.steps {
         text.push_str(&format!("  {}\n", step.phrase()));
         for detail in step.details() {
@@ -70,4 +70,12 @@ fn as_text(plan: &ContainerPlan) -> String {
         text.push_str(&format!("  note: {note}\n"));
     }
     text
+}
+
+/// What belongs to a failure beside its message.
+fn below_message(problem: &Problem) -> String {
+    let causes = problem.causes.iter().map(|cause| format!("  caused by: {cause}\n"));
+    let output = problem.output.iter().flat_map(|output| output.lines()).map(|line| format!("  | {line}\n"));
+    let hint = problem.hint.iter().map(|hint| format!("  hint: {hint}\n"));
+    causes.chain(output).chain(hint).map(|line| terminal::printable(&line)).collect()
 }

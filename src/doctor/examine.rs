@@ -52,8 +52,13 @@ fn half_made(fleet: &Fleet<'_>, id: ContainerId) -> Result<Option<Finding>> {
         Ok(_) => None,
         Err(error) => return Ok(Some(Finding::of_error(&error, Some(id)))),
     };
-    let remedy = format!("phoenix-nvidia create {id}, which removes it and creates the container");
-    Ok(left.map(|left| Finding::new(Rule::LeftOver, left, remedy).about(id)))
+    Ok(left.map(|left| {
+        let remedy = match left.by_hand {
+            Some(path) => format!("rm -r {}", path.display()),
+            None => format!("phoenix-nvidia create {id}, which removes it and creates the container"),
+        };
+        Finding::new(Rule::LeftOver, left.what, remedy).about(id)
+    }))
 }
 
 fn absent(id: ContainerId) -> Finding {

@@ -7,6 +7,7 @@ use super::kernel::{Dropped, KernelState};
 use super::units::UnitsState;
 use crate::cache::{Cache, Entry, Sort};
 use crate::config::Layout;
+use crate::container_id::ContainerId;
 use crate::driver::supported_gpus::Support;
 use crate::driver::{DriverVersion, Variant};
 use crate::error::{Error, Result};
@@ -21,6 +22,15 @@ const RUN_FILE: u64 = 450_000_000;
 // How the names begin of files that are written beside the one that they replace.
 const UNFINISHED: &str = ".phoenix-nvidia-";
 
+/// What the configuration wants of a host.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// The versions of drivers that containers ask for, each once.
+    pub versions: Vec<DriverVersion>,
+    /// The containers to which GPUs are assigned.
+    pub with_gpus: Vec<ContainerId>,
+}
+
 /// What was observed of a host.
 #[derive(Debug, Clone, Default)]
 pub struct HostState {
@@ -31,7 +41,7 @@ pub struct HostState {
 }
 
 impl HostState {
-    /// Observes this host. `wanted` are the versions that the configuration names.
+    /// Observes this host.
     ///
     /// # Errors
     /// The operator interrupted, or `/proc` or `/dev` cannot be read.
@@ -40,7 +50,7 @@ impl HostState {
         layout: &Layout,
         cache: &Cache<'_>,
         store: &Store<'_>,
-        wanted: &[DriverVersion],
+        wishes: &Wishes,
         cancel: &Cancel,
     ) -> Result<Self> {
         let kernel = KernelState {
@@ -49,13 +59,14 @@ impl HostState {
             to_load: modules_to_load(host),
             node_mode: host.given_node_mode()?,
             dropped: Vec::new(),
+            with_gpus: wishes.with_gpus.clone(),
             boot: Boot::read(cancel)?,
         };
-        let kernel = KernelState { dropped: dropped(&kernel.boot.pci_gpus, store, wanted)?, ..kernel };
+        let kernel = KernelState { dropped: dropped(&kernel.boot.pci_gpus, store, &wishes.versions)?, ..kernel };
         Ok(Self {
             kernel,
             nodes: host.nodes()?,
-            files: files(layout, cache, store, wanted),
+            files: files(layout, cache, store, &wishes.versions),
             units: UnitsState::observe(Path::new("/"), host.loaded.is_some()),
         })
     }

@@ -1,6 +1,7 @@
 //! Rules about the kernel module: loaded, on disk, of the next boot; Secure Boot and nouveau.
 
 use super::{Finding, Rule, listed};
+use crate::container_id::ContainerId;
 use crate::driver::DriverVersion;
 use crate::driver::kernel_log::{NotDriven, Why};
 use crate::host::{Boot, PciGpu};
@@ -20,6 +21,8 @@ pub(super) struct KernelState {
     pub(super) node_mode: Option<u32>,
     /// The GPUs that wanted drivers no longer drive.
     pub(super) dropped: Vec<Dropped>,
+    /// The containers to which the configuration assigns GPUs.
+    pub(super) with_gpus: Vec<ContainerId>,
 }
 
 /// A GPU of this host that a wanted driver no longer drives.
@@ -38,6 +41,7 @@ pub(super) fn examine(state: &KernelState) -> Vec<Finding> {
         nouveau,
         secure_boot_refused,
         not_loaded,
+        gpus_without_module,
         no_uvm,
         reboot_pending,
         next_kernel,
@@ -161,6 +165,29 @@ fn not_loaded(state: &KernelState) -> Option<Finding> {
     Some(Finding::new(Rule::ModuleNotLoaded, format!("{cause}, and no driver uses {}", listed(&ours)), remedy))
 }
 
+/// What is assigned in vain, where no other finding says why: on a host that shows no GPU, too.
+fn gpus_without_module(state: &KernelState) -> Option<Finding> {
+    let is_said = [nouveau, secure_boot_refused, not_loaded].iter().any(|rule| rule(state).is_some());
+    if state.loaded.is_some() || state.with_gpus.is_empty() || is_said {
+        return None;
+    }
+    let names: Vec<String> = state.with_gpus.iter().map(ContainerId::to_string).collect();
+    let containers = if names.len() == 1 { "container" } else { "containers" };
+    let shows = if state.boot.pci_gpus.is_empty() { ", and shows no NVIDIA GPU" } else { "" };
+    let cause = format!(
+        "GPUs are assigned to {containers} {}, but the host has no NVIDIA module loaded{shows}",
+        listed(&names)
+    );
+    let remedy = match &state.on_disk {
+        Some(_) => PREPARE,
+        None => {
+            "install NVIDIA's driver on the host, with the headers of its kernel, and reboot; or set `gpu_assignment` to \
+             \"none\""
+        }
+    };
+    Some(Finding::new(Rule::GpusWithoutModule, cause, remedy))
+}
+
 const PREPARE: &str = "phoenix-nvidia host prepare";
 
 fn no_uvm(state: &KernelState) -> Option<Finding> {
@@ -266,6 +293,28 @@ mod tests {
         let mut given_away = none;
         given_away.boot.pci_gpus = pci_gpu(Some("vfio-pci"));
         assert_eq!(found(&given_away), ["gpu-of-vfio"], "which is no fault, and worth a note");
+    }
+
+    #[test]
+    fn gpus_that_are_assigned_on_a_host_without_a_module_are_reported_once() {
+        let with_gpus = ["901", "902", "903", "904"].map(|id| id.parse().unwrap()).to_vec();
+        let mut state = KernelState { with_gpus, ..KernelState::default() };
+        let findings = examine(&state);
+        assert_eq!(rules_of(&findings), ["gpus-without-module"]);
+        let cause = "GPUs are assigned to containers `901`, `902`, `903` and 1 more, but the host has no NVIDIA module \
+                     loaded, and shows no NVIDIA GPU";
+        assert_eq!(findings[0].cause, cause);
+        assert!(findings[0].remedy.contains("`gpu_assignment`"), "{}", findings[0].remedy);
+        state.boot.pci_gpus = pci_gpu(Some("vfio-pci"));
+        state.on_disk = version("580.76.05");
+        assert_eq!(found(&state), ["gpus-without-module", "gpu-of-vfio"]);
+        assert_eq!(examine(&state)[0].remedy, PREPARE);
+        // Where there is a nearer cause, that alone.
+        state.boot.pci_gpus = pci_gpu(None);
+        assert_eq!(found(&state), ["module-not-loaded"]);
+        state.boot.pci_gpus = pci_gpu(Some("nouveau"));
+        assert_eq!(found(&state), ["nouveau"]);
+        assert_eq!(found(&KernelState { with_gpus: state.with_gpus, ..sound() }), Vec::<&str>::new());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::config::Severity;
 use crate::container_id::ContainerId;
 
 pub use examine::{examine, examine_host};
-pub use host_state::HostState;
+pub use host_state::{HostState, Wishes};
 pub use rule::Rule;
 
 /// Something wrong or suspicious.

@@ -35,6 +35,8 @@ macro_rules! rules {
 
 rules! {
     ModuleNotLoaded "module-not-loaded" Error "the host has NVIDIA GPUs and the kernel module `nvidia` is not loaded";
+    GpusWithoutModule "gpus-without-module" Error "GPUs are assigned to containers, and the host has no NVIDIA kernel \
+                                                    module loaded";
     RebootPending "reboot-pending" Warning "the loaded kernel module and the one on disk have different versions";
     NextKernelWithoutModule "next-kernel-without-module" Error "the kernel of the next boot has no NVIDIA module";
     NextKernelOtherDriver "next-kernel-other-driver" Warning "the kernel of the next boot has an NVIDIA module of another version";

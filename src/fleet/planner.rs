@@ -83,6 +83,10 @@ impl Fleet<'_> {
         for id in ids {
             let container = self.configuration.container(*id)?;
             let driver = wanted_driver(container)?;
+            if self.hypervisor.state(*id)? == State::Absent {
+                // What would hinder its creation is not what hinders this.
+                self.guest(*id).require_running()?;
+            }
             let observation = self.observe(container)?;
             let mut steps = driver_steps(driver, &observation, false);
             if observation.state != State::Stopped {
@@ -116,9 +120,11 @@ impl Fleet<'_> {
             self.jobs,
             |id| {
                 let (container, dependency) = (self.configuration.container(id), !ids.contains(&id));
-                container
-                    .and_then(|container| self.plan_one(container, rules, dependency))
-                    .unwrap_or_else(|error| unplanned(id, &error))
+                let name = container.as_ref().map_or("", |container| container.name.as_str()).to_owned();
+                container.and_then(|container| self.plan_one(container, rules, dependency)).unwrap_or_else(|error| {
+                    let problem = Some(Problem::from(&error));
+                    ContainerPlan { problem, dependency, ..empty_plan(id, &name) }
+                })
             },
         );
         self.context.cancel.check()?;
@@ -156,10 +162,6 @@ impl Fleet<'_> {
         order.retain(|id| !unneeded.contains(id));
         Ok(order)
     }
-}
-
-fn unplanned(id: ContainerId, error: &Error) -> ContainerPlan {
-    ContainerPlan { problem: Some(Problem::from(error)), ..empty_plan(id, "") }
 }
 
 fn empty_plan(id: ContainerId, name: &str) -> ContainerPlan {

@@ -25,6 +25,8 @@ pub struct ContainerReport {
     pub is_installed: bool,
     /// Whether there is a snapshot that a failure goes back to.
     pub is_secured: bool,
+    /// Whether it runs with previous settings or device nodes until a restart that nobody has asked for.
+    pub waits_for_restart: bool,
     /// Why the work ended before its end.
     pub error: Option<Error>,
 }
@@ -90,6 +92,7 @@ mod tests {
             began_installation: false,
             is_installed: false,
             is_secured: false,
+            waits_for_restart: false,
             error: kind.map(|kind| Error::new(kind, "it failed")),
         }
     }

@@ -133,6 +133,15 @@ pub struct Drift {
     pub restart: bool,
 }
 
+/// What a killed run has left of the making of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftByMaking {
+    /// That it has begun, and what there is of it, in one phrase.
+    pub what: String,
+    /// What to remove by hand, where the container exists all the same, so that making it again removes nothing.
+    pub by_hand: Option<PathBuf>,
+}
+
 /// A snapshot of a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
@@ -209,11 +218,11 @@ pub trait LifeCycle: Sync {
         Ok(None)
     }
 
-    /// That a killed run has begun to make the container, and what it has left, in one phrase; changes nothing.
+    /// That a killed run has begun to make the container, and what it has left; changes nothing.
     ///
     /// # Errors
     /// What is remembered of it cannot be read.
-    fn left_by_making(&self, _id: ContainerId) -> Result<Option<String>> {
+    fn left_by_making(&self, _id: ContainerId) -> Result<Option<LeftByMaking>> {
         Ok(None)
     }
 

@@ -33,6 +33,9 @@ pub struct Expectation<'a> {
     pub seen_by_cuda: usize,
     /// What of its GPUs waits for the host, a sentence each.
     pub waiting: &'a [String],
+    /// It runs with previous settings until a restart that nobody has asked for: device nodes that come in with that
+    /// are no fault.
+    pub waits_for_restart: bool,
 }
 
 /// The four versions, and what follows from them.
@@ -97,8 +100,12 @@ impl Verification {
                 Err(failure(reason).hint(hint.clone()).output(output.clone()))
             }
             Verdict::NotVerifiedLive { reason } if require_live => {
+                let remedy = match &self.host {
+                    Some(_) => "remove what prevents that",
+                    None => "load the kernel module with `modprobe nvidia`",
+                };
                 Err(failure(&format!("the driver is installed, not verified live: {reason}"))
-                    .hint("load the kernel module with `modprobe nvidia`, or leave out `--require-live`"))
+                    .hint(format!("{remedy}, or leave out `--require-live`")))
             }
             _ => Ok(self),
         }
@@ -161,8 +168,12 @@ fn judge_gpus(
         (Some(_), _) if !runs => Ok(waiting().unwrap_or_else(|| not_live("the container does not run"))),
         (Some(_), 0) => Ok(not_live("no GPU is assigned to the container")),
         (Some(host), _) => {
-            if let Some(wrong) = wrong_node(guest, rootfs, expected.devices)? {
-                return Ok(wrong);
+            if let Some((path, wrong)) = wrong_node(guest, rootfs, expected.devices)? {
+                let with_restart = || format!("the device node `{path}` takes effect at the container's next start");
+                return Ok(match expected.waits_for_restart {
+                    true => waiting().unwrap_or_else(|| not_live(&with_restart())),
+                    false => wrong,
+                });
             }
             let verdict = match judge_live(guest, expected, host, verification)? {
                 Verdict::Verified => judge_cuda(guest, rootfs, expected.seen_by_cuda)?,
@@ -255,7 +266,8 @@ fn judge_cuda(guest: &Guest<'_>, rootfs: &Rootfs, gpus: usize) -> Result<Verdict
     })
 }
 
-fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<Verdict>> {
+/// The first node that the container does not have as it should, and what that means.
+fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Result<Option<(String, Verdict)>> {
     let remedy = format!("pass it with {}", what_passes_nodes(guest.id, guest.keeps_settings));
     for node in devices {
         let path = node.path.to_string_lossy();
@@ -267,16 +279,16 @@ fn wrong_node(guest: &Guest<'_>, rootfs: &Rootfs, devices: &[DeviceNode]) -> Res
         }
         if found != Some(Found::CharacterDevice { major: node.major, minor: node.minor }) {
             let reason = format!("the device node `{path}` ({}:{}) is not in the container", node.major, node.minor);
-            return Ok(Some(unavailable(reason, remedy)));
+            return Ok(Some((path.into_owned(), unavailable(reason, remedy))));
         }
     }
     let refused = guest.refused_nodes(devices)?;
     Ok(refused.first().map(|path| {
-        let path = path.display();
+        let path = path.display().to_string();
         let reason = format!(
             "the container may not open the device node `{path}`: its number has changed since the container started"
         );
-        unavailable(reason, remedy)
+        (path, unavailable(reason, remedy))
     }))
 }
 

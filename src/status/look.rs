@@ -212,7 +212,7 @@ fn judged(
 
 /// Asks the driver; what the files say stands unless the driver's answer says more.
 fn ask(fleet: &Fleet<'_>, container: &Container, row: &mut ContainerStatus) -> Result<()> {
-    let verification = fleet.verification(container)?;
+    let verification = fleet.verification(container, false)?;
     row.installed = verification.installed;
     row.reported = verification.reported;
     match verification.verdict {

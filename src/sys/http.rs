@@ -35,7 +35,7 @@ pub struct Http {
     agent: ureq::Agent,
     limits: Limits,
     proxy: Option<Proxy>,
-    /// Hosts, or proxies, whose name has not been found: a search can take long, and all that is said would be the same.
+    /// Hosts, or proxies, whose name has not been found: a search can take long, and what is said would be the same.
     unknown: Mutex<BTreeSet<String>>,
 }
 

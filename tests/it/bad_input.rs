@@ -204,6 +204,43 @@ fn a_file_in_a_directory_that_is_not_there() {
     }
 }
 
+/// The lines of a failure, without the indentation and the empty line that differ.
+fn failure(text: &str) -> Vec<&str> {
+    text.lines().map(str::trim_start).filter(|line| !line.is_empty()).collect()
+}
+
+#[test]
+fn a_plan_of_one_container_fails_as_its_creation_does() {
+    let world = World::new();
+    let missing = json!({ "template": "/nope.tar.zst" });
+    write(
+        &world,
+        &json!({
+            "901": missing, "902": { "clone_from_ctid": "901", "template": null }, "903": { "name": 5 }, "904": {},
+            "905": { "template": "/nope.tar.zst", "dependencies": ["904"] },
+        }),
+    );
+    let by_itself = |ctid: &str, verb: &str| world.run(&[verb, ctid]);
+    let without_ids = |ctid: &str, verb: &str| prepared(&world, "mount --bind /dev/null /etc/subuid", &[verb, ctid]);
+    type Run<'r> = &'r dyn Fn(&str, &str) -> Ran;
+    let cases: [(&str, &str, i32, Run<'_>); 5] = [
+        ("901", "901 gpu-test", 3, &by_itself),
+        ("902", "901 gpu-test (dependency)", 3, &by_itself),
+        ("903", "903", 3, &by_itself),
+        ("904", "904 gpu-test", 10, &without_ids),
+        ("905", "905 gpu-test", 3, &by_itself),
+    ];
+    for (ctid, named, code, run) in cases {
+        let (planned, created) = (run(ctid, "plan").exits(code).stdout, run(ctid, "create").exits(code).stderr);
+        let begun = planned.find(&format!("{named}: cannot be planned: ")).unwrap_or_else(|| panic!("{planned}"));
+        let planned = planned[begun..].replacen(&format!("{named}: cannot be planned: "), "error: ", 1);
+        let expected = failure(&created);
+        assert_eq!(failure(&planned)[..expected.len()], expected, "{ctid}");
+    }
+    world.run(&["plan", "901", "904"]).exits(5);
+    assert_eq!(world.run(&["plan", "901", "--output", "json"]).exits(3).stderr, "");
+}
+
 #[test]
 fn somebody_who_is_not_root() {
     let world = world_with(&json!({}));

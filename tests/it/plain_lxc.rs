@@ -186,9 +186,18 @@ fn a_creation_that_was_killed_is_done_by_the_next_one() {
     let staged = world.lxcpath().join(".phoenix-nvidia-901/901/rootfs/usr/bin");
     killed_when(&world, &["create", "901"], || staged.exists());
     assert!(!world.lxcpath().join("901").exists(), "it is there as a whole or not at all");
+    let found = world.run(&["doctor", "901"]).stdout;
+    let left = world.lxcpath().join(".phoenix-nvidia-901");
+    let told = format!("901: note: a killed run began to create it, and left `{}` [left-over]", left.display());
+    assert!(found.contains(&told) && found.contains("remedy: phoenix-nvidia create 901, which removes it"), "{found}");
     // What unpacks may still be at it.
     world.run(&["create", "901"]).ok();
     assert_eq!(names(&world), ["901"]);
+    assert!(!world.run(&["doctor", "901"]).stdout.contains("left-over"));
+    // Somebody else has made the container meanwhile: making it again would remove nothing.
+    fs_err::create_dir_all(left.join("901/rootfs")).unwrap();
+    let found = world.run(&["doctor", "901"]).stdout;
+    assert!(found.contains(&format!("remedy: rm -r {}\n", left.display())), "{found}");
     world.inside(901, "test -x /usr/bin/env").ok();
 }
 
@@ -208,6 +217,8 @@ fn a_copy_that_was_killed_is_done_by_the_next_one_and_its_source_runs_again() {
     let staged = world.lxcpath().join(".phoenix-nvidia-902/902/rootfs/usr");
     killed_when(&world, &["create", "902"], || staged.exists());
     assert_eq!(lxc.state(id(901)).unwrap(), State::Frozen, "nobody was left to thaw it");
+    let found = world.run(&["doctor", "902"]).stdout;
+    assert!(found.contains(".phoenix-nvidia-902`, and its source, container 901, frozen [left-over]"), "{found}");
     world.run(&["create", "902"]).ok();
     assert!(matches!(lxc.state(id(901)).unwrap(), State::Running { .. }));
     assert_eq!(names(&world), ["901", "902"]);

@@ -279,7 +279,7 @@ impl Fleet<'_> {
         require_live: bool,
         report: &mut ContainerReport,
     ) -> Result<()> {
-        let verification = self.verification(container)?;
+        let verification = self.verification(container, report.waits_for_restart)?;
         match &verification.verdict {
             Verdict::Verified => tracing::info!("{}: driver {} verified", container.id, verification.wanted),
             Verdict::NotVerifiedLive { reason } => {
@@ -295,14 +295,24 @@ impl Fleet<'_> {
         verification.into_result(&self.guest(container.id), require_live).map(|_| ())
     }
 
-    /// The verification of a container; of one that is stopped, the files alone.
-    pub(crate) fn verification(&self, container: &Container) -> Result<Verification> {
+    /// The verification of a container; of one that is stopped, the files alone. What comes in with a restart that it
+    /// waits for is no fault then.
+    pub(crate) fn verification(&self, container: &Container, waits_for_restart: bool) -> Result<Verification> {
         let wanted = &wanted_driver(container)?.version;
         let Passthrough { devices, gpus, waiting, .. } = self.passthrough(container)?;
         let host = self.host.loaded.as_ref();
         let on_disk = host.filter(|host| *host != wanted).and_then(|_| self.host.on_disk(self.context.cancel));
         let seen_by_cuda = container.gpus.seen_by_cuda();
-        let expected = Expectation { wanted, host, on_disk, devices: &devices, gpus, seen_by_cuda, waiting: &waiting };
+        let expected = Expectation {
+            wanted,
+            host,
+            on_disk,
+            devices: &devices,
+            gpus,
+            seen_by_cuda,
+            waiting: &waiting,
+            waits_for_restart,
+        };
         let guest = self.guest(container.id);
         match self.hypervisor.state(container.id)? {
             State::Stopped => verify::verify_files(&guest, &expected),
@@ -361,6 +371,7 @@ pub(crate) fn empty_report(id: ContainerId, name: &str) -> ContainerReport {
         began_installation: false,
         is_installed: false,
         is_secured: false,
+        waits_for_restart: false,
         error: None,
     }
 }

@@ -89,6 +89,7 @@ impl Fleet<'_> {
             self.context.listener.note(Some(container.id), note);
         }
         report.notes.append(&mut plan.notes);
+        report.waits_for_restart = plan.waits_for_restart;
         // Not undone with the rest: the new driver is verified before it.
         let last = plan.steps.pop_if(|step| matches!(step, Step::RemoveSnapshot { .. }));
         let ended = self.carry_out(container, &plan.steps, manner, report);

@@ -58,6 +58,12 @@ pub struct Problem {
     pub kind: Kind,
     /// What failed, in one line.
     pub message: String,
+    /// The messages of the causes below it, nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// The last lines of a command, or the places in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
     /// What to do next, if anything can be said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -65,7 +71,13 @@ pub struct Problem {
 
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
-        Self { kind: error.kind(), message: error.message().to_owned(), hint: error.hint_text().map(str::to_owned) }
+        Self {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            causes: error.causes(),
+            output: error.output_text().map(str::to_owned),
+            hint: error.hint_text().map(str::to_owned),
+        }
     }
 }
 
@@ -77,13 +89,19 @@ impl ContainerPlan {
 }
 
 impl Plan {
-    /// The one failure that stands for all containers for which nothing could be planned.
+    /// The one failure that stands for all containers for which nothing could be planned. Where one container is asked
+    /// for, it is the first, its own or that of one that it needs: as its creation would end.
     ///
     /// # Errors
     /// There is one.
     pub fn overall(&self) -> Result<(), Overall> {
         let failures = self.containers.iter().filter_map(|plan| Some(plan.problem.as_ref()?.kind));
-        Overall::of(&failures.collect::<Vec<_>>(), self.containers.len())
+        let failures: Vec<Kind> = failures.collect();
+        let asked_for = self.containers.iter().filter(|plan| !plan.dependency).count();
+        match (asked_for, failures.first()) {
+            (1, Some(first)) => Err(Overall::Alike(*first)),
+            _ => Overall::of(&failures, self.containers.len()),
+        }
     }
 
     /// Whether anything would change.

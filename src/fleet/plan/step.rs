@@ -142,6 +142,7 @@ impl Step {
         match self {
             Self::Configure { changes } => changes.clone(),
             Self::ClearAway { paths } => paths.clone(),
+            Self::WriteSpecification { why } => vec![why.clone()],
             Self::SecureBySnapshot { left_at: Some(left_at), .. } => {
                 vec![format!("an interrupted run left it; a failure rolls back to {left_at}")]
             }

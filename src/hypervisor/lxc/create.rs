@@ -78,7 +78,8 @@ impl Lxc<'_> {
         self.require(source)?;
         self.check_privilege_of_copy(source, desired.container)?;
         self.staged(desired.container.id, |staging| {
-            self.while_still(source, || self.copy_into(staging, source, desired.container.id))?;
+            let copy = desired.container.id;
+            self.while_still(source, copy, || self.copy_into(staging, source, copy))?;
             self.settle_copy(staging, desired)
         })
     }

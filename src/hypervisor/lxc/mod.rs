@@ -24,7 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::hypervisor::liblxc::{self, Liblxc};
 use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{
-    AsItIs, Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, Settings, Snapshots, State,
+    AsItIs, Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LeftByMaking, LifeCycle, Settings, Snapshots, State,
 };
 use crate::sys::cancel::Cancel;
 use crate::sys::command::{Command, Output};
@@ -159,6 +159,10 @@ impl LifeCycle for Lxc<'_> {
 
     fn states(&self, ids: &[ContainerId]) -> Vec<Result<State>> {
         self.current_states(ids)
+    }
+
+    fn left_by_making(&self, id: ContainerId) -> Result<Option<LeftByMaking>> {
+        self.left_of_making(id)
     }
 
     fn create(&self, desired: &Desired<'_>) -> Result<()> {

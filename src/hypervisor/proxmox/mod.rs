@@ -46,8 +46,8 @@ use crate::error::Result;
 use crate::hypervisor::cluster::Cluster;
 use crate::hypervisor::monitors::Monitors;
 use crate::hypervisor::{
-    AsItIs, Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LifeCycle, RootSizes, Settings, Snapshot, Snapshots,
-    State,
+    AsItIs, Desired, Drift, Exec, HostsDriver, Hypervisor, Inside, LeftByMaking, LifeCycle, RootSizes, Settings,
+    Snapshot, Snapshots, State,
 };
 use crate::sys::command::Output;
 use crate::sys::readable::Readable;
@@ -129,8 +129,8 @@ impl LifeCycle for Proxmox<'_> {
         self.whole_cluster().map(Some)
     }
 
-    fn left_by_making(&self, id: ContainerId) -> Result<Option<String>> {
-        self.left_of_making(id)
+    fn left_by_making(&self, id: ContainerId) -> Result<Option<LeftByMaking>> {
+        Ok(self.left_of_making(id)?.map(|what| LeftByMaking { what, by_hand: None }))
     }
 
     fn create(&self, desired: &Desired<'_>) -> Result<()> {

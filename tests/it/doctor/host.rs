@@ -85,6 +85,17 @@ fn a_debian_host_whose_module_is_called_nvidia_current_has_one_on_disk() {
 }
 
 #[test]
+fn gpus_that_are_assigned_on_a_host_without_a_module_are_reported() {
+    let world = world();
+    world.run(&["cache", "verify"]).ok();
+    let ran = world.run(&["doctor", "--all"]).exits(4);
+    let cause = "host: error: GPUs are assigned to container `901`, but the host has no NVIDIA module loaded";
+    assert!(ran.stdout.contains(cause) && ran.stdout.contains("[gpus-without-module]"), "{}", ran.stdout);
+    world.write_containers(&json!({ "lxc_configs": { "901": { "name": "gpu", "template": world.template() } } }));
+    assert!(!world.run(&["doctor", "--all"]).stdout.contains("gpus-without-module"));
+}
+
+#[test]
 fn without_a_configuration_the_host_is_examined_all_the_same() {
     let (world, host) = (World::new(), host());
     assert_eq!(found(&world, &host, 0, &[]), [""; 0]);

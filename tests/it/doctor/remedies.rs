@@ -157,6 +157,7 @@ const CASES: &[Case] = &[
 /// What this test does not carry out, and whose work it is, or which other test does it.
 const BY_A_PERSON: &[(&str, &str)] = &[
     ("module-not-loaded", "`host prepare` loads it where it is on disk; tests/it/host"),
+    ("gpus-without-module", "the host's driver, and whether it has a GPU; `host prepare` as above"),
     ("reboot-pending", "reboot"),
     ("next-kernel-without-module", "headers of that kernel"),
     ("next-kernel-other-driver", "after the reboot"),

@@ -223,3 +223,26 @@ fn containers_have_to_be_named_somehow() {
         assert!(refused.starts_with("error: name the containers"), "{refused}");
     }
 }
+
+#[test]
+fn what_waits_for_a_restart_is_no_failure() {
+    let (job, host) = (Job::new(), PretendedGpuHost::with_one_gpu(VERSION));
+    let ctid = job.ctid.to_string();
+    job.set("gpu_assignment", "none");
+    job.run_on(&host, "create").ok();
+    job.world.pretend_kernel_module(job.ctid, VERSION);
+    job.set("gpu_assignment", "0");
+    let applied = job.run_on(&host, "apply").ok();
+    let told = format!(
+        "{ctid} gpu-test: configure; driver {VERSION} installed, not verified live: the device node `/dev/nvidia0` takes \
+         effect at the container's next start\n"
+    );
+    assert_eq!(applied.stdout, told);
+    assert!(applied.stderr.contains("`--restart` restarts it now"), "{}", applied.stderr);
+    let said = job.world.run_on(&host, &["apply", &ctid, "--require-live"]).exits(7).stderr;
+    assert!(said.contains("hint: remove what prevents that, or leave out `--require-live`"), "{said}");
+    job.world.run_on(&host, &["plan", &ctid, "--exit-code"]).exits(4);
+    job.world.run_on(&host, &["status", &ctid, "--exit-code"]).exits(4);
+    let restarted = job.world.run_on(&host, &["apply", &ctid, "--restart"]).ok().stdout;
+    assert_eq!(restarted, format!("{ctid} gpu-test: restart; driver {VERSION} verified\n"));
+}
