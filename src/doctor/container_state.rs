@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use super::container_nodes::{BoundDriver, DevicesState, NodeInside};
 use super::docker::DockerState;
+use super::engines::EnginesState;
 use super::ids::IdsState;
 use super::root_files::RootState;
 use super::versions::VersionsState;
 use crate::cache::Presence as Cached;
 use crate::config::{Container, Method, WantedDriver};
 use crate::container_id::ContainerId;
+use crate::driver::cdi::{FILE, FILE_OF_TOOLKIT};
 use crate::driver::container_toolkit::{DAEMON_CONFIG, RUNTIME, RUNTIME_CONFIG};
 use crate::driver::device::DeviceNode;
 use crate::driver::foreign_packages;
@@ -20,6 +22,7 @@ use crate::fleet::observe::known_gpus;
 use crate::fleet::observe::passthrough::{Passthrough, divided};
 use crate::fleet::{Fleet, request};
 use crate::hypervisor::{Drift, HostsDriver, State};
+use crate::install::cdi::{self, There};
 use crate::install::preflight::Needs;
 use crate::install::presence::{self, Presence};
 use crate::install::{CLibrary, foreign_library, leftovers, receipt};
@@ -48,6 +51,8 @@ pub(super) struct ContainerState {
     pub(super) devices: Result<DevicesState>,
     pub(super) root: Result<RootState>,
     pub(super) ids: IdsState,
+    /// Nothing where no driver is wanted.
+    pub(super) engines: Option<Result<EnginesState>>,
     /// Nothing where it does not have the features `docker` and `nvidia`.
     pub(super) docker: Option<Result<DockerState>>,
 }
@@ -78,6 +83,7 @@ fn container_state_in(fleet: &Fleet<'_>, container: &Container, state: State, ro
         root: root_state(fleet, container, rootfs, presence.as_ref().ok()),
         ids: ids_state(rootfs.idmap()),
         versions: presence.and_then(|presence| versions_state(fleet, container, presence, is_running)),
+        engines: container.driver.as_ref().map(|_| engines_state(fleet, container, rootfs)),
         docker: is_docker.then(|| docker_state(container, rootfs)),
     }
 }
@@ -226,6 +232,18 @@ fn ids_state(idmap: &IdMap) -> IdsState {
     IdsState { maps: [map(idmap.users(), "/etc/subuid"), map(idmap.groups(), "/etc/subgid")] }
 }
 
+fn engines_state(fleet: &Fleet<'_>, container: &Container, rootfs: &dyn Readable) -> Result<EnginesState> {
+    let mut others = Vec::new();
+    if container.cdi != Some(false) {
+        others.extend((cdi::look(rootfs)? == There::Foreign).then_some(FILE));
+        others.extend(rootfs.look(FILE_OF_TOOLKIT)?.map(|_| FILE_OF_TOOLKIT));
+    }
+    let presence = presence::observe(&fleet.guest(container.id), rootfs)?;
+    let is_installed = container.driver.as_ref().is_some_and(|driver| presence.satisfies(driver));
+    let fault = if is_installed { fleet.specification_fault(container, rootfs)? } else { None };
+    Ok(EnginesState { fault, others })
+}
+
 fn docker_state(container: &Container, rootfs: &dyn Readable) -> Result<DockerState> {
     let read = |path: &str| match rootfs.read(path, CONFIG_LIMIT) {
         Ok(bytes) => Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
@@ -236,7 +254,14 @@ fn docker_state(container: &Container, rootfs: &dyn Readable) -> Result<DockerSt
     for path in &runtime {
         toolkit |= rootfs.is_executable(path)?;
     }
-    Ok(DockerState { id: container.id, toolkit, config: read(RUNTIME_CONFIG), daemon: read(DAEMON_CONFIG) })
+    let has_specification = matches!(cdi::look(rootfs)?, There::Ours(_));
+    Ok(DockerState {
+        id: container.id,
+        has_specification,
+        toolkit,
+        config: read(RUNTIME_CONFIG),
+        daemon: read(DAEMON_CONFIG),
+    })
 }
 
 fn is_any_there(rootfs: &dyn Readable, paths: &[&str]) -> Result<bool> {

@@ -8,6 +8,8 @@ use crate::driver::container_toolkit::{self, DAEMON_CONFIG, NotThat, RUNTIME_CON
 #[derive(Debug, Clone)]
 pub(super) struct DockerState {
     pub(super) id: ContainerId,
+    /// Docker can use the GPUs without the toolkit.
+    pub(super) has_specification: bool,
     /// The toolkit's runtime is there.
     pub(super) toolkit: bool,
     /// The toolkit's configuration; why it cannot be read, where it cannot.
@@ -18,11 +20,16 @@ pub(super) struct DockerState {
 
 /// Every rule of this subject.
 pub(super) fn examine(state: &DockerState) -> Vec<Finding> {
+    if !state.toolkit && state.has_specification {
+        return Vec::new();
+    }
     if !state.toolkit {
-        let cause = "Docker in the container cannot use the GPU: NVIDIA's container toolkit is not installed";
+        let cause =
+            "Docker in the container cannot use the GPU: it has neither a CDI specification nor NVIDIA's toolkit";
         let remedy = format!(
-            "install the package `nvidia-container-toolkit` in the container, then `phoenix-nvidia docker {}`",
-            state.id
+            "phoenix-nvidia cdi {id}; for Docker before 25, install the package `nvidia-container-toolkit` in the \
+             container, then `phoenix-nvidia docker {id}`",
+            id = state.id
         );
         return vec![Finding::new(Rule::DockerToolkit, cause, remedy)];
     }
@@ -73,6 +80,7 @@ mod tests {
     fn state(config: &str, daemon: Option<&str>) -> DockerState {
         DockerState {
             id: "901".parse().unwrap(),
+            has_specification: false,
             toolkit: true,
             config: Ok(Some(config.to_owned())),
             daemon: Ok(daemon.map(str::to_owned)),

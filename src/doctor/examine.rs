@@ -2,7 +2,8 @@
 
 use super::container_state::{ContainerState, container_state};
 use super::{
-    Finding, HostState, Rule, container_nodes, docker, files, host_nodes, ids, kernel, root_files, units, versions,
+    Finding, HostState, Rule, container_nodes, docker, engines, files, host_nodes, ids, kernel, root_files, units,
+    versions,
 };
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
@@ -71,6 +72,7 @@ fn examine_container(state: &ContainerState) -> Vec<Finding> {
     findings.extend(findings_of(&state.devices, container_nodes::examine));
     findings.extend(findings_of(&state.root, root_files::examine));
     findings.extend(ids::examine(&state.ids));
+    findings.extend(state.engines.iter().flat_map(|it| findings_of(it, |engines| engines::examine(state.id, engines))));
     findings.extend(state.docker.iter().flat_map(|docker| findings_of(docker, docker::examine)));
     if !state.is_running && state.gpus > 0 {
         let cause = "the container does not run, so its devices and its driver were not checked";
@@ -80,7 +82,7 @@ fn examine_container(state: &ContainerState) -> Vec<Finding> {
 }
 
 /// What the rules say, or why there is nothing that they could look at.
-fn findings_of<State>(observed: &Result<State>, rules: fn(&State) -> Vec<Finding>) -> Vec<Finding> {
+fn findings_of<State>(observed: &Result<State>, rules: impl Fn(&State) -> Vec<Finding>) -> Vec<Finding> {
     match observed {
         Ok(state) => rules(state),
         Err(error) => vec![Finding::of_error(error, None)],

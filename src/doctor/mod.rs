@@ -5,6 +5,7 @@
 mod container_nodes;
 mod container_state;
 mod docker;
+mod engines;
 mod examine;
 mod files;
 mod host_nodes;

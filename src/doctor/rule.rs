@@ -110,11 +110,15 @@ rules! {
     IdsNotAssigned "ids-not-assigned" Error "the host does not assign the ids of a container's idmap to root, so it \
                                              cannot start";
     NoSpace "no-space" Error "the container lacks the space for the wanted driver";
+    CdiOutdated "cdi-outdated" Warning "the CDI specification in the container is missing, or describes another driver or \
+                                        other GPUs";
+    CdiShadowed "cdi-shadowed" Warning "engines in the container take another CDI specification than that of \
+                                        phoenix-nvidia";
     DockerCgroups "docker-cgroups" Error "NVIDIA's container toolkit would change the container's device cgroup, which \
                                           fails in LXC";
     DockerRuntime "docker-runtime" Warning "Docker in the container does not know the runtime `nvidia`";
-    DockerToolkit "docker-toolkit" Warning "the container has the features `docker` and `nvidia`, but not NVIDIA's \
-                                            container toolkit";
+    DockerToolkit "docker-toolkit" Warning "the container has the features `docker` and `nvidia`, but neither a CDI \
+                                            specification nor NVIDIA's container toolkit";
     DockerDamaged "docker-damaged" Error "a configuration file of Docker or the toolkit in the container cannot be \
                                           read";
 }

@@ -9,7 +9,7 @@ const DPKG: &str = "\nPackage: libcuda1\nStatus: install ok installed\nVersion: 
                     \nPackage: nvidia-smi\nStatus: install ok installed\nVersion: 535.183.01-1\n";
 
 #[test]
-fn a_container_that_is_in_order_has_no_findings_of_its_own_but_docker() {
+fn a_container_that_is_in_order_has_no_findings_of_its_own() {
     let (world, host) = (world(), PretendedGpuHost::with_one_gpu(VERSION));
     world.run_on(&host, &["host", "prepare"]).ok();
     assert_eq!(found(&world, &host, 0, &["--all"]), ["host run-file-unchecked", "901 absent"]);

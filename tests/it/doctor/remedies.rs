@@ -148,6 +148,10 @@ const CASES: &[Case] = &[
                       echo /opt/compat > /etc/ld.so.conf.d/000_cuda.conf; ldconfig";
         it.world.inside(901, script).ok();
     }),
+    ("cdi-outdated", |it| {
+        it.containers["lxc_configs"]["901"]["nvidia_cdi"] = json!(true);
+        it.world.write_containers(&it.containers);
+    }),
     ("docker-runtime", |it| it.with_toolkit("", "{}")),
     ("docker-cgroups", |it| it.with_toolkit("", "{}")),
     ("not-running", |it| drop(it.world.lxc("lxc-stop", 901, &["-k"]).ok())),
@@ -187,7 +191,8 @@ const BY_A_PERSON: &[(&str, &str)] = &[
     ("foreign-driver", "the container's package manager"),
     ("no-glibc", "another template"),
     ("no-space", "room"),
-    ("docker-toolkit", "the container's package manager"),
+    ("cdi-shadowed", "a file of somebody's; tests/it/job/engines.rs"),
+    ("docker-toolkit", "which of the two is meant"),
     ("docker-damaged", "a file of somebody's"),
 ];
 

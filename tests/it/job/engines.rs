@@ -170,6 +170,8 @@ fn an_engine_that_is_found_is_enough_and_a_file_of_others_is_kept() {
     fs_err::write(job.rootfs("usr/bin/podman"), "").unwrap();
     fs_err::create_dir_all(job.rootfs("etc/cdi")).unwrap();
     fs_err::write(job.rootfs(SPECIFICATION), "{ \"kind\": \"nvidia.com/gpu\" }").unwrap();
+    let found = job.run_on(&host, "doctor").exits(4).stdout;
+    assert!(found.contains("[cdi-shadowed]"), "{found}");
     let said = job.run_on(&host, "install");
     assert!(said.stderr.contains("not written by phoenix-nvidia, so it is kept"), "{}", said.stderr);
     assert!(job.run_on(&host, "cdi").exits(3).stderr.contains("remove it in the container"));
