@@ -272,6 +272,56 @@ fn called_alone_on_a_terminal_it_says_what_is_there_and_what_to_type() {
     by_hand.run(&[]).exits(2);
 }
 
+/// A package as distributions have it, installed in a running container: `libcuda1` with a library of an old driver.
+fn install_package(by_hand: &ByHand, container: &str) {
+    let work = by_hand.world.scratch("package");
+    let library = work.join("usr/lib/x86_64-linux-gnu/libcuda.so.535.261.03");
+    for (path, text) in [
+        (library, "an old driver"),
+        (
+            work.join("DEBIAN/control"),
+            "Package: libcuda1\nVersion: 535.261.03-1\nArchitecture: all\nMaintainer: A <a@b.c>\nDescription: CUDA\n",
+        ),
+    ] {
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+    let package = by_hand.world.rootfs(container).join("root/libcuda1.deb");
+    Ran::of(
+        "dpkg-deb",
+        &["--build".as_ref(), "--root-owner-group".as_ref(), work.as_os_str(), package.as_os_str()],
+        &[],
+    )
+    .ok();
+    by_hand.world.inside(container, "dpkg --install /root/libcuda1.deb").ok();
+}
+
+#[test]
+fn packages_that_have_installed_a_driver_are_named_and_purged_on_demand() {
+    let by_hand = ByHand::new();
+    install_package(&by_hand, "jellyfin");
+    let refusal = "container jellyfin: packages in it have installed a driver: libcuda1";
+    let said = by_hand.run(&["install", "jellyfin"]).exits(3).stderr;
+    assert!(said.contains(refusal) && said.contains("--replace-packages"), "{said}");
+    let planned = by_hand.run(&["plan", "jellyfin"]);
+    assert!(planned.stdout.contains(refusal), "{}", planned.stdout);
+    let is_there =
+        || by_hand.world.inside("jellyfin", "dpkg-query --show --showformat='${Status}' libcuda1 || :").ok().stdout;
+    assert_eq!(is_there(), "install ok installed");
+    // Nothing is purged for a driver that cannot come.
+    let unknown = PretendedGpuHost::with_one_gpu("590.48.01");
+    by_hand.world.run_on(&unknown, &["install", "jellyfin", "--replace-packages"]).exits(8);
+    assert_eq!(is_there(), "install ok installed");
+
+    let planned = by_hand.run(&["plan", "jellyfin", "--replace-packages"]).ok().stdout;
+    assert!(planned.contains("purges the packages libcuda1"), "{planned}");
+    by_hand.run(&["apply", "jellyfin", "--replace-packages"]).ok();
+    assert_eq!(is_there(), "");
+    assert_eq!(by_hand.status()["jellyfin"][2], IN_SYNC);
+    // From then on it is ours.
+    by_hand.run(&["install", "jellyfin"]).ok();
+}
+
 #[test]
 fn the_hook_compares_a_container_that_nobody_has_configured() {
     let by_hand = ByHand::new();
