@@ -47,13 +47,12 @@ pub fn ask(context: Context<'_>, settings: &HypervisorSettings, architecture: &s
     for failure in &answers.failures {
         context.listener.warn(None, failure.as_str());
     }
-    if let Some(count @ 1..) = answers.releases.as_ref().map(|list| list.not_understood) {
-        let text = format!(
-            "`{}`: {count} entries name no version of their branch, and were left out",
-            ReleaseList::Branches.name()
-        );
-        context.listener.warn(None, text);
-    }
+    let entries = match answers.releases.as_ref().map(|list| list.not_understood) {
+        None | Some(0) => return Ok(answers),
+        Some(1) => "1 entry names no version of its branch, and was left out".to_owned(),
+        Some(count) => format!("{count} entries name no version of their branch, and were left out"),
+    };
+    context.listener.warn(None, format!("`{}`: {entries}", ReleaseList::Branches.name()));
     Ok(answers)
 }
 
