@@ -147,6 +147,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: HostVerb,
     },
+    /// Show which newer drivers NVIDIA publishes for this host, without downloading any
+    ///
+    /// Exits with code 4 if there is a newer version of the loaded kernel module's branch. What was found is remembered
+    /// for `status`.
+    UpdateCheck,
     /// Check a container before it starts (hook for Proxmox VE and liblxc)
     Hook {
         /// Arguments from the caller: `VMID PHASE` (Proxmox VE) or `NAME lxc HOOK` (liblxc)

@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
     }
 
     /// What all work takes along.
-    fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context::new(&self.layout, &*self.listener, &self.cancel)
     }
 

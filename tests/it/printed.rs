@@ -178,7 +178,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 29] = [
+    let verbs: [&[&str]; 30] = [
         &[],
         &["create"],
         &["install"],
@@ -205,6 +205,7 @@ fn help_of_everything() {
         &["store", "prune"],
         &["doctor"],
         &["docker"],
+        &["update-check"],
         &["lint"],
         &["completions"],
         &["man"],
