@@ -36,8 +36,7 @@ impl Fleet<'_> {
     pub fn unconfigured_among(&self, ids: &[ContainerId]) -> Result<Vec<(ContainerId, AsItIs)>> {
         let mut found = Vec::new();
         for id in ids.iter().copied().filter(|id| !self.configuration.knows(*id)) {
-            // One of another node is said to be there by whatever is asked of it.
-            if !matches!(self.hypervisor.state(id), Ok(State::Absent) | Err(_)) {
+            if self.hypervisor.state(id)? != State::Absent {
                 found.push((id, self.hypervisor.as_it_is(id)?));
             }
         }

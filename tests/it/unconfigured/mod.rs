@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::gpu_host::PretendedGpuHost;
-use crate::proxmox_node::ProxmoxNode;
 use crate::ran::Ran;
 use crate::test_driver::TestDriver;
 use crate::tree;
 use crate::world::{Privilege, World};
+
+mod proxmox;
 
 const VERSION: &str = "580.76.05";
 const NEWER: &str = "580.95.05";
@@ -323,6 +324,22 @@ fn packages_that_have_installed_a_driver_are_named_and_purged_on_demand() {
 }
 
 #[test]
+fn containers_of_another_hypervisor_are_left_to_it() {
+    let by_hand = ByHand::new();
+    let of_incus = "lxc.hook.pre-start = /proc/612/exe callhook /var/lib/incus \"default\" \"c1\" start";
+    by_hand.world.create_by_hand("theirs", Privilege::Privileged, &[&LEAST[..], &[of_incus]].concat());
+    let over = "mkdir -p /run/over/up /run/over/work && mount -t tmpfs over /run/over && mkdir /run/over/up /run/over/work && \
+                mount -t overlay over -o lowerdir=/usr/bin,upperdir=/run/over/up,workdir=/run/over/work /usr/bin && \
+                touch /usr/bin/incus";
+    by_hand.host.sh(over).ok();
+    let shown = by_hand.run(&["status", "--output", "json"]).ok();
+    assert!(!rows(&shown.stdout).contains_key("theirs"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("this host also has Incus"), "{}", shown.stderr);
+    let said = by_hand.run(&["install", "theirs"]).exits(3).stderr;
+    assert!(said.contains("container theirs belongs to Incus"), "{said}");
+}
+
+#[test]
 fn the_hook_compares_a_container_that_nobody_has_configured() {
     let by_hand = ByHand::new();
     by_hand.run(&["install", "905"]).ok();
@@ -331,84 +348,4 @@ fn the_hook_compares_a_container_that_nobody_has_configured() {
     assert!(said.contains("driver 580.76.05 is installed, but the host's kernel module is 580.95.05"), "{said}");
     assert!(said.contains("phoenix-nvidia install 905"), "{said}");
     assert_eq!(by_hand.world.run_on(&newer, &["hook", "2fauth", "lxc", "pre-start"]).ok().stderr, "");
-}
-
-/// A messy file of an operator: a section for a snapshot, notes, raw lines of an older guide, and one `devN`.
-const MESSY: &str = "\
-#<div align='center'>Jellyfin</div>
-arch: amd64
-cores: 4
-dev0: /dev/nvidia0,gid=44
-dev1: /dev/nvidiactl
-features: nesting=1
-hostname: jellyfin
-memory: 2048
-net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth
-onboot: 1
-ostype: debian
-parent: before
-rootfs: local:905/vm-905-disk-0.raw,size=8G
-tags: community-script;media
-unprivileged: 1
-lxc.cgroup2.devices.allow: c 511:* rwm
-lxc.mount.entry: /dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file
-
-[before]
-arch: amd64
-hostname: jellyfin
-";
-
-#[test]
-fn proxmox_ves_containers_are_found_in_their_files() {
-    let world = World::new();
-    let (node, host) = (ProxmoxNode::new(&world), PretendedGpuHost::with_one_gpu(VERSION));
-    world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
-    TestDriver::new(VERSION).write_into(&world.cache());
-    let run = |words: &[&str]| {
-        world.run_with(
-            Some(&host),
-            &[words, &["--backend", "proxmox", "--lock-timeout", "1"]].concat(),
-            &node.environment(),
-        )
-    };
-    let pct = |words: &[&str]| {
-        host.run(node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())]).ok();
-    };
-    for (ctid, name) in [("905", "jellyfin"), ("906", "web")] {
-        pct(&[
-            "create",
-            ctid,
-            crate::proxmox_node::TEMPLATE,
-            "--hostname",
-            name,
-            "--unprivileged",
-            "1",
-            "--storage",
-            "tank",
-        ]);
-    }
-    let rootfs = node.conf(905).lines().find(|line| line.starts_with("rootfs:")).unwrap().to_owned();
-    node.edit(905, |_| {
-        let lines = MESSY.lines().map(|line| if line.starts_with("rootfs:") { rootfs.as_str() } else { line });
-        lines.filter(|line| !line.starts_with("net0")).map(|line| format!("{line}\n")).collect()
-    });
-    fs_err::write(node.root("tank", 905).join("etc/pretended-kernel-module"), VERSION).unwrap();
-    pct(&["start", "905"]);
-    let before = (node.conf(905), node.conf(906));
-    let status = || rows(&run(&["status", "--output", "json"]).ok().stdout);
-    assert_eq!(status(), of([("905", ["null", "null", "not installed"])]));
-    run(&["apply", "--all"]).ok();
-    assert_eq!(status(), of([("905", [VERSION, "compute", IN_SYNC])]));
-    run(&["install", "906"]).ok();
-    run(&["uninstall", "906"]).ok();
-    run(&["uninstall", "--all"]).ok();
-    assert_eq!((node.conf(905), node.conf(906)), before);
-    run(&["adopt", "--write"]).ok();
-    let planned = run(&["plan", "--all"]).ok().stdout;
-    assert!(planned.contains("install driver") && !planned.contains("settings"), "{planned}");
-    run(&["create", "905"]).ok();
-    assert_eq!(status(), of([("905", [VERSION, "compute", IN_SYNC])]));
-    assert_eq!((node.conf(905), node.conf(906)), before);
-    let said = run(&["install", "jellyfin"]).exits(3).stderr;
-    assert!(said.contains("container jellyfin is not defined in"), "{said}");
 }
