@@ -203,7 +203,7 @@ impl Verb {
             | Self::Uninstall(Removal { selection, .. }) => Some(&selection.containers),
             Self::Status(Status { containers, .. })
             | Self::Plan(Plan { containers, .. })
-            | Self::Cdi(Cdi { containers, .. })
+            | Self::Cdi(Cdi { containers, host: false, .. })
             | Self::Docker { containers, .. } => Some(containers),
             Self::Cache { verb: CacheVerb::Fetch { .. } | CacheVerb::Replace { .. } | CacheVerb::Prune { .. } }
             | Self::Store { verb: StoreVerb::Prune { .. } } => Some(&[]),
@@ -312,8 +312,11 @@ pub(crate) struct Adopt {
 #[derive(Debug, Args)]
 pub(crate) struct Cdi {
     /// CTIDs
-    #[arg(value_name = "CTID", required = true)]
+    #[arg(value_name = "CTID", required_unless_present = "host", conflicts_with = "host")]
     pub(crate) containers: Vec<ContainerId>,
+    /// The same for Podman and Docker on this host, with its own driver
+    #[arg(long)]
+    pub(crate) host: bool,
     /// Print it, without changing anything
     #[arg(long)]
     pub(crate) print: bool,
