@@ -33,6 +33,7 @@ mod world;
 mod architecture;
 mod bad_input;
 mod cache;
+mod command_line;
 mod conformance;
 mod doctor;
 mod full_disk;

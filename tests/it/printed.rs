@@ -178,13 +178,15 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 29] = [
+    let verbs: [&[&str]; 33] = [
         &[],
         &["create"],
         &["install"],
         &["verify"],
         &["status"],
         &["plan"],
+        &["apply"],
+        &["adopt"],
         &["uninstall"],
         &["destroy"],
         &["hook"],
@@ -204,9 +206,11 @@ fn help_of_everything() {
         &["store", "verify"],
         &["store", "prune"],
         &["doctor"],
+        &["cdi"],
         &["docker"],
         &["lint"],
         &["completions"],
+        &["help"],
         &["man"],
     ];
     for verb in verbs {
