@@ -40,6 +40,7 @@ mod full_disk;
 mod host;
 mod hostile;
 mod job;
+mod lint;
 mod plain_lxc;
 mod printed;
 mod proxmox;
