@@ -191,6 +191,12 @@ pub(crate) enum Verb {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
+    /// Print the help of a subcommand
+    Help {
+        /// The subcommand, such as `create` or `cache fetch` [default: the program itself]
+        #[arg(value_name = "SUBCOMMAND")]
+        words: Vec<OsString>,
+    },
 }
 
 impl Verb {

@@ -29,7 +29,11 @@ pub(crate) fn run(session: &Session<'_>, verb: &CacheVerb) -> Result<Ended> {
 }
 
 fn list(session: &Session<'_>, cache: &Cache<'_>) -> Result<Ended> {
-    show_entries(session, &cache.list()?)?;
+    let entries = cache.list()?;
+    show_entries(session, &entries)?;
+    if entries.is_empty() {
+        terminal::tell("the cache is empty");
+    }
     Ok(Ended::Well)
 }
 

@@ -1,25 +1,42 @@
 //! `lint`: everything wrong or suspicious in the two configuration files.
 
-use phoenix_nvidia::config::{Configuration, Container, Context, Finding, Severity};
+use phoenix_nvidia::config::{Configuration, Container, Finding, HostAnswers, Severity};
+use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::error::{Kind, Result};
-use phoenix_nvidia::event::NoListener;
 use phoenix_nvidia::fleet::host_limits;
-use phoenix_nvidia::host::NvidiaHost;
-use phoenix_nvidia::store::Store;
+use phoenix_nvidia::hypervisor::Hypervisor;
 
 use super::arguments::{Global, Output};
+use super::session::Session;
 use super::{Ended, session, terminal};
 
-/// On a host with NVIDIA's module, what that host knows besides: anywhere else the files speak for themselves.
+/// On a host, what that host knows besides: anywhere else the files speak for themselves.
 fn findings(global: &Global) -> Result<Vec<Finding>> {
-    let layout = session::layout(global);
-    let Some(host) = NvidiaHost::read().ok().filter(|host| host.loaded.is_some()) else {
-        return Configuration::lint(&layout, None, None);
+    // Files that nothing can be done with are what it has to report.
+    let Ok(session) = Session::new(global, true) else {
+        return Configuration::lint(&session::layout(global), None, None);
     };
-    let cancel = session::interruptible()?;
-    let store = Store::new(Context::new(&layout, &NoListener, &cancel));
-    let limits = |container: &Container| host_limits(container, &host, &store);
-    session::on_host(&host, &cancel, |host| Configuration::lint(&layout, Some(host), Some(&limits)))
+    let hypervisor = session.hypervisor().ok();
+    let hypervisor = hypervisor.as_deref();
+    let existing = hypervisor.and_then(|it| it.ids().ok());
+    let exists = |id| Some(existing.as_ref()?.contains(&id) || is_elsewhere(hypervisor?, id)?);
+    let check_template =
+        |container: &Container| hypervisor.map_or(Ok(()), |hypervisor| hypervisor.check_template(container));
+    let (host, store) = (session.host(), session.store());
+    let has_module = host.loaded.is_some();
+    let limits = |container: &Container| match has_module {
+        true => host_limits(container, host, &store),
+        false => Vec::new(),
+    };
+    let answers = HostAnswers { exists: &exists, check_template: &check_template, limits: &limits };
+    if !has_module {
+        return Configuration::lint(&session.layout, None, Some(answers));
+    }
+    session::on_host(host, &session.cancel, |host| Configuration::lint(&session.layout, Some(host), Some(answers)))
+}
+
+fn is_elsewhere(hypervisor: &dyn Hypervisor, id: ContainerId) -> Option<bool> {
+    hypervisor.elsewhere(id).ok().map(|node| node.is_some())
 }
 
 pub(crate) fn run(global: &Global) -> Result<Ended> {

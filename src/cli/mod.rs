@@ -13,6 +13,7 @@ mod destroy;
 mod docker;
 mod doctor;
 mod first_words;
+mod help;
 mod hook;
 mod host;
 mod install;
@@ -56,7 +57,7 @@ pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
         Ok(arguments) => dispatch(&arguments),
         Err(error) => match without_subcommand(&words) {
             Some(global) => first_words::run(&global),
-            None => return terminal::usage(&error),
+            None => Ok(terminal::usage(error)),
         },
     };
     match ended {
@@ -85,6 +86,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
     }
     match &arguments.verb {
         Verb::Completions { shell } => return completions::run(*shell),
+        Verb::Help { words } => return help::run(words),
         Verb::Man { directory } => return man::run(directory),
         Verb::Lint => return lint::run(&arguments.global),
         Verb::Host { verb } => return host::run(&arguments.global, verb),
@@ -112,6 +114,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::UpdateCheck => update_check::run(&session),
         Verb::Docker { containers, dry_run } => docker::run(&session, containers, *dry_run),
         Verb::Completions { .. }
+        | Verb::Help { .. }
         | Verb::Man { .. }
         | Verb::Lint
         | Verb::Host { .. }

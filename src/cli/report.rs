@@ -1,5 +1,6 @@
 //! What was done, shown: one line a container on standard output or JSON, and the failures on standard error.
 
+use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::error::{Error, Result};
 use phoenix_nvidia::fleet::report::{ContainerReport, overall};
@@ -17,6 +18,19 @@ pub(crate) fn show(session: &Session<'_>, reports: &[ContainerReport]) -> Result
         let lines: String = reports.iter().filter(|report| report.error.is_none()).map(as_line).collect();
         terminal::data(&lines)?;
     }
+    failures(reports)
+}
+
+/// Shows what would be done, one line a container as `would` makes it of id, name and phrase; and the failures.
+pub(crate) fn show_rehearsal(
+    reports: &[ContainerReport],
+    would: impl Fn(ContainerId, &str, &str) -> String,
+) -> Result<Ended> {
+    let line = |report: &ContainerReport| match report.done.first() {
+        Some(what) => would(report.id, &report.name, what) + "\n",
+        None => as_line(report),
+    };
+    terminal::data(&reports.iter().filter(|report| report.error.is_none()).map(line).collect::<String>())?;
     failures(reports)
 }
 

@@ -196,7 +196,8 @@ impl<'a> Session<'a> {
         self.with_fleet(work)
     }
 
-    fn hypervisor(&self) -> Result<Box<dyn Hypervisor + '_>> {
+    /// What manages the containers of this host.
+    pub(crate) fn hypervisor(&self) -> Result<Box<dyn Hypervisor + '_>> {
         match self.backend() {
             Backend::Incus => Err(Error::new(Kind::Usage, "this release supports only plain LXC and Proxmox VE")
                 .hint("use `--backend lxc` on a host with plain LXC containers")),

@@ -68,13 +68,13 @@ fn refuse_two_on_standard_output(options: &Status) -> Result<()> {
     Ok(())
 }
 
-/// Shows how these containers are, for those who only rehearse changing them.
-pub(crate) fn show(session: &Session<'_>, containers: &[ContainerId]) -> Result<Ended> {
+/// Shows machines how these containers are, for those who only rehearse changing them.
+pub(crate) fn show_json(session: &Session<'_>, containers: &[ContainerId]) -> Result<Ended> {
     for id in containers {
         session.configuration.container(*id)?;
     }
     let rows = session.with_fleet_as_root(|fleet| status::status(fleet, containers, Asking::Nobody))?;
-    terminal::data(&as_data(session, &rows)?)?;
+    terminal::json(&rows)?;
     Ok(Ended::Well)
 }
 

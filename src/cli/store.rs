@@ -23,7 +23,11 @@ pub(crate) fn run(session: &Session<'_>, verb: &StoreVerb) -> Result<Ended> {
 }
 
 fn list(session: &Session<'_>, store: &Store<'_>) -> Result<Ended> {
-    show_entries(session, &store.list()?, &store.images()?)?;
+    let (entries, images) = (store.list()?, store.images()?);
+    show_entries(session, &entries, &images)?;
+    if entries.is_empty() && images.is_empty() {
+        terminal::tell("the store is empty");
+    }
     Ok(Ended::Well)
 }
 
@@ -98,8 +102,35 @@ fn prune(session: &Session<'_>, store: &Store<'_>, dry_run: bool) -> Result<Ende
         true => (store.prunable(&keep)?, store.prunable_images(&keep_images)?),
         false => (store.prune(&keep)?, store.prune_images(&keep_images)?),
     };
-    show_entries(session, &entries, &images)?;
+    if session.wants_json() {
+        show_entries(session, &entries, &images)?;
+        return Ok(Ended::Well);
+    }
+    let done = if dry_run { "would remove" } else { "removed" };
+    let lines = entries.iter().map(removed_tree).chain(images.iter().map(removed_image));
+    terminal::data(&lines.map(|what| format!("{done} {what}\n")).collect::<String>())?;
+    if entries.is_empty() && images.is_empty() {
+        terminal::tell("nothing to remove");
+    }
     Ok(Ended::Well)
+}
+
+fn removed_tree(entry: &Entry) -> String {
+    let what = match &entry.sort {
+        Sort::Sound { bytes, .. } => format!("{bytes} bytes"),
+        Sort::Damaged { reason } => format!("damaged: {reason}"),
+        Sort::Temporary => "left over".to_owned(),
+    };
+    format!("`{}`, {what}", entry.path.display())
+}
+
+fn removed_image(entry: &ImageEntry) -> String {
+    let what = match &entry.sort {
+        ImageSort::Sound { bytes, .. } => format!("{bytes} bytes"),
+        ImageSort::Damaged { reason } => format!("damaged: {reason}"),
+        ImageSort::Temporary => "left over".to_owned(),
+    };
+    format!("`{}`, {what}", entry.path.display())
 }
 
 /// The images that containers see, according to the host's receipts, and those that the configuration asks for.

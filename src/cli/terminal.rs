@@ -1,11 +1,12 @@
 //! Writing to people: standard output that may be closed early, errors as text, questions.
 
 use std::io::{self, BufRead, Write};
-use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use clap::error::{ContextKind, ContextValue};
 use phoenix_nvidia::error::{Error, Kind, Result};
 
+use super::Ended;
 use super::journal::{self, Priority};
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -90,9 +91,19 @@ fn one_line(error: &Error) -> String {
 }
 
 /// Tells what is wrong with the command line, or the help that was asked for.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+pub(crate) fn usage(mut error: clap::Error) -> Ended {
+    leave_out_tip_to_escape(&mut error);
     let _ = error.print();
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    Ended::With(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// `-- --al` would be a CTID, a version or a file, and none begins with a dash: the tip leads to the next error.
+fn leave_out_tip_to_escape(error: &mut clap::Error) {
+    let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) else { return };
+    tips.retain(|tip| !tip.to_string().contains("as a value, use"));
+    if !tips.is_empty() {
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+    }
 }
 
 /// Asks a question that only `yes` answers with yes.

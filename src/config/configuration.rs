@@ -13,8 +13,7 @@ use super::hypervisor::{Hypervisor, HypervisorSettings};
 use super::json_value::Node;
 use super::keys;
 use super::layout::Layout;
-use super::lint::HostLimits;
-use super::lint::{self, Subject};
+use super::lint::{self, HostAnswers, Subject};
 use super::lookup::Lookup;
 use super::method::Method;
 use super::on_host::OnHost;
@@ -69,7 +68,7 @@ impl From<Refusal> for Error {
             Refusal::File(error) => error,
             Refusal::Document(finding) => {
                 let message = format!("`{}` cannot be used: {}", finding.file.display(), finding.message);
-                Self::new(Kind::Configuration, message).output(finding.render())
+                Self::new(Kind::Configuration, message).output(finding.render_place())
             }
         }
     }
@@ -102,12 +101,12 @@ impl Configuration {
     /// All that is wrong or suspicious in both files, and on a host that is asked; ordered by file and line, also where
     /// [`Configuration::load`] fails because a document is malformed.
     ///
-    /// `limits` is asked what the host cannot give to a container.
+    /// `answers` is what the host knows of the containers.
     ///
     /// # Errors
     /// A file cannot be read, or there is no containers' file.
-    pub fn lint(layout: &Layout, host: Option<OnHost<'_>>, limits: Option<&HostLimits<'_>>) -> Result<Vec<Finding>> {
-        match Self::read(layout, host, limits) {
+    pub fn lint(layout: &Layout, host: Option<OnHost<'_>>, answers: Option<HostAnswers<'_>>) -> Result<Vec<Finding>> {
+        match Self::read(layout, host, answers) {
             Ok(configuration) => configuration.require_file().map(|()| configuration.findings),
             Err(Refusal::Document(finding)) => Ok(vec![*finding]),
             Err(Refusal::File(error)) => Err(error),
@@ -270,7 +269,7 @@ impl Configuration {
         if self.has_file { containers_file::undefined(id, file, known) } else { found::unknown(id, file, known) }
     }
 
-    fn read(layout: &Layout, host: Option<OnHost<'_>>, limits: Option<&HostLimits<'_>>) -> Result<Self, Refusal> {
+    fn read(layout: &Layout, host: Option<OnHost<'_>>, answers: Option<HostAnswers<'_>>) -> Result<Self, Refusal> {
         let hypervisor_file = layout.hypervisor_file();
         let mut findings = Vec::new();
         let document = match Source::read(&hypervisor_file)? {
@@ -290,7 +289,7 @@ impl Configuration {
             ContainersFile::NotMade(path) => return Ok(Self::without_file(path, hypervisor, findings)),
         };
         let containers = Document::parse(source).map_err(Refusal::Document)?;
-        Self::build(&containers, document.as_ref(), &hypervisor, (std::env::consts::ARCH, host, limits), findings)
+        Self::build(&containers, document.as_ref(), &hypervisor, (std::env::consts::ARCH, host, answers), findings)
     }
 
     /// Puts together what was parsed. `findings` holds what is already known.
@@ -298,7 +297,7 @@ impl Configuration {
         containers: &Document,
         hypervisor_document: Option<&Document>,
         hypervisor: &Hypervisor<'_>,
-        (architecture, host, limits): (&str, Option<OnHost<'_>>, Option<&HostLimits<'_>>),
+        (architecture, host, answers): (&str, Option<OnHost<'_>>, Option<HostAnswers<'_>>),
         mut findings: Vec<Finding>,
     ) -> Result<Self, Refusal> {
         findings
@@ -330,7 +329,7 @@ impl Configuration {
                 Some((*id, Subject { container: entry.container.as_ref()?, lookup: lookups.get(id)? }))
             })
             .collect();
-        findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects, limits));
+        findings.extend(lint::all(&root, hypervisor_root.as_ref(), &hypervisor.settings, &subjects, answers));
         Ok(Self {
             containers_file: containers.path().to_owned(),
             has_file: true,

@@ -90,9 +90,16 @@ pub(super) fn containers_of<'d>(root: &Node<'d>) -> Result<Node<'d>, Box<Finding
     match root.member("lxc_configs") {
         Some(configs) if configs.is_object() => Ok(configs),
         Some(other) => Err(Box::new(other.wrong_type(EXPECTED))),
-        None => Err(Box::new(
-            root.finding_at_key(Severity::Error, "the file has no `lxc_configs`, so it defines no containers")
-                .expected(EXPECTED),
-        )),
+        None => Err(Box::new(without_containers(root).expected(EXPECTED))),
+    }
+}
+
+/// Points at the key that was probably meant, where there is one.
+fn without_containers(root: &Node<'_>) -> Finding {
+    const MESSAGE: &str = "the file has no `lxc_configs`, so it defines no containers";
+    let is_slip = |member: &Node<'_>| keys::probably_meant(member.key(), ["lxc_configs"].into_iter()).is_some();
+    match root.members().find(is_slip) {
+        Some(slip) => slip.finding_at_key(Severity::Error, MESSAGE).hint("did you mean `lxc_configs`?"),
+        None => root.finding_at_key(Severity::Error, MESSAGE),
     }
 }

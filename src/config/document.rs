@@ -4,12 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use jsonc_parser::common::Ranged;
+use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{ParseOptions, ast, parse_to_ast};
 
 use super::finding::{Finding, Severity};
 use super::json_value::Node;
 use super::source::Source;
 use super::tree::{Member, Tree, Value};
+use super::unclosed::unclosed;
 
 /// A file that was parsed.
 pub(super) struct Document {
@@ -30,8 +32,9 @@ impl Document {
             Box::new(finding)
         };
         let parsed = parse_to_ast(source.text(), &Default::default(), &lenient()).map_err(|error| {
-            let span = clipped(error.range().start..error.range().end, &source);
-            malformed(span, format!("malformed JSON: {}", uncapitalised(&error.kind().to_string())), None)
+            let (span, expected) = place_of_mistake(&error, source.text());
+            let message = format!("malformed JSON: {}", uncapitalised(&error.kind().to_string()));
+            malformed(clipped(span, &source), message, expected)
         })?;
         match parsed.value {
             Some(value @ ast::Value::Object(_)) => {
@@ -110,6 +113,18 @@ fn member(property: ast::ObjectProp<'_>) -> Member {
     Member { key: property.name.into_string(), key_span: range.start..range.end, value: tree(property.value) }
 }
 
+/// Where the mistake probably is, and what should stand there.
+fn place_of_mistake(error: &ParseError, text: &str) -> (Range<usize>, Option<&'static str>) {
+    let span = error.range().start..error.range().end;
+    if !matches!(error.kind(), ParseErrorKind::UnterminatedObject | ParseErrorKind::UnterminatedArray) {
+        return (span, None);
+    }
+    let start = unclosed(text).unwrap_or(span.start);
+    let expected =
+        if text.as_bytes().get(start) == Some(&b'[') { "a `]` that closes it" } else { "a `}` that closes it" };
+    (start..start + 1, Some(expected))
+}
+
 /// The span on character boundaries inside the text.
 fn clipped(span: Range<usize>, source: &Source) -> Range<usize> {
     let text = source.text();
@@ -140,6 +155,12 @@ mod tests {
     #[test]
     fn an_object_that_never_ends_is_shown_where_it_begins() {
         insta::assert_snapshot!(parse("{\n  \"lxc_configs\": {\n    \"901\": { }\n").err().unwrap().render());
+    }
+
+    #[test]
+    fn a_bracket_that_was_forgotten_is_shown_where_it_begins_and_not_the_root() {
+        let text = "{\n  \"lxc_configs\": {\n    \"901\": {\n      \"name\": \"a\"\n  }\n}\n";
+        insta::assert_snapshot!(parse(text).err().unwrap().render());
     }
 
     #[test]

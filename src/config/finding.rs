@@ -117,14 +117,25 @@ impl Finding {
         self.render_with(&Renderer::styled().hyperlink(false))
     }
 
-    fn render_with(&self, renderer: &Renderer) -> String {
-        let level = match self.severity {
+    /// The place alone, for where the message is already said.
+    pub(super) fn render_place(&self) -> String {
+        Renderer::plain().render(&[self.with_place(Group::with_level(self.level()))])
+    }
+
+    fn level(&self) -> Level<'_> {
+        match self.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
             Severity::Note => Level::NOTE,
-        };
+        }
+    }
+
+    fn render_with(&self, renderer: &Renderer) -> String {
+        renderer.render(&[self.with_place(Group::with_title(self.level().primary_title(printable(&self.message))))])
+    }
+
+    fn with_place<'g>(&'g self, mut group: Group<'g>) -> Group<'g> {
         let file = self.file.display().to_string();
-        let mut group = Group::with_title(level.primary_title(printable(&self.message)));
         group = match (&self.source, &self.place) {
             (Some(source), Some(place)) => {
                 let (line, span) = excerpt(source, &place.span);
@@ -141,7 +152,7 @@ impl Finding {
         if let Some(hint) = &self.hint {
             group = group.element(Level::HELP.message(printable(hint)));
         }
-        renderer.render(&[group])
+        group
     }
 
     /// What makes two findings the same one, and their order: file, place, message.

@@ -28,6 +28,7 @@ mod source;
 mod storage;
 mod surroundings;
 mod tree;
+mod unclosed;
 mod url;
 mod wanted;
 
@@ -40,7 +41,7 @@ pub use gpu::{GpuAssignment, GpuSelector, NotAGpu};
 pub use gpu_access::GpuAccess;
 pub use hypervisor::{Backend, HypervisorSettings};
 pub use layout::Layout;
-pub use lint::HostLimits;
+pub use lint::HostAnswers;
 pub use lxc_option::LxcOption;
 pub use method::Method;
 pub use mismatch::OnMismatch;

@@ -8,6 +8,7 @@ mod found;
 pub mod observe;
 pub mod plan;
 mod planner;
+mod rehearsal;
 pub mod report;
 pub mod workers;
 

@@ -276,6 +276,12 @@ pub trait Settings: Sync {
     /// The reason why not: no template, no such bridge, no idmap.
     fn check(&self, desired: &Desired<'_>) -> Result<()>;
 
+    /// Finds out whether the template that a container would be created from is there.
+    ///
+    /// # Errors
+    /// None is named, or it is not there, or it is something else.
+    fn check_template(&self, container: &Container) -> Result<()>;
+
     /// Those of these device nodes that a running container has and may not open, for its start has allowed others.
     ///
     /// # Errors

@@ -4,9 +4,10 @@
 use crate::driver::{DriverVersion, installer};
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::State;
-use crate::sys::rootfs::Rootfs;
+use crate::sys::readable::Readable;
 
-use super::files::Change;
+use super::files::{Change, intent};
+use super::presence::Presence;
 use super::{Guest, OWN_DIRECTORY, presence, receipt, scratch};
 
 /// What an uninstallation did.
@@ -47,8 +48,23 @@ pub fn uninstall(guest: &Guest<'_>) -> Result<Outcome> {
     Ok(Outcome::NothingThere)
 }
 
+/// What [`uninstall`] would take out; changes nothing.
+///
+/// # Errors
+/// It would refuse, or the container's files cannot be examined.
+pub fn removable(guest: &Guest<'_>, rootfs: &dyn Readable) -> Result<Presence> {
+    let presence = presence::observe(guest, rootfs)?;
+    let is_listed = intent::is_interrupted(guest)?
+        || receipt::load(guest, rootfs)?.is_some()
+        || presence::backup_log(rootfs)?.is_some();
+    if !is_listed {
+        refuse_others(guest, rootfs)?;
+    }
+    Ok(presence)
+}
+
 /// A driver that nobody has listed is the package manager's.
-fn refuse_others(guest: &Guest<'_>, rootfs: &Rootfs) -> Result<()> {
+fn refuse_others(guest: &Guest<'_>, rootfs: &dyn Readable) -> Result<()> {
     let versions = presence::library_versions(rootfs)?;
     let Some(version) = versions.first() else { return Ok(()) };
     let message = format!("container {}: driver {version} was not installed by NVIDIA's installer", guest.id);

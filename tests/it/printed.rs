@@ -76,8 +76,11 @@ fn the_life_of_two_containers() {
     shows("install_another_version", &["install", "901"]);
     shows("status_of_another_version", &["status", "901"]);
     shows("uninstall_a_dry_run", &["uninstall", "--dry-run", "901"]);
+    shows("uninstall_a_dry_run_of_several", &["uninstall", "--dry-run", "901", "902", "903"]);
     shows("uninstall", &["uninstall", "901"]);
+    shows("uninstall_a_dry_run_of_nothing", &["uninstall", "--dry-run", "901"]);
     shows("uninstall_again", &["uninstall", "901"]);
+    shows("destroy_a_dry_run", &["destroy", "--dry-run", "901", "902", "903"]);
     shows("destroy", &["destroy", "--yes", "901", "902"]);
     shows("destroy_again", &["destroy", "--yes", "901"]);
     let log = fs_err::read_to_string(world.log_file()).unwrap();
@@ -110,6 +113,7 @@ fn a_creation_reported_to_people_and_to_machines() {
 
 #[test]
 fn the_cache() {
+    shows("cache_list_of_nothing", &World::new(), &["cache", "list"]);
     let world = world(VERSION);
     shows("cache_list_unchecked", &world, &["cache", "list"]);
     shows("cache_fetch", &world, &["cache", "fetch"]);
@@ -178,13 +182,15 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 30] = [
+    let verbs: [&[&str]; 34] = [
         &[],
         &["create"],
         &["install"],
         &["verify"],
         &["status"],
         &["plan"],
+        &["apply"],
+        &["adopt"],
         &["uninstall"],
         &["destroy"],
         &["hook"],
@@ -204,10 +210,12 @@ fn help_of_everything() {
         &["store", "verify"],
         &["store", "prune"],
         &["doctor"],
+        &["cdi"],
         &["docker"],
         &["update-check"],
         &["lint"],
         &["completions"],
+        &["help"],
         &["man"],
     ];
     for verb in verbs {

@@ -3,17 +3,19 @@
 use super::super::finding::{Finding, Severity, quoted};
 use super::super::hypervisor::{Backend, HypervisorSettings};
 use super::super::json_value::Node;
-use super::{Subject, Subjects, clone_sources};
+use super::{HostAnswers, Subject, Subjects, clone_sources};
 
 /// Everything doubtful about a container but its network and its driver.
 pub(super) fn doubts(
     subject: &Subject<'_, '_>,
     subjects: &Subjects<'_, '_>,
     settings: &HypervisorSettings,
+    host: Option<HostAnswers<'_>>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    findings.extend(origin(subject, subjects));
-    findings.extend(privilege(subject));
+    let exists = host.and_then(|host| (host.exists)(subject.container.id));
+    findings.extend(origin(subject, subjects, exists));
+    findings.extend(privilege(subject, exists));
     findings.extend(host_name(subject));
     findings.extend(memory(subject));
     findings.extend(id_maps(subject));
@@ -26,14 +28,12 @@ pub(super) fn doubts(
     findings
 }
 
-fn origin(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Option<Finding> {
+fn origin(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>, exists: Option<bool>) -> Option<Finding> {
     let container = subject.container;
     match (&container.template, container.clone_from) {
-        (None, None) if !subject.lookup.scalar("clone_from_ctid").is_some_and(|node| node.is_set()) => Some(
-            subject
-                .place("template")
-                .finding(Severity::Warning, "neither `template` nor `clone_from_ctid` is set, so it cannot be created"),
-        ),
+        (None, None) if !subject.lookup.scalar("clone_from_ctid").is_some_and(|node| node.is_set()) => {
+            from_nowhere(subject, exists)
+        }
         (Some(_), Some(source)) => Some(
             subject
                 .place("template")
@@ -53,20 +53,29 @@ fn origin(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Option<Find
     }
 }
 
-fn privilege(subject: &Subject<'_, '_>) -> Option<Finding> {
+/// Only a container that exists needs none.
+fn from_nowhere(subject: &Subject<'_, '_>, exists: Option<bool>) -> Option<Finding> {
+    let (severity, so) = match exists {
+        Some(true) => return None,
+        Some(false) => (Severity::Warning, "the container does not exist and cannot be created"),
+        None => (Severity::Note, "the container must exist already"),
+    };
+    let message = format!("neither `template` nor `clone_from_ctid` is set, so {so}");
+    Some(subject.place("template").finding(severity, message))
+}
+
+/// It decides only what a container becomes that is made from a template: what exists stays as it is, and a copy is as its
+/// source.
+fn privilege(subject: &Subject<'_, '_>, exists: Option<bool>) -> Option<Finding> {
     let container = subject.container;
-    if container.unprivileged.is_some() || subject.lookup.scalar("unprivileged").is_some() {
+    let is_said = container.unprivileged.is_some() || subject.lookup.scalar("unprivileged").is_some();
+    let is_made = container.template.is_some() && container.clone_from.is_none() && exists != Some(true);
+    if is_said || !is_made {
         return None;
     }
-    let place = subject.place("unprivileged");
-    Some(match container.clone_from {
-        Some(source) => {
-            place.finding(Severity::Note, format!("`unprivileged` is not set: the container keeps what {source} is"))
-        }
-        None => place
-            .finding(Severity::Warning, "`unprivileged` is not set: the container will be privileged")
-            .hint("set `unprivileged` to true, or to false if its root user may be the host's root user"),
-    })
+    let message = "`unprivileged` is not set: the container will be privileged";
+    let hint = "set `unprivileged` to true, or to false if its root user may be the host's root user";
+    Some(subject.place("unprivileged").finding(Severity::Note, message).hint(hint))
 }
 
 fn host_name(subject: &Subject<'_, '_>) -> Option<Finding> {

@@ -6,8 +6,8 @@ use super::super::finding::{Finding, Severity, quoted};
 use super::super::json_value::Node;
 use super::super::method::Method;
 use super::super::mismatch::OnMismatch;
-use super::super::wanted::WantedDriver;
-use super::{HostLimits, Subject, Subjects, clone_sources};
+use super::super::wanted::{FEATURE, WantedDriver};
+use super::{Subject, Subjects, clone_sources, names};
 
 /// Everything doubtful about a container's GPUs and its driver.
 pub(super) fn doubts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> Vec<Finding> {
@@ -22,22 +22,17 @@ pub(super) fn doubts(subject: &Subject<'_, '_>, subjects: &Subjects<'_, '_>) -> 
     doubts.into_iter().flatten().collect()
 }
 
-/// What this host cannot give to the container's GPUs.
-pub(super) fn limits_of_host(subject: &Subject<'_, '_>, limits: Option<&HostLimits<'_>>) -> Vec<Finding> {
-    let Some(limits) = limits else { return Vec::new() };
-    let finding = |sentence| {
-        let finding = subject.place("gpu_assignment").finding(Severity::Warning, sentence);
-        finding.hint("found on this host; `phoenix-nvidia host show` shows its GPUs and its driver")
-    };
-    limits(subject.container).into_iter().map(finding).collect()
-}
-
 fn has_driver(subject: &Subject<'_, '_>) -> bool {
-    subject.container.features.iter().any(|feature| feature == "nvidia")
+    subject.container.features.iter().any(|feature| feature == FEATURE)
 }
 
 fn gpu_without_driver(subject: &Subject<'_, '_>, sources: &[&Subject<'_, '_>]) -> Option<Finding> {
-    if subject.container.gpus.is_none() || has_driver(subject) || sources.iter().any(|source| has_driver(source)) {
+    let is_slip = |feature: &String| names::feature_probably_meant(feature) == Some(FEATURE);
+    if subject.container.gpus.is_none()
+        || has_driver(subject)
+        || subject.container.features.iter().any(is_slip)
+        || sources.iter().any(|source| has_driver(source))
+    {
         return None;
     }
     let message = format!("GPU {} is assigned, but no driver is wanted", subject.container.gpus);

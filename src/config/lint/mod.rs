@@ -2,6 +2,7 @@
 
 mod containers;
 mod driver;
+mod host;
 mod names;
 mod network;
 mod order;
@@ -15,6 +16,7 @@ use super::json_value::Node;
 use super::lookup::Lookup;
 use crate::container_id::ContainerId;
 
+pub use host::HostAnswers;
 pub(super) use names::{duplicate_keys, duplicates_within};
 
 /// A container and where it is described.
@@ -63,25 +65,22 @@ fn clone_sources<'s, 'd>(subjects: &'s Subjects<'s, 'd>, id: ContainerId) -> Vec
     std::iter::successors(first, source_of).take(FARTHEST).collect()
 }
 
-/// What a host cannot give to a container's GPUs, one sentence each.
-pub type HostLimits<'a> = dyn Fn(&Container) -> Vec<String> + 'a;
-
 /// Everything doubtful in both files.
 pub(super) fn all(
     root: &Node<'_>,
     hypervisor_root: Option<&Node<'_>>,
     settings: &HypervisorSettings,
     subjects: &Subjects<'_, '_>,
-    limits: Option<&HostLimits<'_>>,
+    host: Option<HostAnswers<'_>>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(names::unknown_keys(root, hypervisor_root, subjects));
     findings.extend(network::doubts(subjects));
     findings.extend(order::doubts(subjects));
     for subject in subjects.values() {
-        findings.extend(containers::doubts(subject, subjects, settings));
+        findings.extend(containers::doubts(subject, subjects, settings, host));
         findings.extend(driver::doubts(subject, subjects));
-        findings.extend(driver::limits_of_host(subject, limits));
+        findings.extend(host::doubts(subject, host));
     }
     findings
 }

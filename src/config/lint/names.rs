@@ -1,9 +1,10 @@
-//! Keys that stand twice, that are slips of the fingers, or that stand where nobody reads them.
+//! Keys that stand twice or where nobody reads them, and keys and features that are slips of the fingers.
 
 use super::super::finding::{Finding, Severity, quoted};
 use super::super::json_value::Node;
 use super::super::keys;
-use super::Subjects;
+use super::super::wanted::FEATURE;
+use super::{Subject, Subjects};
 
 /// What stands more than once at the root of a file or in a section that is read.
 pub(in crate::config) fn duplicate_keys(root: &Node<'_>, hypervisor_root: Option<&Node<'_>>) -> Vec<Finding> {
@@ -44,6 +45,7 @@ pub(super) fn unknown_keys(
     for subject in subjects.values() {
         let container = &subject.lookup.container;
         findings.extend(slips(container, &[keys::SCALARS, keys::COMPOSED]));
+        findings.extend(features(subject));
         for member in container.members() {
             match member.key() {
                 "network_config" => findings.extend(slips(&member, &[keys::NETWORK])),
@@ -60,6 +62,25 @@ pub(super) fn unknown_keys(
         findings.extend(root.member("nvidia_driver").iter().flat_map(|node| slips(node, &[keys::HYPERVISOR_DRIVER])));
     }
     findings
+}
+
+/// Features that mean something here. Others are scripts of the operators, with any name.
+const FEATURES: [&str; 3] = [FEATURE, "docker", "podman"];
+
+/// The feature that an unknown one was probably meant to be.
+pub(super) fn feature_probably_meant(feature: &str) -> Option<&'static str> {
+    keys::probably_meant(feature, FEATURES.into_iter())
+}
+
+fn features(subject: &Subject<'_, '_>) -> Vec<Finding> {
+    let named = subject.lookup.composed("features");
+    let slip = |place: Node<'_>| {
+        let feature = place.as_text()?;
+        let meant = feature_probably_meant(feature)?;
+        let message = format!("unknown feature {}", quoted(feature));
+        Some(place.finding(Severity::Warning, message).hint(format!("did you mean `{meant}`?")))
+    };
+    named.iter().flat_map(Node::elements).filter_map(slip).collect()
 }
 
 fn slips(node: &Node<'_>, known: &[&[&'static str]]) -> Vec<Finding> {

@@ -89,6 +89,18 @@ fn slips_of_the_fingers_are_reported_wherever_keys_are_read() {
 }
 
 #[test]
+fn a_feature_that_is_a_slip_of_the_fingers_is_reported_once() {
+    let of = |feature: &str| doubts(&entry("901", &format!(r#", "gpu_assignment": "0", "features": ["{feature}"]"#)));
+    for feature in ["nvidea", "nvida", "NVIDIA", "nvidia_"] {
+        assert_eq!(of(feature), [format!("warning: unknown feature `{feature}`")]);
+    }
+    assert_eq!(of("vllm"), ["warning: GPU 0 is assigned, but no driver is wanted"]);
+    let text = format!(r#"{{ "lxc_configs": {{ {} }} }}"#, entry("901", r#", "features": ["nvidea"]"#));
+    let hint = Configuration::of_texts(&text, None).unwrap().findings().iter().find_map(|it| it.hint.clone());
+    assert_eq!(hint.as_deref(), Some("did you mean `nvidia`?"));
+}
+
+#[test]
 fn lists_at_the_root_are_read_by_nobody() {
     let found = doubts_with(&entry("901", ""), r#""features": ["nvidia"],"#, "{}");
     assert_eq!(found, ["warning: `features` is not read at the root of the file"]);
@@ -145,7 +157,7 @@ fn a_router_that_cannot_be_reached_is_reported() {
 #[test]
 fn a_container_from_nowhere_is_reported() {
     let found = doubts(r#""901": { "name": "a", "unprivileged": true }"#);
-    assert_eq!(found, ["warning: neither `template` nor `clone_from_ctid` is set, so it cannot be created"]);
+    assert_eq!(found, ["note: neither `template` nor `clone_from_ctid` is set, so the container must exist already"]);
     let base = entry("900", r#", "template_snapshot_name": "final-form""#);
     let both = format!("{base}, {}", clone("901", r#", "template": "/t""#));
     assert_eq!(doubts(&both), ["note: `template` is not used: the container is cloned from 900"]);
@@ -161,11 +173,14 @@ fn a_clone_source_without_snapshot_or_entry_is_reported() {
 #[test]
 fn a_privilege_that_is_not_said_is_reported() {
     let found = doubts(r#""901": { "name": "a", "template": "/t" }"#);
-    assert_eq!(found, ["warning: `unprivileged` is not set: the container will be privileged"]);
+    assert_eq!(found, ["note: `unprivileged` is not set: the container will be privileged"]);
     assert_eq!(
         doubts_with(r#""901": { "name": "a", "template": "/t" }"#, r#""unprivileged": true,"#, "{}"),
         Vec::<String>::new()
     );
+    let base = entry("900", r#", "template_snapshot_name": "final-form""#);
+    let copy = clone("901", "").replace(r#", "unprivileged": true"#, "");
+    assert_eq!(doubts(&format!("{base}, {copy}")), Vec::<String>::new());
 }
 
 #[test]

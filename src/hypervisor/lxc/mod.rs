@@ -202,6 +202,10 @@ impl Settings for Lxc<'_> {
         self.plain(desired.container.id)?.check_desired(desired)
     }
 
+    fn check_template(&self, container: &Container) -> Result<()> {
+        template::template(container).map(|_| ())
+    }
+
     fn hosts_driver(&self, id: ContainerId) -> Result<Vec<HostsDriver>> {
         self.hosts_driver_in_settings(id)
     }

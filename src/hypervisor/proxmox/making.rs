@@ -46,11 +46,12 @@ impl Proxmox<'_> {
             Some(source) => {
                 self.config_if_there(source)?.map_or(Ok(()), |config| self.check_source(&config, source, container))
             }
-            None => self.check_template(container),
+            None => self.check_origin(container),
         }
     }
 
-    fn check_template(&self, container: &Container) -> Result<()> {
+    /// The template, and the pools that the container would lie in.
+    fn check_origin(&self, container: &Container) -> Result<()> {
         let id = container.id;
         let pools = self.pools()?;
         let wanted = [container.storage_pool.as_deref().unwrap_or(DEFAULT_POOL)];
@@ -72,20 +73,11 @@ impl Proxmox<'_> {
                  `template_snapshot_name`",
             ));
         }
-        let template = template(container)?;
-        let missing = match template.split_once(":vztmpl/") {
-            None => !Path::new(template).is_file(),
-            Some((name, volume)) => {
-                let pool = pools.iter().find(|pool| pool.name == name && !pool.is_disabled());
-                let pool = pool.ok_or_else(|| no_pool_of_template(id, name))?;
-                pool.template(volume).is_some_and(|path| !path.is_file())
-            }
-        };
-        if !missing {
-            return Ok(());
-        }
-        Err(Error::new(Kind::Configuration, format!("container {id}: the template `{template}` does not exist"))
-            .hint(failure::download(template)))
+        require_template(container, &pools)
+    }
+
+    pub(super) fn require_template(&self, container: &Container) -> Result<()> {
+        require_template(container, &self.pools()?)
     }
 
     pub(super) fn create_from_template(&self, desired: &Desired<'_>) -> Result<()> {
@@ -93,7 +85,7 @@ impl Proxmox<'_> {
         let id = container.id;
         self.clear_half_made(id)?;
         self.require_absent(id)?;
-        self.check_template(container)?;
+        self.check_origin(container)?;
         let surroundings = self.surroundings()?;
         let changes = Changes::between(&ConfigFile::default(), desired, &Record::default(), &surroundings);
         let is_unprivileged = wants_idmap(container);
@@ -220,6 +212,24 @@ impl Proxmox<'_> {
                 .hint("run the same command again to configure it")),
         }
     }
+}
+
+fn require_template(container: &Container, pools: &[Storage]) -> Result<()> {
+    let id = container.id;
+    let template = template(container)?;
+    let missing = match template.split_once(":vztmpl/") {
+        None => !Path::new(template).is_file(),
+        Some((name, volume)) => {
+            let pool = pools.iter().find(|pool| pool.name == name && !pool.is_disabled());
+            let pool = pool.ok_or_else(|| no_pool_of_template(id, name))?;
+            pool.template(volume).is_some_and(|path| !path.is_file())
+        }
+    };
+    if !missing {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Configuration, format!("container {id}: the template `{template}` does not exist"))
+        .hint(failure::download(template)))
 }
 
 fn template(container: &Container) -> Result<&str> {

@@ -167,6 +167,10 @@ impl Settings for Proxmox<'_> {
         self.check_desired(desired)
     }
 
+    fn check_template(&self, container: &Container) -> Result<()> {
+        self.require_template(container)
+    }
+
     fn refused_nodes(&self, id: ContainerId, devices: &[DeviceNode]) -> Result<Vec<PathBuf>> {
         self.refused_nodes_of(id, devices)
     }

@@ -52,6 +52,7 @@ fn the_store() {
     shows("store_prune_a_dry_run", &world, &["store", "prune", "--dry-run"]);
     assert!(stored(&world, OLDER).exists());
     shows("store_prune", &world, &["store", "prune"]);
+    shows("store_prune_again", &world, &["store", "prune"]);
     assert!(!stored(&world, OLDER).exists() && stored(&world, VERSION).exists());
 }
 

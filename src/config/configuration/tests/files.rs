@@ -69,6 +69,30 @@ fn a_copy_of_the_shipped_files_is_used_below_another_base() {
 }
 
 #[test]
+fn lint_asks_the_host_which_containers_exist() {
+    let text = r#"{ "lxc_configs": { "901": { "name": "a" }, "902": { "name": "b", "template": "/t" } } }"#;
+    let (_directory, layout) = layout(Some(text), Some("{}"));
+    let found = |exists: Option<bool>| -> Vec<(Severity, String)> {
+        let wrong = |_: &Container| Err(Error::new(Kind::Configuration, "the template `/t` does not exist"));
+        let answers = HostAnswers { exists: &|_| exists, check_template: &wrong, limits: &|_| Vec::new() };
+        let findings = Configuration::lint(&layout, None, Some(answers)).unwrap();
+        findings.into_iter().map(|finding| (finding.severity, finding.message)).collect()
+    };
+    assert_eq!(found(Some(true)), []);
+    let privileged = || (Severity::Note, "`unprivileged` is not set: the container will be privileged".to_owned());
+    let from_nowhere = |so: &str| format!("neither `template` nor `clone_from_ctid` is set, so the container {so}");
+    assert_eq!(found(None), [(Severity::Note, from_nowhere("must exist already")), privileged()]);
+    assert_eq!(
+        found(Some(false)),
+        [
+            (Severity::Warning, from_nowhere("does not exist and cannot be created")),
+            privileged(),
+            (Severity::Warning, "the template `/t` does not exist".to_owned()),
+        ]
+    );
+}
+
+#[test]
 fn a_malformed_file_is_one_finding_for_lint() {
     let (_directory, layout) = layout(Some("{"), None);
     assert!(Configuration::load(&layout).unwrap_err().message().contains("cannot be used: malformed JSON"));
