@@ -284,6 +284,9 @@ pub(crate) struct Status {
     /// Run `nvidia-smi` in every running container
     #[arg(long)]
     pub(crate) live: bool,
+    /// Show every column, one line per container
+    #[arg(long)]
+    pub(crate) wide: bool,
     /// Refresh every SECONDS seconds [default: 5], until Ctrl-C
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "5",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]

@@ -5,6 +5,7 @@ mod made_up;
 mod metrics;
 mod page;
 mod table;
+mod tone;
 mod watch;
 
 use std::path::Path;
@@ -100,14 +101,17 @@ fn look(session: &Session<'_>, options: &Status) -> Result<Vec<ContainerStatus>>
     Ok(rows)
 }
 
-fn as_data(session: &Session<'_>, rows: &[ContainerStatus]) -> Result<String> {
-    if session.wants_json() { terminal::as_json(&rows) } else { Ok(table::of(rows)) }
+fn as_data(session: &Session<'_>, rows: &[ContainerStatus], is_wide: bool) -> Result<String> {
+    if session.wants_json() {
+        return terminal::as_json(&rows);
+    }
+    Ok(if is_wide { table::wide(rows) } else { table::of(rows, session.host().loaded.as_ref()) })
 }
 
 /// Writes the files that were asked for; what belongs on standard output is given back.
 fn shown(session: &Session<'_>, options: &Status, rows: Vec<ContainerStatus>) -> Result<String> {
     if options.html.is_none() && options.prometheus.is_none() {
-        return as_data(session, &rows);
+        return as_data(session, &rows, options.wide);
     }
     let host = session.host();
     let fleet = Fleet {

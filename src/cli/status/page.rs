@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use phoenix_nvidia::status::{ContainerStatus, Verdict};
 
+use super::tone::Tone;
 use super::{Fleet, table};
 use crate::cli::{report, terminal};
 
@@ -31,49 +32,6 @@ const COLUMNS: [&str; 12] = [
     "Nodes",
     "Cached",
 ];
-
-/// How much a verdict asks for the reader's eye.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Tone {
-    Bad,
-    Doubtful,
-    Good,
-    Quiet,
-}
-
-impl Tone {
-    const ALL: [Self; 4] = [Self::Bad, Self::Doubtful, Self::Good, Self::Quiet];
-
-    fn of(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::OutOfSync | Verdict::GpuUnavailable | Verdict::NotInstalled | Verdict::Error => Self::Bad,
-            Verdict::NotVerifiedLive | Verdict::SettingsDiffer | Verdict::Unknown => Self::Doubtful,
-            Verdict::Verified | Verdict::InSync => Self::Good,
-            Verdict::Absent | Verdict::NoDriverWanted | Verdict::NotConfigured | Verdict::NotKnownFromHere => {
-                Self::Quiet
-            }
-        }
-    }
-
-    fn class(self) -> &'static str {
-        match self {
-            Self::Bad => "bad",
-            Self::Doubtful => "doubtful",
-            Self::Good => "good",
-            Self::Quiet => "quiet",
-        }
-    }
-
-    /// What the containers of this tone are, in the summary.
-    fn summary(self) -> &'static str {
-        match self {
-            Self::Bad => "not in sync",
-            Self::Doubtful => "not verified live, or other settings",
-            Self::Good => "in sync",
-            Self::Quiet => "no driver wanted, not configured, absent, or on another node",
-        }
-    }
-}
 
 /// The whole page.
 pub(super) fn of(fleet: &Fleet<'_>) -> String {

@@ -44,6 +44,8 @@ fn until_interrupted(session: &mut Session<'_>, options: &Status, seconds: u64) 
 fn show(text: &str, summary: &str) -> Result<bool> {
     let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| io::stdout().is_terminal());
     let Some(size) = size else { return terminal::data_while_read(text) };
+    // A line is cut where the screen ends, and must not be cut within a colour.
+    let text = &anstream::adapter::strip_str(text).to_string();
     let (columns, lines) = (usize::from(size.ws_col).max(20), usize::from(size.ws_row).max(4));
     // Not through the stream that takes colours out: these are no colours, and are needed without them, too.
     let mut stdout = io::stdout().lock();

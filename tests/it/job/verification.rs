@@ -47,7 +47,7 @@ fn a_driver_that_answers_for_its_gpu_is_verified_and_one_of_another_version_is_n
     let ran = job.created_on(&host, VERSION).ok();
     let line = format!("{} gpu-test: install driver {VERSION}; driver {VERSION} verified\n", job.ctid);
     assert_eq!(ran.stdout, line);
-    let status = job.world.run_on(&host, &["status", "--live"]).ok().stdout;
+    let status = job.world.run_on(&host, &["status", "--live", "--wide"]).ok().stdout;
     let row = format!(
         "{}  gpu-test  running  {VERSION}  {VERSION}  {VERSION}  {VERSION}  runfile  full     0     5 ok   yes     verified\n",
         job.ctid
