@@ -2,14 +2,15 @@
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use phoenix_nvidia::error::{Error, Kind, Result};
 
 use super::arguments::Arguments;
+use super::words::parse;
 use super::{Ended, terminal};
 
 pub(crate) fn run(words: &[OsString]) -> Result<Ended> {
-    match Arguments::try_parse_from(asking(words)) {
+    match parse(&asking(words)) {
         Err(shown) => Ok(terminal::usage(shown)),
         Ok(_) => Err(Error::new(Kind::Bug, "a subcommand was asked for its help and did something else")),
     }

@@ -31,12 +31,12 @@ mod store;
 mod terminal;
 mod uninstall;
 mod verify;
+mod words;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use phoenix_nvidia::error::{Error, Kind};
 
 use arguments::{Arguments, Global, Verb};
@@ -52,7 +52,7 @@ pub(crate) enum Ended {
 
 /// Runs the program with these words and says how it ended.
 pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
-    let ended = match Arguments::try_parse_from(called_as::as_subcommand(words.clone())) {
+    let ended = match words::parse(&called_as::as_subcommand(words.clone())) {
         Ok(arguments) => dispatch(&arguments),
         Err(error) => match without_subcommand(&words) {
             Some(global) => first_words::run(&global),
@@ -74,8 +74,8 @@ fn without_subcommand(words: &[OsString]) -> Option<Global> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let with_one = words.iter().cloned().chain([OsString::from("lint")]);
-    Arguments::try_parse_from(with_one).ok().filter(|it| matches!(it.verb, Verb::Lint)).map(|it| it.global)
+    let with_one: Vec<OsString> = words.iter().cloned().chain([OsString::from("lint")]).collect();
+    words::parse(&with_one).ok().filter(|it| matches!(it.verb, Verb::Lint)).map(|it| it.global)
 }
 
 fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {

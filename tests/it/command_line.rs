@@ -1,6 +1,11 @@
 //! What the command line itself answers: help, and what is wrong with the words.
 
+use std::ffi::OsString;
+
+use crate::ran::Ran;
 use crate::world::World;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 
 #[test]
 fn the_subcommand_help_prints_what_the_option_prints() {
@@ -28,4 +33,27 @@ fn no_tip_leads_to_a_ctid_that_begins_with_a_dash() {
     }
     let said = world.run(&["create", "--al"]).exits(2).stderr;
     assert!(said.contains("similar argument exists: '--all'"), "{said}");
+}
+
+#[test]
+fn variables_of_the_environment_are_no_words_of_the_call() {
+    let variables = ["PHOENIX_BASE", "PHOENIX_LXCPATH", "PHOENIX_LOG_FILE", "PHOENIX_PVE_ROOT"];
+    let set: Vec<(&str, OsString)> = variables.iter().map(|name| (*name, "/var/tmp/from-environment".into())).collect();
+    let calls: [&[&str]; 9] = [
+        &[],
+        &["--al"],
+        &["create"],
+        &["create", "--al"],
+        &["create", "901", "--method", "magic"],
+        &["status", "901", "--all-nodes"],
+        &["crate"],
+        &["cache", "fetsh"],
+        &["create", "--help"],
+    ];
+    for call in calls {
+        let (with, without) = (Ran::of(PROGRAM, call, &set), Ran::of(PROGRAM, call, &[]));
+        assert_eq!((with.code, with.stdout, with.stderr), (without.code, without.stdout, without.stderr), "{call:?}");
+    }
+    let said = Ran::of(PROGRAM, &["create"], &set).exits(2).stderr;
+    assert!(said.contains("\nUsage: phoenix-nvidia create <CTID|--all|--gpu>\n"), "{said}");
 }
