@@ -13,8 +13,12 @@ programs=${CARGO_TARGET_DIR:-$here/target}/release
 [ "$(id -u)" = 0 ] || { echo "ingredients.sh: containers are made by root alone" >&2; exit 1; }
 sh "$here/demo/packages.sh"
 sh "$here/demo/id_ranges.sh"
-(cd "$here" && cargo build --release --bins --examples)
 mkdir -p "$directory/server"
+echo "programs: cargo builds them; what it says is in $directory/build.log"
+(cd "$here" && cargo build --release --bins --examples) > "$directory/build.log" 2>&1 || {
+    tail -n 30 "$directory/build.log" >&2
+    exit 1
+}
 sh "$here/demo/template.sh" "$directory/template.tar.zst"
 
 if [ -s "$directory/versions" ]; then
@@ -27,7 +31,7 @@ versions=
 for branch in current tesla-470; do
     files=$directory/files-$branch
     version=$(sh "$here/demo/debian-driver.sh" "$files" "$branch")
-    file=$directory/server/NVIDIA-Linux-x86_64-$version.run
+    file=$directory/server/NVIDIA-Linux-x86_64-$version-no-compat32.run
     # As NVIDIA compresses them: xz before 530, zstd since.
     compression=zstd
     [ "${version%%.*}" -ge 530 ] || compression=xz

@@ -28,8 +28,14 @@ say() {
 }
 
 show() {
-    printf '\n$ %s\n' "$*"
-    "$@"
+    printf '\n$ phoenix-nvidia %s\n' "$*"
+    "$phoenix" "$@"
+}
+
+# The same without the lines of progress, which have been seen by then.
+show_briefly() {
+    printf '\n$ phoenix-nvidia %s\n' "$*"
+    "$phoenix" --progress none "$@"
 }
 
 say "ingredients: packages, id ranges, template and run files"
@@ -71,7 +77,7 @@ on_gpu_host() {
 make_by_hand jellyfin
 make_by_hand frigate
 cksum "$containers"/*/config > "$directory/settings-before"
-on_gpu_host cache import "$directory/server/NVIDIA-Linux-x86_64-$version.run"
+on_gpu_host cache import "$directory/server/NVIDIA-Linux-x86_64-$version-no-compat32.run"
 on_gpu_host status
 on_gpu_host apply --all
 on_gpu_host status --exit-code
@@ -96,7 +102,7 @@ configure() {
     cat > "$base/etc/phoenix_lxc_configs.json" << END
 {
   "nvidia_driver_version": "$1",
-  "nvidia_runfile_url": "http://$host/NVIDIA-Linux-{arch}-{version}.run",
+  "nvidia_runfile_url": "http://$host/NVIDIA-Linux-{arch}-{version}-no-compat32.run",
   "lxc_configs": {
     "901": {
       "name": "gpu1", "memory_mb": 2048, "cores": 2, "template": "$directory/template.tar.zst",
@@ -119,14 +125,14 @@ chmod 0755 "$containers"
 configure "$version"
 
 say "what is wrong or doubtful in the two files, and what would be done"
-show "$phoenix" lint
-show "$phoenix" plan 901
+show lint
+show plan 901
 
 say "container 901: the run file comes over the network"
-show "$phoenix" create 901
+show create 901
 
 say "container 902: the run file is in the cache"
-show "$phoenix" create 902
+show_briefly create 902
 
 say "what nvidia-smi in both says of itself"
 for container in 901 902; do
@@ -139,32 +145,41 @@ for container in 901 902; do
 done
 
 say "again: there is nothing to do"
-show "$phoenix" create 901 902
-show "$phoenix" status
+show_briefly create 901 902
+show status
 
 say "the other three methods, side by side, in container 901"
+took=
 for method in installer native shared; do
     began=$(date +%s%N)
-    show "$phoenix" install 901 --method $method
-    echo "($method: $((($(date +%s%N) - began) / 1000000)) ms)"
+    show_briefly install 901 --method $method
+    took="$took, $method $((($(date +%s%N) - began) / 1000000)) ms"
     lxc-attach --lxcpath "$containers" --name 901 --clear-env -- nvidia-smi --help | head -n 1
 done
-show "$phoenix" store list
+show store list
 
 say "the configuration asks for $older now: a mismatch, which verify must catch"
 configure "$older"
 code=0
-show "$phoenix" verify 901 || code=$?
+show verify 901 || code=$?
 [ $code = 7 ] || { echo "demo: verify ended with $code instead of 7" >&2; exit 1; }
 echo "exit code $code"
 
 say "one command brings both in sync"
-show "$phoenix" plan --all
-show "$phoenix" apply --all
-show "$phoenix" status
+show plan --all
+show_briefly apply --all
+show status
 
 say "the driver out again, and the containers gone"
-show "$phoenix" uninstall 901
-show "$phoenix" destroy 901 902 --yes
-show "$phoenix" status
-say "done; what was downloaded and built for the demonstration is in $directory"
+show_briefly uninstall 901
+show_briefly destroy 901 902 --yes
+show status
+say "seen"
+cat << END
+two containers made by hand: the driver in both by one command, their settings as they were
+two new containers: created with the driver, once from the network and once from the cache
+driver $version by each other method:${took#,}
+driver $older configured: the mismatch found by verify, with exit code 7
+one command: driver $older in both; another: everything gone
+What was downloaded and built for the demonstration is in $directory.
+END

@@ -16,3 +16,4 @@ pub mod install;
 pub mod status;
 pub mod store;
 pub mod sys;
+pub mod updates;

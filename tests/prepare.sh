@@ -28,6 +28,10 @@ remove_left_worlds() {
         unmount_below "$world"
         rm -rf --one-file-system "$world"
     done
+    # Locks of liblxc, in directories that are named after worlds.
+    for locks in /run/lxc/lock/dev/shm/phoenix-nvidia-test-* /run/lxc/lock/var/tmp/phoenix-nvidia-test-*; do
+        [ -e "${locks#/run/lxc/lock}" ] || rm -rf "$locks"
+    done
 }
 
 [ "$(id -u)" = 0 ] || { echo "prepare.sh: containers are made only by root" >&2; exit 1; }

@@ -8,7 +8,7 @@ use phoenix_nvidia::fleet::apply::update::Manner;
 use phoenix_nvidia::fleet::plan::permissions::Permissions;
 use phoenix_nvidia::fleet::plan::plan_file::{Purpose, SavedPlan};
 
-use super::choices::{Apply, ContainerOrPlan, Target, Update};
+use super::choices::{Apply, Choice, ContainerOrPlan, Target, Update};
 use super::session::Session;
 use super::{Ended, report, selection};
 
@@ -41,7 +41,8 @@ pub(crate) fn run(session: &mut Session<'_>, options: &Apply) -> Result<Ended> {
 /// A saved plan says itself what it is for.
 fn require_nothing_else(options: &Update) -> Result<()> {
     let Update { all, gpu, choice, target, restart, snapshot, jobs: _ } = options;
-    let chosen = choice.method.is_some() || choice.profile.is_some() || *target != Target::Config;
+    let chosen =
+        choice.method.is_some() || choice.profile.is_some() || choice.replace_packages || *target != Target::Config;
     if *all || *gpu || *restart || *snapshot || chosen {
         return Err(Error::new(
             Kind::Usage,
@@ -68,6 +69,7 @@ pub(crate) fn purpose(session: &mut Session<'_>, containers: &[ContainerId], opt
         },
         method: options.choice.method,
         profile: options.choice.profile,
+        replace_packages: options.choice.replace_packages,
     };
     if purpose.containers.is_empty() {
         session.none_selected(options.gpu);
@@ -89,7 +91,8 @@ fn adopt(session: &mut Session<'_>, purpose: &Purpose) -> Result<()> {
         }
         session.configuration.follow(&purpose.containers, version);
     }
-    session.configuration.choose(&purpose.containers, purpose.method, purpose.profile);
+    let Purpose { method, profile, replace_packages, .. } = *purpose;
+    Choice { method, profile, replace_packages }.apply_to(&mut session.configuration, &purpose.containers);
     Ok(())
 }
 

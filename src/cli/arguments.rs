@@ -147,6 +147,11 @@ pub(crate) enum Verb {
         #[command(subcommand)]
         verb: HostVerb,
     },
+    /// Show which newer drivers NVIDIA publishes for this host, without downloading any
+    ///
+    /// Exits with code 4 if there is a newer version of the loaded kernel module's branch. What was found is remembered
+    /// for `status`.
+    UpdateCheck,
     /// Check a container before it starts (hook for Proxmox VE and liblxc)
     Hook {
         /// Arguments from the caller: `VMID PHASE` (Proxmox VE) or `NAME lxc HOOK` (liblxc)
@@ -204,7 +209,7 @@ impl Verb {
             | Self::Uninstall(Removal { selection, .. }) => Some(&selection.containers),
             Self::Status(Status { containers, .. })
             | Self::Plan(Plan { containers, .. })
-            | Self::Cdi(Cdi { containers, .. })
+            | Self::Cdi(Cdi { containers, host: false, .. })
             | Self::Docker { containers, .. } => Some(containers),
             Self::Cache { verb: CacheVerb::Fetch { .. } | CacheVerb::Replace { .. } | CacheVerb::Prune { .. } }
             | Self::Store { verb: StoreVerb::Prune { .. } } => Some(&[]),
@@ -313,8 +318,11 @@ pub(crate) struct Adopt {
 #[derive(Debug, Args)]
 pub(crate) struct Cdi {
     /// CTIDs
-    #[arg(value_name = "CTID", required = true)]
+    #[arg(value_name = "CTID", required_unless_present = "host", conflicts_with = "host")]
     pub(crate) containers: Vec<ContainerId>,
+    /// The same for Podman and Docker on this host, with its own driver
+    #[arg(long)]
+    pub(crate) host: bool,
     /// Print it, without changing anything
     #[arg(long)]
     pub(crate) print: bool,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use phoenix_nvidia::config::Method;
+use phoenix_nvidia::config::{Configuration, Method};
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::placement::Profile;
 use phoenix_nvidia::error::Error;
@@ -19,6 +19,19 @@ pub(crate) struct Choice {
     /// Driver profile [default: the configured one, or `full`]
     #[arg(long, value_name = "PROFILE", value_parser = profile())]
     pub(crate) profile: Option<Profile>,
+    /// Purge packages in the container that have installed a driver
+    #[arg(long)]
+    pub(crate) replace_packages: bool,
+}
+
+impl Choice {
+    /// Lets the configuration want what the command line says of these containers.
+    pub(crate) fn apply_to(&self, configuration: &mut Configuration, containers: &[ContainerId]) {
+        configuration.choose(containers, self.method, self.profile);
+        if self.replace_packages {
+            configuration.replace_packages(containers);
+        }
+    }
 }
 
 fn method() -> impl TypedValueParser<Value = Method> {

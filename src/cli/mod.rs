@@ -30,6 +30,7 @@ mod status;
 mod store;
 mod terminal;
 mod uninstall;
+mod update_check;
 mod verify;
 mod words;
 
@@ -110,6 +111,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Cache { verb } => cache::run(&session, verb),
         Verb::Store { verb } => store::run(&session, verb),
         Verb::Cdi(options) => cdi::run(&session, options),
+        Verb::UpdateCheck => update_check::run(&session),
         Verb::Docker { containers, dry_run } => docker::run(&session, containers, *dry_run),
         Verb::Completions { .. }
         | Verb::Help { .. }

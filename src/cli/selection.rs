@@ -62,7 +62,7 @@ pub(crate) fn resolve_with_choice(
     suits: Suits,
 ) -> Result<Vec<ContainerId>> {
     let selected = resolve(session, selection, suits)?;
-    session.configuration.choose(&selected, choice.method, choice.profile);
+    choice.apply_to(&mut session.configuration, &selected);
     Ok(selected)
 }
 

@@ -23,6 +23,9 @@ use phoenix_nvidia::sys::cancel::Cancel;
 use super::arguments::{Backend, Global, Output};
 use super::{log_file, progress};
 
+/// The program of Incus.
+const INCUS: &str = "/usr/bin/incus";
+
 /// Everything that does not borrow from each other.
 pub(crate) struct Session<'a> {
     pub(crate) global: &'a Global,
@@ -78,6 +81,9 @@ impl<'a> Session<'a> {
         if is_known && (self.configuration.has_file() || !named.is_empty()) {
             return Ok(());
         }
+        if named.is_empty() {
+            self.note_what_is_not_looked_at();
+        }
         let found = self.with_fleet_as_root(|fleet| {
             let found = if named.is_empty() { fleet.unconfigured()? } else { fleet.unconfigured_among(named)? };
             Ok(found.into_iter().map(|(id, as_it_is)| fleet.described(id, as_it_is)).collect())
@@ -89,6 +95,13 @@ impl<'a> Session<'a> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Another hypervisor of this host may have containers with GPUs, too.
+    fn note_what_is_not_looked_at(&self) {
+        if self.backend() != Backend::Incus && Path::new(INCUS).exists() {
+            self.listener.note(None, "this host also has Incus, and this release does not look at its containers");
+        }
     }
 
     /// Reports that no container was selected, and where they were looked for.
@@ -128,7 +141,7 @@ impl<'a> Session<'a> {
     }
 
     /// What all work takes along.
-    fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context::new(&self.layout, &*self.listener, &self.cancel)
     }
 
@@ -211,7 +224,7 @@ impl<'a> Session<'a> {
             (Backend::Auto, Some(config::Backend::Proxmox)) => Backend::Proxmox,
             (Backend::Auto, Some(config::Backend::Incus)) => Backend::Incus,
             (Backend::Auto, None) if proxmox::is_node(&self.global.pve_root) => Backend::Proxmox,
-            (Backend::Auto, None) if !Lxc::is_installed() && Path::new("/usr/bin/incus").exists() => Backend::Incus,
+            (Backend::Auto, None) if !Lxc::is_installed() && Path::new(INCUS).exists() => Backend::Incus,
             (backend, _) => backend,
         }
     }

@@ -18,7 +18,7 @@ use phoenix_nvidia::sys::atomic;
 
 use super::arguments::Status;
 use super::session::Session;
-use super::{Ended, terminal};
+use super::{Ended, terminal, update_check};
 
 // The documented exit code for "differences exist".
 const DIFFERENCES: u8 = 4;
@@ -29,6 +29,8 @@ struct Fleet<'a> {
     host: &'a NvidiaHost,
     /// The version of the host's kernel module on disk.
     on_disk: Option<DriverVersion>,
+    /// The newest version of the loaded module's branch, where `update-check` has found one.
+    newest: Option<DriverVersion>,
     host_name: String,
     /// Whether the drivers were asked.
     asked: bool,
@@ -49,6 +51,10 @@ pub(crate) fn run(session: &mut Session<'_>, options: &Status) -> Result<Ended> 
     let rows = look(session, options)?;
     let differs = rows.iter().any(|row| row.in_sync == Some(false));
     terminal::data(&shown(session, options, rows)?)?;
+    // Files are for those who read metrics; a timer that writes them has nobody to read a line.
+    if options.html.is_none() && options.prometheus.is_none() {
+        update_check::tell_remembered(session);
+    }
     Ok(if options.exit_code && differs { Ended::With(DIFFERENCES) } else { Ended::Well })
 }
 
@@ -108,6 +114,7 @@ fn shown(session: &Session<'_>, options: &Status, rows: Vec<ContainerStatus>) ->
         rows,
         host,
         on_disk: host.on_disk(&session.cancel),
+        newest: update_check::remembered(session).map(|(_, newest, _)| newest),
         host_name: fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
         asked: options.live,
         at: jiff::Timestamp::now(),

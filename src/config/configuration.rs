@@ -176,6 +176,16 @@ impl Configuration {
         }
     }
 
+    /// Lets the driver of these containers take the place of one that packages in them have installed.
+    pub fn replace_packages(&mut self, ids: &[ContainerId]) {
+        for id in ids {
+            let entry = self.entries.get_mut(id);
+            if let Some(driver) = entry.and_then(|entry| entry.container.as_mut()).and_then(|it| it.driver.as_mut()) {
+                driver.replaces_packages = true;
+            }
+        }
+    }
+
     /// Lets these containers follow the host's driver, whatever version their entries name. Those of another version
     /// get it from where that version is published, and a note that says what to write into the configuration.
     pub fn follow(&mut self, ids: &[ContainerId], host: &DriverVersion) {

@@ -105,6 +105,11 @@ impl Layout {
         self.base.join("lib/mounts")
     }
 
+    /// What NVIDIA's lists of releases said when they were asked last, as JSON.
+    pub fn known_releases(&self) -> PathBuf {
+        self.base.join("lib/known-releases.json")
+    }
+
     /// Where the receipts of all containers lie.
     pub fn receipts(&self) -> PathBuf {
         self.base.join("lib/receipts")

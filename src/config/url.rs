@@ -110,6 +110,12 @@ impl Target<'_> {
     }
 }
 
+/// A file below a mirror's base URL that is of no version; nothing where the base names the version's place itself.
+pub(super) fn beside_versions(base: &str, name: &str, architecture: &str) -> Option<String> {
+    let filled = base.replace("{arch}", architecture);
+    (!filled.contains("{version}")).then(|| format!("{}/{name}", filled.trim_end_matches('/')))
+}
+
 /// Whether a URL can be used at all: its form, its placeholders, and that it is encrypted or goes to a host where that
 /// is not asked for.
 pub(super) fn check(url: &str, allow_http: &[String]) -> Result<(), UrlFault> {

@@ -29,6 +29,9 @@ pub struct WantedDriver {
     /// Which part of it is installed where nobody has said which.
     #[serde(skip)]
     pub default_profile: Profile,
+    /// Whether packages in the container that have installed a driver are purged for it.
+    #[serde(skip)]
+    pub replaces_packages: bool,
     /// Whether `runfile` may be used where the chosen method cannot mount anything.
     pub allow_fallback: bool,
     /// The sum that the operator has said its run file has.
@@ -99,6 +102,7 @@ impl WantedDriver {
             chosen_profile: profile,
             default_method: Method::default(),
             default_profile: Profile::default(),
+            replaces_packages: false,
             allow_fallback,
             sha256,
             urls,
@@ -149,6 +153,7 @@ impl WantedDriver {
             chosen_profile: None,
             default_method: Method::default(),
             default_profile: Profile::default(),
+            replaces_packages: false,
             allow_fallback: false,
             sha256: None,
             urls,

@@ -32,7 +32,7 @@ const OF_SYSTEM: [&str; 4] =
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib/i386-linux-gnu"];
 
 /// What else of a driver programs look for.
-const DATA: [&str; 6] = [
+pub const DATA: [&str; 6] = [
     "/etc/OpenCL/vendors/",
     "/etc/vulkan/",
     "/usr/share/vulkan/",
@@ -41,7 +41,8 @@ const DATA: [&str; 6] = [
     "/usr/share/nvidia/",
 ];
 
-const PROGRAMS: [&str; 5] =
+/// The programs that programs of an engine may want.
+pub const PROGRAMS: [&str; 5] =
     ["nvidia-smi", "nvidia-debugdump", "nvidia-persistenced", "nvidia-cuda-mps-control", "nvidia-cuda-mps-server"];
 
 /// A file or link of the driver, as the engine sees it.
@@ -171,7 +172,7 @@ fn in_image(path: &str) -> Vec<String> {
 }
 
 /// Whether a library is the driver's alone: what dispatches to drivers of all vendors is the image's.
-fn is_of_driver(name: &str) -> bool {
+pub fn is_of_driver(name: &str) -> bool {
     let library = name.rsplit('/').next().unwrap_or(name);
     let marks = ["nvidia", "libcuda", "libnvcuvid", "libnvoptix"];
     library.contains(".so") && marks.iter().any(|mark| library.contains(mark)) && !name.starts_with("xorg/")

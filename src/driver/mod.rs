@@ -19,6 +19,7 @@ pub mod mig;
 pub mod nvidia_smi;
 pub mod placement;
 pub mod proc_files;
+pub mod releases;
 pub mod run_file;
 pub mod secure_boot;
 mod sha256;

@@ -1,12 +1,14 @@
 //! Containers of this host that no file describes: which there are, and what they get, which is the host's driver alone.
 
-use crate::config::{Container, Method};
+use crate::config::{Container, Method, WantedDriver};
 use crate::container_id::ContainerId;
 use crate::driver::placement::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::Fleet;
 use crate::hypervisor::{AsItIs, State};
+use crate::install::packages;
 use crate::install::presence::{self, Presence};
+use crate::install::receipt;
 use crate::sys::readable::Readable;
 
 impl Fleet<'_> {
@@ -34,8 +36,7 @@ impl Fleet<'_> {
     pub fn unconfigured_among(&self, ids: &[ContainerId]) -> Result<Vec<(ContainerId, AsItIs)>> {
         let mut found = Vec::new();
         for id in ids.iter().copied().filter(|id| !self.configuration.knows(*id)) {
-            // One of another node is said to be there by whatever is asked of it.
-            if !matches!(self.hypervisor.state(id), Ok(State::Absent) | Err(_)) {
+            if self.hypervisor.state(id)? != State::Absent {
                 found.push((id, self.hypervisor.as_it_is(id)?));
             }
         }
@@ -98,5 +99,28 @@ impl Fleet<'_> {
         Err(Error::new(Kind::Configuration, message).hint(format!(
             "describe {id} in the containers' file as it was when it got its driver, without `manage_settings` set to false"
         )))
+    }
+
+    /// The packages that have installed a driver in a container and are purged before ours comes. What we have installed
+    /// before is replaced by another version of ours, whatever packages are there.
+    ///
+    /// # Errors
+    /// They are there, nobody has said that they may go, and the container is not ours to settle.
+    pub(crate) fn packages_to_purge(
+        &self,
+        container: &Container,
+        driver: &WantedDriver,
+        rootfs: &dyn Readable,
+    ) -> Result<Vec<String>> {
+        let guest = self.guest(container.id);
+        let is_decided = driver.replaces_packages || container.keeps_settings;
+        if !is_decided || receipt::load(&guest, rootfs)?.is_some() {
+            return Ok(Vec::new());
+        }
+        let packages = packages::installed(rootfs)?;
+        if driver.replaces_packages || packages.is_empty() {
+            return Ok(packages);
+        }
+        Err(packages::in_the_way(&guest, &packages))
     }
 }

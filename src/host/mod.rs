@@ -1,5 +1,6 @@
 //! The NVIDIA driver of this host: the loaded kernel module, its GPUs and its device nodes, read from `/proc` and `/dev`.
 
+mod cdi;
 mod dri;
 mod mig;
 mod module;

@@ -7,6 +7,7 @@ pub mod files;
 mod first_library;
 mod loadable;
 pub mod methods;
+pub mod packages;
 pub mod preflight;
 pub mod presence;
 mod programs;

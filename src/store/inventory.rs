@@ -70,6 +70,17 @@ impl Store<'_> {
         Ok(entries)
     }
 
+    /// The versions in the store by their directories' names, in their order. Whether a tree is sound is not looked at.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn versions(&self) -> Result<Vec<DriverVersion>> {
+        let names = names_in(&self.context.layout.store())?.into_iter();
+        let mut versions: Vec<DriverVersion> = names.filter_map(|(name, _)| name.parse().ok()).collect();
+        versions.sort();
+        Ok(versions)
+    }
+
     /// What [`Store::prune`] would remove, as far as nobody is working on it.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// What each module of the library may use beside itself and the ground. Siblings do not name each other.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("sys", &[]),
     ("driver", &["sys"]),
     ("host", &["sys", "driver"]),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("cache", &["sys", "driver", "host", "config"]),
     ("hypervisor", &["sys", "driver", "host", "config"]),
     ("store", &["sys", "driver", "config", "cache"]),
+    ("updates", &["sys", "driver", "host", "config", "store"]),
     ("install", &["sys", "driver", "host", "config", "cache", "hypervisor", "store"]),
     ("fleet", &["sys", "driver", "host", "config", "cache", "hypervisor", "store", "install"]),
     ("status", &["sys", "driver", "host", "config", "cache", "hypervisor", "store", "install", "fleet"]),

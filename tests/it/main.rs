@@ -54,4 +54,5 @@ mod the_run_file_builder;
 mod the_stand_in_installer;
 mod the_test_driver;
 mod unconfigured;
+mod update_check;
 mod what_is_not_said;

@@ -182,7 +182,7 @@ fn findings_of_a_faulty_pair() {
 #[test]
 fn help_of_everything() {
     let world = World::new();
-    let verbs: [&[&str]; 33] = [
+    let verbs: [&[&str]; 34] = [
         &[],
         &["create"],
         &["install"],
@@ -212,6 +212,7 @@ fn help_of_everything() {
         &["doctor"],
         &["cdi"],
         &["docker"],
+        &["update-check"],
         &["lint"],
         &["completions"],
         &["help"],

@@ -76,7 +76,12 @@ fn document(world: &World, page: &Path, screen: Screen) -> String {
     let url = format!("file://{}", page.display());
     let fixed =
         ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--enable-logging=stderr", "--dump-dom"];
-    let ran = Ran::of("chromium", &[&fixed[..], &[&profile, &size, &scheme, &url]].concat(), &[]).ok();
+    // Whatever else a browser remembers lies in a home that goes with the test.
+    let home = world.scratch("home");
+    fs_err::create_dir_all(&home).unwrap();
+    let environment =
+        [("HOME", home.clone().into()), ("XDG_CONFIG_HOME", home.clone().into()), ("XDG_CACHE_HOME", home.into())];
+    let ran = Ran::of("chromium", &[&fixed[..], &[&profile, &size, &scheme, &url]].concat(), &environment).ok();
     let complaints: Vec<&str> = ran.stderr.lines().filter(|line| line.contains(":CONSOLE")).collect();
     assert!(complaints.is_empty(), "{complaints:?}");
     ran.stdout

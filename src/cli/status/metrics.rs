@@ -39,7 +39,14 @@ fn host_metrics(fleet: &Fleet<'_>) -> Vec<Metric> {
         let uuid = gpu.uuid.as_deref().unwrap_or_default();
         gpus.sample(&[("minor", &minor), ("pci_address", &gpu.pci_address), ("uuid", uuid), ("model", &gpu.model)], 1);
     }
-    vec![driver, gpus]
+    let mut update = Metric::new(
+        "phoenix_nvidia_update_available",
+        "1 if the last update-check found a newer driver of the loaded branch, 0 if not; no sample if none has.",
+    );
+    if let (Some(loaded), Some(newest)) = (&fleet.host.loaded, &fleet.newest) {
+        update.sample(&[("loaded", loaded.as_str()), ("newest", newest.as_str())], u8::from(newest > loaded));
+    }
+    vec![driver, gpus, update]
 }
 
 fn container_metrics(rows: &[ContainerStatus]) -> Vec<Metric> {

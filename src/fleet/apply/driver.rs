@@ -6,7 +6,7 @@ use crate::driver::placement::Profile;
 use crate::error::{Error, Kind, Result};
 use crate::install::methods::{installer, native, runfile, shared};
 use crate::install::receipt::{self, Choice, Receipt};
-use crate::install::{Attempt, Guest, clear_away, files, presence};
+use crate::install::{Attempt, Guest, clear_away, files, packages, presence};
 use crate::store::{Tree, manifest_of};
 
 use crate::fleet::{Fleet, request, wanted_driver};
@@ -82,7 +82,19 @@ impl Fleet<'_> {
             return Ok(false);
         }
         self.require_no_settings(container, &presence)?;
+        let purged = self.packages_to_purge(container, driver, &rootfs)?;
+        if !purged.is_empty() {
+            self.obtain(driver)?;
+            self.as_step(container.id, &format!("purge {}", purged.join(", ")), || packages::purge(&guest, &purged))?;
+        }
         let installed = self.install_by_method(driver, &guest);
+        if installed.is_err()
+            && !purged.is_empty()
+            && let Err(error) = packages::put_back(&guest, &purged)
+        {
+            let hint = error.hint_text().unwrap_or_default();
+            self.context.listener.warn(Some(container.id), format!("{}; {hint}", error.message()));
+        }
         drop(rootfs);
         // What an interrupted change has begun stays as it is until the next run brings it to its end.
         if installed.is_ok() || !files::is_interrupted(&guest)? {
@@ -90,6 +102,14 @@ impl Fleet<'_> {
             return installed.and(settled).map(|()| true);
         }
         installed.map(|()| true)
+    }
+
+    /// Has on this host what the method needs, so that nothing goes from a container for a driver that cannot come.
+    fn obtain(&self, driver: &WantedDriver) -> Result<()> {
+        match driver.method() {
+            Method::Runfile => self.cache.ensure(&request(driver)).map(drop),
+            Method::Installer | Method::Native | Method::Shared => self.extracted(driver).map(drop),
+        }
     }
 
     fn install_by_method(&self, driver: &WantedDriver, guest: &Guest<'_>) -> Result<()> {

@@ -33,11 +33,13 @@ struct Seen {
     leftovers: Vec<String>,
     /// What is wrong with its CDI specification, where its driver is the wanted one.
     specification: Option<String>,
+    /// The packages that are purged before its driver is installed.
+    packages: Vec<String>,
 }
 
 impl Default for Seen {
     fn default() -> Self {
-        Self { presence: Presence::Absent, leftovers: Vec::new(), specification: None }
+        Self { presence: Presence::Absent, leftovers: Vec::new(), specification: None, packages: Vec::new() }
     }
 }
 
@@ -64,7 +66,7 @@ impl Fleet<'_> {
         };
         drift.restart |= self.has_former_nodes(container.id, state, &passthrough.devices)?;
         let unseen = seen.is_none();
-        let Seen { presence, leftovers, specification } = seen.unwrap_or_default();
+        let Seen { presence, leftovers, specification, packages } = seen.unwrap_or_default();
         // A copy brings its source's driver along.
         if !unseen && (state != State::Absent || container.clone_from.is_none()) {
             self.require_image(container, &presence)?;
@@ -107,6 +109,7 @@ impl Fleet<'_> {
             presence,
             leftovers,
             specification,
+            packages,
             growth: self.growth(container)?,
             snapshots,
             rollback_point: self.rollback_point(container.id, state)?,
@@ -142,10 +145,10 @@ impl Fleet<'_> {
 
     /// The same, where the container's root has to be mounted for that.
     pub(crate) fn look_by_mounting(&self, container: &Container, observation: &mut Observation) -> Result<()> {
-        let Seen { presence, leftovers, specification } =
+        let Seen { presence, leftovers, specification, packages } =
             self.seen(container, &self.hypervisor.rootfs(container.id)?)?;
         (observation.presence, observation.leftovers, observation.unseen) = (presence, leftovers, false);
-        observation.specification = specification;
+        (observation.specification, observation.packages) = (specification, packages);
         Ok(())
     }
 
@@ -158,8 +161,12 @@ impl Fleet<'_> {
             left.extend(shared::left(root, self.image_of(container.id)?.as_ref())?);
         }
         let is_installed = container.driver.as_ref().is_some_and(|driver| presence.satisfies(driver));
+        let packages = match &container.driver {
+            Some(driver) if !is_installed => self.packages_to_purge(container, driver, root)?,
+            _ => Vec::new(),
+        };
         let specification = if is_installed { self.specification_fault(container, root)? } else { None };
-        Ok(Seen { presence, leftovers: left, specification })
+        Ok(Seen { presence, leftovers: left, specification, packages })
     }
 
     /// Reads in a container's root without changing anything; `None` where that cannot be.

@@ -205,6 +205,9 @@ pub(crate) fn driver_steps(driver: &WantedDriver, observation: &Observation, is_
         steps.push(Step::ExtractDriver { version: version.clone() });
     }
     let mut why = reason(driver, observation, is_copy);
+    if !observation.packages.is_empty() {
+        why.push_str(&format!("; purges the packages {}", observation.packages.join(", ")));
+    }
     if let Some(bytes) = observation.needed_bytes {
         why.push_str(&format!("; it takes {} MB", bytes.div_ceil(1_000_000)));
     }

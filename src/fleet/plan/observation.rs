@@ -26,6 +26,8 @@ pub struct Observation {
     pub leftovers: Vec<String>,
     /// What is wrong with its CDI specification, where its driver is the wanted one.
     pub specification: Option<String>,
+    /// The packages that are purged before its driver is installed.
+    pub packages: Vec<String>,
     /// The size in GiB that its root has to be grown to.
     pub growth: Option<u64>,
     /// Its snapshots; nothing where it is to have none, or can have none.

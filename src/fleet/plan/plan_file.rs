@@ -29,6 +29,9 @@ pub struct Purpose {
     pub method: Option<Method>,
     /// The profile that the command line has chosen.
     pub profile: Option<Profile>,
+    /// Packages in the containers that have installed a driver are purged.
+    #[serde(default)]
+    pub replace_packages: bool,
 }
 
 /// A plan in a file.

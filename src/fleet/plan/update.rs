@@ -151,6 +151,7 @@ mod tests {
             unseen: false,
             growth: None,
             specification: None,
+            packages: Vec::new(),
             leftovers: Vec::new(),
             snapshots: None,
             rollback_point: RollbackPoint::Possible,

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use phoenix_nvidia::driver::loader_cache::{LibraryFlags, LoaderCache};
 use serde_json::{Value, json};
 
 use crate::gpu_host::PretendedGpuHost;
@@ -213,6 +214,36 @@ fn what_cannot_be_described_is_said() {
     job.run_on(&host, "uninstall").ok();
     let said = job.run_on(&host, "cdi").exits(3).stderr;
     assert!(said.contains("its files are not known") && said.contains("phoenix-nvidia install"), "{said}");
+}
+
+#[test]
+fn engines_on_the_host_get_the_hosts_own_driver() {
+    let (job, host) = (Job::new(), two_gpus());
+    let libraries = job.world.scratch("libraries");
+    fs_err::create_dir_all(&libraries).unwrap();
+    let library = libraries.join(format!("libcuda.so.{VERSION}"));
+    fs_err::write(&library, "").unwrap();
+    let cache = LoaderCache::default().with("libcuda.so.1", &library, LibraryFlags::X86_64);
+    fs_err::write(job.world.scratch("cache"), cache.to_bytes().unwrap()).unwrap();
+    let over = format!(
+        "mkdir -p /run/over && mount -t tmpfs over /run/over && mkdir /run/over/up /run/over/work && \
+         mount -t overlay over -o lowerdir=/etc,upperdir=/run/over/up,workdir=/run/over/work /etc && \
+         cp {} /etc/ld.so.cache",
+        job.world.scratch("cache").display()
+    );
+    host.sh(&over).ok();
+    let run = |words: &[&str]| job.world.run_on(&host, &[&["cdi", "--host"], words].concat());
+    let printed = run(&["--print"]).ok().stdout;
+    let specification: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(names(&specification).len(), 5);
+    let mount = &specification["containerEdits"]["mounts"][0];
+    assert_eq!(mount["hostPath"], library.to_str().unwrap());
+    assert!(run(&[]).ok().stdout.contains("wrote `/etc/cdi/nvidia.json`"));
+    assert_eq!(host.sh("cat /etc/cdi/nvidia.json").ok().stdout, printed);
+    assert_eq!(run(&[]).ok().stdout, "nothing to do\n");
+    host.sh("echo '{}' > /etc/cdi/nvidia.json").ok();
+    assert!(run(&[]).exits(3).stderr.contains("so it is kept"));
+    assert!(job.world.run(&["cdi", "--host"]).exits(10).stderr.contains("modprobe nvidia"));
 }
 
 fn smi(version: &str) -> String {

@@ -121,7 +121,10 @@ fn a_container_with_the_second_gpu_alone_works_and_so_do_several_features() {
     fs_err::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     job.set("features", json!(["base_setup", "docker", "nvidia", "vllm"]));
     let ran = job.run_on(&host, "create").ok();
-    let line = format!("{} gpu-test: run the feature script of `docker`; driver {VERSION} verified\n", job.ctid);
+    let line = format!(
+        "{} gpu-test: run the feature script of `docker`, update the CDI specification; driver {VERSION} verified\n",
+        job.ctid
+    );
     assert_eq!(ran.stdout, line);
     for missing in ["base_setup", "vllm"] {
         let note = format!("note: feature `{missing}` has no installation script on this host, so it is skipped\n");

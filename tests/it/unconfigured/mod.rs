@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::gpu_host::PretendedGpuHost;
-use crate::proxmox_node::ProxmoxNode;
 use crate::ran::Ran;
 use crate::test_driver::TestDriver;
 use crate::tree;
 use crate::world::{Privilege, World};
+
+mod proxmox;
 
 const VERSION: &str = "580.76.05";
 const NEWER: &str = "580.95.05";
@@ -272,6 +273,147 @@ fn called_alone_on_a_terminal_it_says_what_is_there_and_what_to_type() {
     by_hand.run(&[]).exits(2);
 }
 
+/// A package as distributions have it, installed in a running container: `libcuda1` with a library of an old driver.
+fn install_package(by_hand: &ByHand, container: &str) {
+    let work = by_hand.world.scratch("package");
+    let library = work.join("usr/lib/x86_64-linux-gnu/libcuda.so.535.261.03");
+    for (path, text) in [
+        (library, "an old driver"),
+        (
+            work.join("DEBIAN/control"),
+            "Package: libcuda1\nVersion: 535.261.03-1\nArchitecture: all\nMaintainer: A <a@b.c>\nDescription: CUDA\n",
+        ),
+    ] {
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+    }
+    let package = by_hand.world.rootfs(container).join("root/libcuda1.deb");
+    Ran::of(
+        "dpkg-deb",
+        &["--build".as_ref(), "--root-owner-group".as_ref(), work.as_os_str(), package.as_os_str()],
+        &[],
+    )
+    .ok();
+    by_hand.world.inside(container, "dpkg --install /root/libcuda1.deb").ok();
+}
+
+#[test]
+fn packages_that_have_installed_a_driver_are_named_and_purged_on_demand() {
+    let by_hand = ByHand::new();
+    install_package(&by_hand, "jellyfin");
+    let refusal = "container jellyfin: packages in it have installed a driver: libcuda1";
+    let said = by_hand.run(&["install", "jellyfin"]).exits(3).stderr;
+    assert!(said.contains(refusal) && said.contains("--replace-packages"), "{said}");
+    let planned = by_hand.run(&["plan", "jellyfin"]);
+    assert!(planned.stdout.contains(refusal), "{}", planned.stdout);
+    let is_there =
+        || by_hand.world.inside("jellyfin", "dpkg-query --show --showformat='${Status}' libcuda1 || :").ok().stdout;
+    assert_eq!(is_there(), "install ok installed");
+    // Nothing is purged for a driver that cannot come.
+    let unknown = PretendedGpuHost::with_one_gpu("590.48.01");
+    by_hand.world.run_on(&unknown, &["install", "jellyfin", "--replace-packages"]).exits(8);
+    assert_eq!(is_there(), "install ok installed");
+
+    let planned = by_hand.run(&["plan", "jellyfin", "--replace-packages"]).ok().stdout;
+    assert!(planned.contains("purges the packages libcuda1"), "{planned}");
+    by_hand.run(&["apply", "jellyfin", "--replace-packages"]).ok();
+    assert_eq!(is_there(), "");
+    assert_eq!(by_hand.status()["jellyfin"][2], IN_SYNC);
+    // From then on it is ours.
+    by_hand.run(&["install", "jellyfin"]).ok();
+}
+
+#[test]
+fn containers_of_another_hypervisor_are_left_to_it() {
+    let by_hand = ByHand::new();
+    let of_incus = "lxc.hook.pre-start = /proc/612/exe callhook /var/lib/incus \"default\" \"c1\" start";
+    by_hand.world.create_by_hand("theirs", Privilege::Privileged, &[&LEAST[..], &[of_incus]].concat());
+    let over = "mkdir -p /run/over/up /run/over/work && mount -t tmpfs over /run/over && mkdir /run/over/up /run/over/work && \
+                mount -t overlay over -o lowerdir=/usr/bin,upperdir=/run/over/up,workdir=/run/over/work /usr/bin && \
+                touch /usr/bin/incus";
+    by_hand.host.sh(over).ok();
+    let shown = by_hand.run(&["status", "--output", "json"]).ok();
+    assert!(!rows(&shown.stdout).contains_key("theirs"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("this host also has Incus"), "{}", shown.stderr);
+    let said = by_hand.run(&["install", "theirs"]).exits(3).stderr;
+    assert!(said.contains("container theirs belongs to Incus"), "{said}");
+}
+
+/// What guides have their readers write, each in its own fashion.
+const FASHIONS: [(&str, Privilege, &[&str]); 8] = [
+    ("no-blanks", Privilege::Privileged, &["lxc.mount.entry=/dev/nvidia0 dev/nvidia0 none bind,optional,create=file"]),
+    (
+        "tabs",
+        Privilege::Privileged,
+        &["lxc.mount.entry\t=\t/dev/nvidia0\tdev/nvidia0\tnone\tbind,optional,create=file\t0\t0"],
+    ),
+    (
+        "old-rules",
+        Privilege::Privileged,
+        &["lxc.cgroup.devices.allow = c 195:* rwm", "# lxc.mount.entry = /dev/nvidia9"],
+    ),
+    (
+        "new-rules",
+        Privilege::Privileged,
+        &["lxc.cgroup2.devices.allow = c 195:0 rw", "lxc.cgroup2.devices.allow = c 511:* rwm"],
+    ),
+    (
+        "absolute",
+        Privilege::Privileged,
+        &["lxc.mount.entry = /dev/nvidia0 /dev/nvidia0 none bind,optional,create=file 0 0"],
+    ),
+    (
+        "passed-group",
+        Privilege::Unprivileged,
+        &["lxc.mount.entry = /dev/nvidia0 dev/nvidia0 none bind,optional,create=file", "lxc.start.auto = 1"],
+    ),
+    (
+        "capabilities",
+        Privilege::Unprivileged,
+        &["lxc.mount.entry = /dev/nvidia-caps dev/nvidia-caps none bind,optional,create=dir"],
+    ),
+    (
+        "network",
+        Privilege::Privileged,
+        &[
+            "lxc.net.1.type = veth",
+            "lxc.net.1.link = br-none",
+            "lxc.mount.entry = /dev/nvidiactl dev/nvidiactl none bind,optional,create=file",
+        ],
+    ),
+];
+
+#[test]
+fn containers_of_every_fashion_are_found_and_brought_in_sync_without_a_change_of_their_files() {
+    let (world, host) = (World::new(), PretendedGpuHost::with_one_gpu(VERSION));
+    TestDriver::new(VERSION).write_into(&world.cache());
+    for (name, privilege, lines) in FASHIONS {
+        world.create_by_hand(name, privilege, lines);
+    }
+    // Lines in a file of their own, and a root elsewhere.
+    let included = world.scratch("gpu.conf");
+    fs_err::write(&included, LEAST.join("\n")).unwrap();
+    world.create_by_hand("included", Privilege::Privileged, &[&format!("lxc.include = {}", included.display())]);
+    let elsewhere = world.scratch("elsewhere");
+    fs_err::rename(world.rootfs("included"), &elsewhere).unwrap();
+    let config = world.lxcpath().join("included/config");
+    let text = fs_err::read_to_string(&config).unwrap();
+    fs_err::write(&config, text.replace(&world.rootfs("included").display().to_string(), elsewhere.to_str().unwrap()))
+        .unwrap();
+    let by_hand = ByHand { world, host };
+    let settings = by_hand.settings();
+    let applied = by_hand.run(&["apply", "--all"]);
+    let status = by_hand.status();
+    let not_in_sync: Vec<_> = status.iter().filter(|(_, row)| row[2] != IN_SYNC).collect();
+    assert_eq!((status.len(), not_in_sync), (FASHIONS.len() + 1, Vec::new()), "{}", applied.stderr);
+    assert_eq!(by_hand.settings(), settings);
+    assert!(elsewhere.join("usr/bin/nvidia-smi").exists());
+    by_hand.run(&["adopt", "--write"]).ok();
+    let planned = by_hand.run(&["plan", "--all"]).ok().stdout;
+    assert_eq!(planned.matches("nothing to do").count(), FASHIONS.len() + 1, "{planned}");
+    assert_eq!(by_hand.settings(), settings);
+}
+
 #[test]
 fn the_hook_compares_a_container_that_nobody_has_configured() {
     let by_hand = ByHand::new();
@@ -281,84 +423,4 @@ fn the_hook_compares_a_container_that_nobody_has_configured() {
     assert!(said.contains("driver 580.76.05 is installed, but the host's kernel module is 580.95.05"), "{said}");
     assert!(said.contains("phoenix-nvidia install 905"), "{said}");
     assert_eq!(by_hand.world.run_on(&newer, &["hook", "2fauth", "lxc", "pre-start"]).ok().stderr, "");
-}
-
-/// A messy file of an operator: a section for a snapshot, notes, raw lines of an older guide, and one `devN`.
-const MESSY: &str = "\
-#<div align='center'>Jellyfin</div>
-arch: amd64
-cores: 4
-dev0: /dev/nvidia0,gid=44
-dev1: /dev/nvidiactl
-features: nesting=1
-hostname: jellyfin
-memory: 2048
-net0: name=eth0,bridge=vmbr0,hwaddr=BC:24:11:00:00:01,ip=dhcp,type=veth
-onboot: 1
-ostype: debian
-parent: before
-rootfs: local:905/vm-905-disk-0.raw,size=8G
-tags: community-script;media
-unprivileged: 1
-lxc.cgroup2.devices.allow: c 511:* rwm
-lxc.mount.entry: /dev/nvidia-uvm dev/nvidia-uvm none bind,optional,create=file
-
-[before]
-arch: amd64
-hostname: jellyfin
-";
-
-#[test]
-fn proxmox_ves_containers_are_found_in_their_files() {
-    let world = World::new();
-    let (node, host) = (ProxmoxNode::new(&world), PretendedGpuHost::with_one_gpu(VERSION));
-    world.write_hypervisor(&json!({ "nvidia_driver": { "offline": true } }));
-    TestDriver::new(VERSION).write_into(&world.cache());
-    let run = |words: &[&str]| {
-        world.run_with(
-            Some(&host),
-            &[words, &["--backend", "proxmox", "--lock-timeout", "1"]].concat(),
-            &node.environment(),
-        )
-    };
-    let pct = |words: &[&str]| {
-        host.run(node.pct().to_str().unwrap(), words, &[("LC_ALL", "C.UTF-8".into())]).ok();
-    };
-    for (ctid, name) in [("905", "jellyfin"), ("906", "web")] {
-        pct(&[
-            "create",
-            ctid,
-            crate::proxmox_node::TEMPLATE,
-            "--hostname",
-            name,
-            "--unprivileged",
-            "1",
-            "--storage",
-            "tank",
-        ]);
-    }
-    let rootfs = node.conf(905).lines().find(|line| line.starts_with("rootfs:")).unwrap().to_owned();
-    node.edit(905, |_| {
-        let lines = MESSY.lines().map(|line| if line.starts_with("rootfs:") { rootfs.as_str() } else { line });
-        lines.filter(|line| !line.starts_with("net0")).map(|line| format!("{line}\n")).collect()
-    });
-    fs_err::write(node.root("tank", 905).join("etc/pretended-kernel-module"), VERSION).unwrap();
-    pct(&["start", "905"]);
-    let before = (node.conf(905), node.conf(906));
-    let status = || rows(&run(&["status", "--output", "json"]).ok().stdout);
-    assert_eq!(status(), of([("905", ["null", "null", "not installed"])]));
-    run(&["apply", "--all"]).ok();
-    assert_eq!(status(), of([("905", [VERSION, "compute", IN_SYNC])]));
-    run(&["install", "906"]).ok();
-    run(&["uninstall", "906"]).ok();
-    run(&["uninstall", "--all"]).ok();
-    assert_eq!((node.conf(905), node.conf(906)), before);
-    run(&["adopt", "--write"]).ok();
-    let planned = run(&["plan", "--all"]).ok().stdout;
-    assert!(planned.contains("install driver") && !planned.contains("settings"), "{planned}");
-    run(&["create", "905"]).ok();
-    assert_eq!(status(), of([("905", [VERSION, "compute", IN_SYNC])]));
-    assert_eq!((node.conf(905), node.conf(906)), before);
-    let said = run(&["install", "jellyfin"]).exits(3).stderr;
-    assert!(said.contains("container jellyfin is not defined in"), "{said}");
 }
