@@ -193,7 +193,7 @@ pub(crate) enum Verb {
     },
     /// Print the help of a subcommand
     Help {
-        /// The subcommand, such as `create` or `cache fetch` [default: the program itself]
+        /// The subcommand, such as `create` or `cache fetch`; or `options` [default: the program itself]
         #[arg(value_name = "SUBCOMMAND")]
         words: Vec<OsString>,
     },

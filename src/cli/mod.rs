@@ -12,6 +12,7 @@ mod create;
 mod destroy;
 mod docker;
 mod doctor;
+mod examples;
 mod first_words;
 mod help;
 mod hook;

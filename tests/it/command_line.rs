@@ -57,3 +57,18 @@ fn variables_of_the_environment_are_no_words_of_the_call() {
     let said = Ran::of(PROGRAM, &["create"], &set).exits(2).stderr;
     assert!(said.contains("\nUsage: phoenix-nvidia create <CTID|--all|--gpu>\n"), "{said}");
 }
+
+#[test]
+fn the_options_of_every_subcommand_are_shown_in_one_place_and_understood_everywhere() {
+    let world = World::new();
+    let options = world.run(&["help", "options"]).ok().stdout;
+    for shown in ["--base <DIR>", "[env: PHOENIX_BASE]", "[default: /usr/local/phoenix_hypervisor]", "--verbose"] {
+        assert!(options.contains(shown), "{shown}: {options}");
+    }
+    let help = world.run(&["cache", "list", "--help"]).ok().stdout;
+    assert_eq!(help.matches("help options").count(), 1, "{help}");
+    assert!(!help.contains("--base"), "{help}");
+    assert_eq!(world.run(&["cache", "list", "--output", "json"]).ok().stdout, "[]\n");
+    let said = world.run(&["cache", "list", "--outptu", "json"]).exits(2).stderr;
+    assert!(said.contains("a similar argument exists: '--output'"), "{said}");
+}
