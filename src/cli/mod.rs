@@ -86,7 +86,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         session::require_named_files(&arguments.global)?;
     }
     match &arguments.verb {
-        Verb::Completions { shell } => return completions::run(*shell),
+        Verb::Completions(options) => return completions::run(&arguments.global, options),
         Verb::Help { words } => return help::run(words),
         Verb::Man { directory } => return man::run(directory),
         Verb::Lint => return lint::run(&arguments.global),
@@ -114,7 +114,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Cdi(options) => cdi::run(&session, options),
         Verb::UpdateCheck => update_check::run(&session),
         Verb::Docker { containers, dry_run } => docker::run(&session, containers, *dry_run),
-        Verb::Completions { .. }
+        Verb::Completions(_)
         | Verb::Help { .. }
         | Verb::Man { .. }
         | Verb::Lint

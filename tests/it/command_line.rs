@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 
+use serde_json::json;
+
 use crate::ran::Ran;
-use crate::world::World;
+use crate::world::{Privilege, World};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_phoenix-nvidia");
 
@@ -71,4 +73,33 @@ fn the_options_of_every_subcommand_are_shown_in_one_place_and_understood_everywh
     assert_eq!(world.run(&["cache", "list", "--output", "json"]).ok().stdout, "[]\n");
     let said = world.run(&["cache", "list", "--outptu", "json"]).exits(2).stderr;
     assert!(said.contains("a similar argument exists: '--output'"), "{said}");
+}
+
+#[test]
+fn a_shell_completes_the_containers_that_are_configured_and_those_that_exist() {
+    let world = World::new();
+    world.write_containers(&json!({ "lxc_configs": { "901": { "name": "gpu" } } }));
+    world.create_by_hand("jellyfin", Privilege::Unprivileged, &[]);
+    assert_eq!(world.run(&["completions", "--containers"]).ok().stdout, "901\njellyfin\n");
+    let script = world.scratch("completions.bash");
+    fs_err::write(&script, world.run(&["completions", "bash"]).ok().stdout).unwrap();
+    let programs = std::path::Path::new(PROGRAM).parent().unwrap();
+    let complete = |words: &str| {
+        let function = format!(
+            "PATH={}:$PATH; . {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _phoenix__nvidia phoenix-nvidia \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[@]}}\"",
+            programs.display(),
+            script.display()
+        );
+        Ran::of("bash", &["-c", &function], &world.environment()).ok().stdout
+    };
+    assert_eq!(complete("phoenix-nvidia install 9"), "901\n");
+    assert_eq!(complete("phoenix-nvidia plan 901 jelly"), "jellyfin\n");
+    assert!(complete("phoenix-nvidia status ''").contains("901 jellyfin "));
+    assert_eq!(complete("phoenix-nvidia install --dry"), "--dry-run\n");
+    assert_eq!(complete("phoenix-nvidia cache fetch 9"), "\n");
+    assert_eq!(complete("phoenix-nvidia update-check --verb"), "--verbose\n");
+    assert_eq!(complete("phoenix-nvidia install --method nat"), "native\n");
+    fs_err::write(world.base().join("etc/phoenix_lxc_configs.json"), "{").unwrap();
+    assert_eq!(complete("phoenix-nvidia install 9"), "\n");
 }
