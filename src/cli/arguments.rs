@@ -11,7 +11,7 @@ use phoenix_nvidia::driver::DriverVersion;
 use phoenix_nvidia::hypervisor::lxc::Lxc;
 use phoenix_nvidia::hypervisor::proxmox::Proxmox;
 
-use super::choices::{Apply, Choice, Plan, Selection};
+use super::choices::{Apply, Choice, Completions, Plan, Selection};
 
 /// Install NVIDIA's user-space driver in LXC containers and verify that it matches the host's kernel module.
 #[derive(Debug, Parser)]
@@ -181,10 +181,8 @@ pub(crate) enum Verb {
     /// Check the two configuration files and show all problems
     Lint,
     /// Generate shell completions
-    Completions {
-        /// Shell to generate completions for
-        shell: clap_complete::Shell,
-    },
+    #[command(override_usage = "phoenix-nvidia completions <SHELL>")]
+    Completions(Completions),
     /// Write the man pages to a directory
     Man {
         /// Output directory
@@ -193,7 +191,7 @@ pub(crate) enum Verb {
     },
     /// Print the help of a subcommand
     Help {
-        /// The subcommand, such as `create` or `cache fetch` [default: the program itself]
+        /// The subcommand, such as `create` or `cache fetch`; or `options` [default: the program itself]
         #[arg(value_name = "SUBCOMMAND")]
         words: Vec<OsString>,
     },

@@ -1,4 +1,5 @@
-//! What can be said on the command line about bringing drivers in: how, how much, which containers, what is allowed.
+//! What can be said on the command line about bringing drivers in: how, how much, which containers, what is allowed; and
+//! about completions of that.
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -118,6 +119,16 @@ pub(crate) struct Apply {
     /// Fail if the driver cannot be verified live because the host's kernel module is not loaded
     #[arg(long)]
     pub(crate) require_live: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Shell to generate completions for
+    #[arg(required_unless_present = "containers")]
+    pub(crate) shell: Option<clap_complete::Shell>,
+    /// Print the containers that completions offer
+    #[arg(long, hide = true, conflicts_with = "shell")]
+    pub(crate) containers: bool,
 }
 
 /// A CTID or a name, or else the path of a file.

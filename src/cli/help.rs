@@ -1,15 +1,23 @@
-//! `help`: the help of a subcommand, as its `--help` prints it.
+//! `help`: the help of a subcommand, as its `--help` prints it, or the options of every subcommand.
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
+use clap::CommandFactory;
 use phoenix_nvidia::error::{Error, Kind, Result};
 
 use super::arguments::Arguments;
+use super::words::{global_options, parse};
 use super::{Ended, terminal};
 
+/// What stands for the options of every subcommand, where the name of one is expected.
+const OPTIONS: &str = "options";
+
 pub(crate) fn run(words: &[OsString]) -> Result<Ended> {
-    match Arguments::try_parse_from(asking(words)) {
+    if words == [OPTIONS] {
+        terminal::data(&global_options().render_long_help().ansi().to_string())?;
+        return Ok(Ended::Well);
+    }
+    match parse(&asking(words)) {
         Err(shown) => Ok(terminal::usage(shown)),
         Ok(_) => Err(Error::new(Kind::Bug, "a subcommand was asked for its help and did something else")),
     }

@@ -12,6 +12,7 @@ mod create;
 mod destroy;
 mod docker;
 mod doctor;
+mod examples;
 mod first_words;
 mod help;
 mod hook;
@@ -32,12 +33,12 @@ mod terminal;
 mod uninstall;
 mod update_check;
 mod verify;
+mod words;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::Parser;
 use phoenix_nvidia::error::{Error, Kind};
 
 use arguments::{Arguments, Global, Verb};
@@ -53,7 +54,7 @@ pub(crate) enum Ended {
 
 /// Runs the program with these words and says how it ended.
 pub(crate) fn run(words: Vec<OsString>) -> ExitCode {
-    let ended = match Arguments::try_parse_from(called_as::as_subcommand(words.clone())) {
+    let ended = match words::parse(&called_as::as_subcommand(words.clone())) {
         Ok(arguments) => dispatch(&arguments),
         Err(error) => match without_subcommand(&words) {
             Some(global) => first_words::run(&global),
@@ -75,8 +76,8 @@ fn without_subcommand(words: &[OsString]) -> Option<Global> {
     if !std::io::stdout().is_terminal() {
         return None;
     }
-    let with_one = words.iter().cloned().chain([OsString::from("lint")]);
-    Arguments::try_parse_from(with_one).ok().filter(|it| matches!(it.verb, Verb::Lint)).map(|it| it.global)
+    let with_one: Vec<OsString> = words.iter().cloned().chain([OsString::from("lint")]).collect();
+    words::parse(&with_one).ok().filter(|it| matches!(it.verb, Verb::Lint)).map(|it| it.global)
 }
 
 fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
@@ -85,7 +86,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         session::require_named_files(&arguments.global)?;
     }
     match &arguments.verb {
-        Verb::Completions { shell } => return completions::run(*shell),
+        Verb::Completions(options) => return completions::run(&arguments.global, options),
         Verb::Help { words } => return help::run(words),
         Verb::Man { directory } => return man::run(directory),
         Verb::Lint => return lint::run(&arguments.global),
@@ -113,7 +114,7 @@ fn dispatch(arguments: &Arguments) -> Result<Ended, Error> {
         Verb::Cdi(options) => cdi::run(&session, options),
         Verb::UpdateCheck => update_check::run(&session),
         Verb::Docker { containers, dry_run } => docker::run(&session, containers, *dry_run),
-        Verb::Completions { .. }
+        Verb::Completions(_)
         | Verb::Help { .. }
         | Verb::Man { .. }
         | Verb::Lint

@@ -7,7 +7,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::fleet::plan::permissions::{Permissions, require_own};
 use crate::fleet::plan::step::Step;
-use crate::fleet::plan::update::plan_update;
+use crate::fleet::plan::update::{absent, plan_update};
 use crate::fleet::plan::{ContainerPlan, Plan, Problem, driver_steps, plan_container};
 use crate::fleet::{Fleet, wanted_driver, workers};
 use crate::hypervisor::State;
@@ -132,7 +132,7 @@ impl Fleet<'_> {
     }
 
     fn plan_one(&self, container: &Container, rules: Permissions, dependency: bool) -> Result<ContainerPlan> {
-        match self.left_to_another(container.id, rules)? {
+        match self.left_alone(container.id, rules)? {
             Some(note) => Ok(ContainerPlan { notes: vec![note], ..empty_plan(container.id, &container.name) }),
             None => {
                 let observation = self.observe(container)?;
@@ -142,12 +142,17 @@ impl Fleet<'_> {
         }
     }
 
-    /// Why a container that nobody has named by its CTID is left alone: it is another node's.
-    pub(crate) fn left_to_another(&self, id: ContainerId, rules: Permissions) -> Result<Option<String>> {
+    /// Why a container that nobody has named by its CTID is left alone: it is another node's, or it does not exist. What
+    /// would hinder its creation is then of no interest.
+    pub(crate) fn left_alone(&self, id: ContainerId, rules: Permissions) -> Result<Option<String>> {
         if rules.create {
             return Ok(None);
         }
-        Ok(self.hypervisor.elsewhere(id)?.map(|node| format!("it is on node `{node}`: run the command there")))
+        if let Some(node) = self.hypervisor.elsewhere(id)? {
+            return Ok(Some(format!("it is on node `{node}`: run the command there")));
+        }
+        let is_absent = self.hypervisor.state(id)? == State::Absent;
+        Ok(is_absent.then(|| absent(id)))
     }
 
     /// The containers in the order of their dependencies, with those that must be created for them.

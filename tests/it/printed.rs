@@ -224,6 +224,8 @@ fn help_of_everything() {
         let ran = Ran::of(PROGRAM, &arguments, &[("COLUMNS", "100".into())]).ok();
         assert_shown(&format!("help_{}", [&["of"], verb].concat().join("_")), &world, &arguments, &ran);
     }
+    let ran = Ran::of(PROGRAM, &["help", "options"], &[("COLUMNS", "100".into())]).ok();
+    assert_shown("help_options", &world, &["help", "options"], &ran);
 }
 
 #[test]
@@ -239,7 +241,9 @@ fn manual_pages_are_formatted_without_complaint() {
         if formatted.code != 127 {
             let formatted = formatted.ok();
             assert_eq!(formatted.stderr, "", "{}", path.display());
-            assert!(formatted.stdout.contains("NAME") && formatted.stdout.contains("SYNOPSIS"), "{}", path.display());
+            for section in ["NAME", "SYNOPSIS", "EXIT STATUS", "ENVIRONMENT", "FILES", "EXAMPLES"] {
+                assert!(formatted.stdout.contains(&format!("\n{section}\n")), "{section}: {}", path.display());
+            }
         }
         names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
     }

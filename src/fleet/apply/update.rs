@@ -64,7 +64,7 @@ impl Fleet<'_> {
     }
 
     fn bring_in_sync(&self, container: &Container, manner: Manner, report: &mut ContainerReport) -> Result<()> {
-        if let Some(note) = self.left_to_another(container.id, manner.rules)? {
+        if let Some(note) = self.left_alone(container.id, manner.rules)? {
             self.context.listener.note(Some(container.id), &note);
             report.notes.push(note);
             return Ok(());

@@ -1,6 +1,7 @@
 //! Planning for containers that exist: brought in sync, neither started nor restarted without being asked. Pure.
 
 use crate::config::{Container, WantedDriver};
+use crate::container_id::ContainerId;
 use crate::hypervisor::State;
 
 use crate::fleet::plan::observation::Observation;
@@ -25,11 +26,10 @@ pub fn plan_update(
         problem: None,
         waits_for_restart: false,
     };
-    let id = container.id;
     match observation.state {
         State::Absent if rules.create => return plan_container(container, observation, dependency),
         State::Absent => {
-            plan.notes = vec![format!("it does not exist; `phoenix-nvidia create {id}` creates it")];
+            plan.notes = vec![absent(container.id)];
         }
         State::Frozen => {
             plan.notes = vec!["it is frozen, so it is skipped".to_owned()];
@@ -57,6 +57,11 @@ pub fn plan_update(
         }
     }
     plan
+}
+
+/// What is said of a container that nobody has asked to create.
+pub(crate) fn absent(id: ContainerId) -> String {
+    format!("it does not exist; `phoenix-nvidia create {id}` creates it")
 }
 
 /// Puts a snapshot before what changes the driver and its removal at the end, where that is asked for and can be had;

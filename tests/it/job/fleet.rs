@@ -48,12 +48,17 @@ fn one_command_brings_all_in_sync_and_the_next_one_does_nothing() {
     let (job, ids) = Job::of_three();
     job.upgrade();
     // One that is configured and was never created is told, and not made.
-    let absent = job.add(job.entry("absent"));
+    // What it would be created from is nobody's business then.
+    let mut entry = job.entry("absent");
+    entry["template"] = json!("/gone.tar.zst");
+    let absent = job.add(entry);
     let planned = job.world.run(&["plan", "--all", "--exit-code"]).exits(4).stdout;
     assert_eq!(planned.matches(&format!("  install driver {OTHER_VERSION}\n")).count(), 3, "{planned}");
     let note = format!("note: it does not exist; `phoenix-nvidia create {absent}` creates it\n");
     assert!(planned.contains(&note), "{planned}");
-    job.apply(&["--all", "--jobs", "3"]).ok();
+    assert_eq!(planned.matches(&format!("create {absent}")).count(), 1, "{planned}");
+    let applied = job.apply(&["--all", "--jobs", "3"]).ok().stderr;
+    assert_eq!(applied.matches(&format!("`phoenix-nvidia create {absent}`")).count(), 1, "{applied}");
     assert_eq!(job.installed(), [json!(OTHER_VERSION), json!(OTHER_VERSION), json!(OTHER_VERSION), Value::Null]);
     job.world.run(&["plan", "--all", "--exit-code"]).exits(0);
     let before = tree::of(&job.world.lxcpath());
