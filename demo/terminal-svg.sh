@@ -5,7 +5,7 @@
 #
 #   cd tests/it/snapshots
 #   awk 'FNR == 1 { out = 0 } /^\$ / { print (NR > FNR ? "\n" : "") $0 } /^\[standard error/ { out = 0 }
-#       out; /^\[standard output/ { out = 1 }' plan_of_a_clone.snap status_live.snap |
+#       out; /^\[standard output/ { out = 1 }' found_status_before.snap found_apply.snap found_status.snap |
 #       sh ../../../demo/terminal-svg.sh > ../../../docs/pictures/status.svg
 set -eu
 

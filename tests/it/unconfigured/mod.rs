@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::gpu_host::PretendedGpuHost;
 use crate::ran::Ran;
+use crate::shown::assert_shown;
 use crate::test_driver::TestDriver;
 use crate::tree;
 use crate::world::{Privilege, World};
@@ -62,6 +63,12 @@ impl ByHand {
         self.world.run_on(&self.host, words)
     }
 
+    /// Compares with a snapshot what a command prints on standard output; the lines of progress come as workers have them.
+    fn shows(&self, name: &str, words: &[&str]) {
+        let ran = Ran { stderr: String::new(), ..self.run(words).ok() };
+        assert_shown(name, &self.world, words, &ran);
+    }
+
     /// The host has been upgraded and has booted; what ran before runs again.
     fn upgrade(&mut self, version: &str) {
         self.world.lxc("lxc-stop", "jellyfin", &["--kill"]).ok();
@@ -103,10 +110,12 @@ fn without_any_file_containers_are_found_and_follow_the_host() {
     let (settings, base) = (by_hand.settings(), by_hand.world.base().join("etc"));
     let absent = ["null", "null", "not installed"];
     assert_eq!(by_hand.status(), of([("905", absent), ("jellyfin", absent)]));
+    by_hand.shows("found_status_before", &["status"]);
     let planned = by_hand.run(&["plan", "--all"]).ok().stdout;
     assert!(planned.contains("install driver 580.76.05 by method `native`, profile `compute`"), "{planned}");
 
-    by_hand.run(&["apply", "--all"]).ok();
+    by_hand.shows("found_apply", &["apply", "--all"]);
+    by_hand.shows("found_status", &["status"]);
     let has = |version| [version, "compute", IN_SYNC];
     assert_eq!(by_hand.status(), of([("905", has(VERSION)), ("jellyfin", has(VERSION))]));
     by_hand.run(&["plan", "--all", "--exit-code"]).exits(0);
