@@ -28,7 +28,10 @@ stage_documents() {
     mkdir -p "$root/share/man/man1"
     "$binary" man "$root/share/man/man1"
     gzip --best --no-name "$root"/share/man/man1/*
-    put 644 "$here/README.md" $documents
+    for page in README ARCHITECTURE CONTRIBUTING; do
+        put 644 "$here/$page.md" $documents
+    done
+    sed -i 's,(CHANGELOG.md),(CHANGELOG.md.gz),' "$root/$documents"/*.md
     put 644 "$here/packaging/copyright" $documents
     for document in "$here"/docs/*.md; do
         put 644 "$document" $documents/docs
@@ -39,6 +42,7 @@ stage_documents() {
     for example in "$here"/etc/*.json; do
         put 644 "$example" $documents/examples
     done
+    put 644 "$here/etc/logrotate/phoenix-nvidia" $documents/examples/logrotate
     for schema in "$here"/etc/schema/*.json; do
         put 644 "$schema" $documents/examples/schema
     done

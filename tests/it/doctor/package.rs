@@ -86,3 +86,25 @@ fn the_package_is_the_same_whenever_it_is_built() {
     let bytes = || fs_err::read(package(&world)).unwrap();
     assert!(bytes() == bytes(), "two packages of one program differ");
 }
+
+#[test]
+fn links_in_the_packages_pages_lead_to_files_of_the_package() {
+    let world = World::new();
+    let root = world.scratch("extracted");
+    let words = ["--extract".into(), package(&world).into_os_string(), root.clone().into_os_string()];
+    Ran::of("dpkg-deb", &words, &[]).ok();
+    let documents = root.join("usr/share/doc/phoenix-nvidia");
+    assert!(documents.join("examples/logrotate/phoenix-nvidia").is_file());
+    for directory in [documents.clone(), documents.join("docs")] {
+        for entry in fs_err::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = fs_err::read_to_string(&entry).unwrap();
+            let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+            for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+                assert!(directory.join(link).exists(), "{}: {link}", entry.display());
+            }
+        }
+    }
+}
