@@ -292,6 +292,9 @@ pub(crate) struct Status {
     /// Write a self-contained HTML page; `-` for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
+    /// Let the page reload itself every SECONDS seconds
+    #[arg(long, value_name = "SECONDS", requires = "html", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) refresh: Option<u32>,
     /// Write metrics for the textfile collector of the Prometheus node exporter; `-` for standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) prometheus: Option<PathBuf>,

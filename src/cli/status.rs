@@ -36,6 +36,8 @@ struct Fleet<'a> {
     /// Whether the drivers were asked.
     asked: bool,
     at: jiff::Timestamp,
+    /// After how many seconds the page loads itself again.
+    refresh: Option<u32>,
 }
 
 pub(crate) fn run(session: &mut Session<'_>, options: &Status) -> Result<Ended> {
@@ -121,6 +123,7 @@ fn shown(session: &Session<'_>, options: &Status, rows: Vec<ContainerStatus>) ->
         newest: update_check::remembered(session).map(|(_, newest, _)| newest),
         host_name: fs_err::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
         asked: options.live,
+        refresh: options.refresh,
         at: jiff::Timestamp::now(),
     };
     let mut standard_output = String::new();

@@ -44,5 +44,5 @@ pub(super) fn row(id: u64, verdict: Verdict) -> ContainerStatus {
 
 pub(super) fn fleet<'a>(rows: Vec<ContainerStatus>, host: &'a NvidiaHost, host_name: &str) -> Fleet<'a> {
     let at = "2026-11-23T04:34:56Z".parse().unwrap();
-    Fleet { rows, host, on_disk: None, newest: None, host_name: host_name.to_owned(), asked: false, at }
+    Fleet { rows, host, on_disk: None, newest: None, host_name: host_name.to_owned(), asked: false, at, refresh: None }
 }

@@ -44,6 +44,7 @@ pub(super) fn of(fleet: &Fleet<'_>) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
+                @if let Some(seconds) = fleet.refresh { meta http-equiv="refresh" content=(seconds); }
                 title { "NVIDIA drivers of " (printable(&fleet.host_name)) }
                 style { (PreEscaped(STYLE)) }
             }
@@ -115,9 +116,12 @@ fn host(fleet: &Fleet<'_>) -> Markup {
 
 fn containers(fleet: &Fleet<'_>) -> Markup {
     if fleet.rows.is_empty() {
-        return html! { p.empty { "The configuration names no containers." } };
+        return html! { p.empty { "No container is configured, and none of this host has NVIDIA devices in its settings." } };
     }
     let names_nodes = table::names_nodes(&fleet.rows);
+    // What needs attention comes first, as in the table of a terminal.
+    let mut rows: Vec<&ContainerStatus> = fleet.rows.iter().collect();
+    rows.sort_by_key(|row| Tone::of(row.verdict));
     // The roles say again what the elements are: on narrow screens they are laid out as blocks, and browsers then
     // forget it.
     html! {
@@ -130,7 +134,7 @@ fn containers(fleet: &Fleet<'_>) -> Markup {
                         @if names_nodes { th role="columnheader" scope="col" { (CLUSTER_NODE) } }
                     }
                 }
-                tbody role="rowgroup" { @for row in &fleet.rows { (container(row, names_nodes)) } }
+                tbody role="rowgroup" { @for row in &rows { (container(row, names_nodes)) } }
             }
         }
     }
@@ -165,12 +169,21 @@ fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
                 @if label.is_empty() {
                     td.verdict role="cell" data-label="Verdict" data-order=(tone as u8) { (verdict(row, tone)) }
                 } @else {
-                    td role="cell" data-label=(label) class=[(differs && *label == "Installed").then_some("differs")] {
+                    td role="cell" data-label=(label) class=[class_of(label, differs)] {
                         @if text == "-" { span.none { "–" } } @else { (printable(text)) }
                     }
                 }
             }
         }
+    }
+}
+
+fn class_of(label: &str, differs: bool) -> Option<&'static str> {
+    match label {
+        "Installed" => differs.then_some("differs"),
+        // A UUID would push the other columns out.
+        "GPUs" => Some("gpus"),
+        _ => None,
     }
 }
 

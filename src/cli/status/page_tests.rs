@@ -82,3 +82,15 @@ fn a_verdict_is_a_word_and_not_only_a_colour() {
         assert!(page.contains(&badge), "{badge}");
     }
 }
+
+#[test]
+fn what_needs_attention_comes_first_and_a_wall_gets_it_anew() {
+    let host = NvidiaHost::read().unwrap();
+    let rows = vec![made_up::row(901, Verdict::InSync), made_up::row(902, Verdict::OutOfSync)];
+    let mut fleet = made_up::fleet(rows, &host, "pve");
+    let page = of(&fleet);
+    assert!(page.find(">902</th>") < page.find(">901</th>"), "{page}");
+    assert!(!page.contains("http-equiv=\"refresh\""));
+    fleet.refresh = Some(30);
+    assert!(of(&fleet).contains("<meta http-equiv=\"refresh\" content=\"30\">"));
+}
