@@ -169,7 +169,7 @@ fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
                 @if label.is_empty() {
                     td.verdict role="cell" data-label="Verdict" data-order=(tone as u8) { (verdict(row, tone)) }
                 } @else {
-                    td role="cell" data-label=(label) class=[class_of(label, differs)] {
+                    td role="cell" data-label=(label) class=[class_of(label, text, differs)] {
                         @if text == "-" { span.none { "–" } } @else { (printable(text)) }
                     }
                 }
@@ -178,11 +178,11 @@ fn container(row: &ContainerStatus, names_nodes: bool) -> Markup {
     }
 }
 
-fn class_of(label: &str, differs: bool) -> Option<&'static str> {
+fn class_of(label: &str, text: &str, differs: bool) -> Option<&'static str> {
     match label {
         "Installed" => differs.then_some("differs"),
-        // A UUID would push the other columns out.
-        "GPUs" => Some("gpus"),
+        // A UUID in one line would push the other columns out.
+        "GPUs" => (text.chars().count() > LONGEST_UNBROKEN).then_some("gpus"),
         _ => None,
     }
 }
