@@ -2,7 +2,7 @@
 
 use phoenix_nvidia::container_id::ContainerId;
 use phoenix_nvidia::driver::DriverVersion;
-use phoenix_nvidia::error::{Error, Result};
+use phoenix_nvidia::error::{Error, Kind, Result};
 use phoenix_nvidia::fleet::report::{ContainerReport, overall};
 use phoenix_nvidia::install::verify::{Verdict, Verification};
 use serde_json::json;
@@ -34,9 +34,14 @@ pub(crate) fn show_rehearsal(
     failures(reports)
 }
 
-/// Shows the failures, and says which exit code they make.
+/// Shows the failures, and says which exit code they make. That the operator interrupted is said once, whatever it has kept
+/// from its end.
 pub(crate) fn failures(reports: &[ContainerReport]) -> Result<Ended> {
-    for (index, error) in reports.iter().filter_map(|report| report.error.as_ref()).enumerate() {
+    let errors = reports.iter().filter_map(|report| report.error.as_ref());
+    let (interrupted, failed): (Vec<&Error>, Vec<&Error>) = errors.partition(|error| error.kind() == Kind::Interrupted);
+    let summary = (interrupted.len() > 1).then(|| interruption(reports));
+    let shown = failed.into_iter().chain(summary.as_ref().map_or(interrupted, |summary| vec![summary]));
+    for (index, error) in shown.enumerate() {
         if index > 0 {
             terminal::tell("");
         }
@@ -46,6 +51,20 @@ pub(crate) fn failures(reports: &[ContainerReport]) -> Result<Ended> {
         Ok(()) => Ended::Well,
         Err(overall) => Ended::With(overall.exit_code()),
     })
+}
+
+/// What an interruption has left: which containers are done, and which are not.
+fn interruption(reports: &[ContainerReport]) -> Error {
+    let ids = |is_in: &dyn Fn(&ContainerReport) -> bool| {
+        let ids: Vec<String> =
+            reports.iter().filter(|report| is_in(report)).map(|report| report.id.to_string()).collect();
+        if ids.is_empty() { "none".to_owned() } else { ids.join(", ") }
+    };
+    let is_interrupted =
+        |report: &ContainerReport| report.error.as_ref().is_some_and(|error| error.kind() == Kind::Interrupted);
+    let (finished, open) = (ids(&|report| report.error.is_none()), ids(&is_interrupted));
+    Error::new(Kind::Interrupted, format!("interrupted; finished: {finished}; not finished: {open}"))
+        .hint("run the same command again: it continues where this one ended")
 }
 
 /// One entry per GPU, said once when all agree.
@@ -99,4 +118,22 @@ fn error_as_json(error: &Error) -> serde_json::Value {
         "output": error.output_text(),
         "hint": error.hint_text(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use phoenix_nvidia::fleet::report::ContainerReport;
+
+    use super::*;
+
+    #[test]
+    fn an_interruption_names_what_is_done_and_what_is_not() {
+        let report = |id: &str, error: Option<Error>| ContainerReport {
+            error,
+            ..ContainerReport::empty(id.parse().unwrap(), "")
+        };
+        let interrupted = || Some(Error::new(Kind::Interrupted, "interrupted"));
+        let reports = [report("901", None), report("902", interrupted()), report("jellyfin", interrupted())];
+        assert_eq!(interruption(&reports).message(), "interrupted; finished: 901; not finished: 902, jellyfin");
+    }
 }

@@ -32,6 +32,22 @@ pub struct ContainerReport {
 }
 
 impl ContainerReport {
+    /// The report on a container before anything is done.
+    pub fn empty(id: ContainerId, name: &str) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            done: Vec::new(),
+            notes: Vec::new(),
+            verification: None,
+            began_installation: false,
+            is_installed: false,
+            is_secured: false,
+            waits_for_restart: false,
+            error: None,
+        }
+    }
+
     /// Whether this step was done.
     pub fn has_done(&self, step: &Step) -> bool {
         self.done.contains(&step.phrase())

@@ -152,7 +152,7 @@ impl Fleet<'_> {
     ) -> Vec<ContainerReport> {
         let report = |id: &ContainerId| match self.configuration.container(*id) {
             Ok(container) => self.report(container, |report| work(container, report)),
-            Err(error) => ContainerReport { error: Some(error), ..empty_report(*id, "") },
+            Err(error) => ContainerReport { error: Some(error), ..ContainerReport::empty(*id, "") },
         };
         ids.iter().map(report).collect()
     }
@@ -162,7 +162,7 @@ impl Fleet<'_> {
         container: &Container,
         work: impl FnOnce(&mut ContainerReport) -> Result<()>,
     ) -> ContainerReport {
-        let mut report = empty_report(container.id, &container.name);
+        let mut report = ContainerReport::empty(container.id, &container.name);
         let ended = self.context.cancel.check().and_then(|()| work(&mut report));
         report.error = ended.err();
         report
@@ -358,20 +358,5 @@ pub(crate) fn refuse_if_dependency_failed(container: &Container, failed: &BTreeS
             Err(Error::new(Kind::Command, format!("container {} needs container {id}, which failed", container.id))
                 .hint(format!("fix container {id} first, then run the same command again")))
         }
-    }
-}
-
-pub(crate) fn empty_report(id: ContainerId, name: &str) -> ContainerReport {
-    ContainerReport {
-        id,
-        name: name.to_owned(),
-        done: Vec::new(),
-        notes: Vec::new(),
-        verification: None,
-        began_installation: false,
-        is_installed: false,
-        is_secured: false,
-        waits_for_restart: false,
-        error: None,
     }
 }

@@ -11,7 +11,7 @@ use crate::hypervisor::State;
 use crate::install::verify::WAITING_HINT;
 
 use crate::fleet::Fleet;
-use crate::fleet::apply::{empty_report, refuse_if_dependency_failed};
+use crate::fleet::apply::refuse_if_dependency_failed;
 use crate::fleet::plan::observation::Observation;
 use crate::fleet::plan::permissions::{Permissions, require_own};
 use crate::fleet::plan::rollback_point::{RollbackPoint, SNAPSHOT};
@@ -46,7 +46,7 @@ impl Fleet<'_> {
         Ok(workers::run(&self.update_order(ids, manner.rules)?, needs, self.jobs, |id| {
             let container = match self.configuration.container(id) {
                 Ok(container) => container,
-                Err(error) => return ContainerReport { error: Some(error), ..empty_report(id, "") },
+                Err(error) => return ContainerReport { error: Some(error), ..ContainerReport::empty(id, "") },
             };
             let report = self.report(container, |report| {
                 if stopped.load(Ordering::SeqCst) {

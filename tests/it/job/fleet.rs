@@ -213,7 +213,9 @@ fn an_interruption_finishes_what_is_being_installed_and_begins_nothing_else() {
     working.wait_until("the first installer", |said| said.contains(&format!("{}: install driver", ids[0])));
     working.interrupt();
     let ended = working.end().exits(130);
-    assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
+    assert_eq!(ended.stderr.matches("error: ").count(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("error: interrupted; finished: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("it continues where this one ended"), "{}", ended.stderr);
     assert_eq!(job.installed(), [OTHER_VERSION, VERSION, VERSION]);
     job.assert_nothing_is_left();
     job.apply(&["--all"]).ok();
