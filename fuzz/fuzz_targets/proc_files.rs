@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use phoenix_nvidia::driver::host_nodes::{self, Told};
+use phoenix_nvidia::driver::host_nodes::{self, KernelAnswers};
 use phoenix_nvidia::driver::{kernel_log, proc_files, secure_boot};
 
 fuzz_target!(|text: &str| {
@@ -18,8 +18,8 @@ fuzz_target!(|text: &str| {
     let _ = proc_files::listed_minor(text, "gpu0/mig/gi1/access");
     let _ = proc_files::given_node_mode(text);
     let access = proc_files::node_access(text);
-    let told = Told { devices: text, gpus: &gpus, access, capabilities: &capabilities };
-    for node in device_nodes::wanted(&told) {
+    let answers = KernelAnswers { devices: text, gpus: &gpus, access, capabilities: &capabilities };
+    for node in host_nodes::wanted(&answers) {
         assert!(node.name.starts_with("nvidia") && !node.name.contains(".."), "{node:?}");
         assert!(node.device.mode <= 0o777, "{node:?}");
     }
