@@ -32,6 +32,7 @@ test-vm:
 lint:
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+	cd fuzz && RUSTFLAGS="--cfg fuzzing" cargo check --bins
 
 demo:
 	sh demo/run.sh
