@@ -17,6 +17,7 @@ test:
 		PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it booted_units -- --ignored; \
 	fi
 	PHOENIX_NVIDIA_TEST_DIRECTORY=$$(sh tests/directory.sh) cargo test --test it status_page -- --ignored
+	sh tests/prepare.sh --afterwards
 
 # The same in a root file system of that release.
 test-debian12:

@@ -42,7 +42,7 @@ fn describe(session: &Session<'_>, named: &[ContainerId]) -> Result<Adoption> {
             return Err(Error::new(Kind::Configuration, format!("container {id} does not exist on this host"))
                 .hint("`phoenix-nvidia status` shows those that have GPUs"));
         }
-        fleet.adoption(found)
+        Ok(fleet.adoption(found))
     })
 }
 

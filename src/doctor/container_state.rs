@@ -12,7 +12,7 @@ use super::versions::VersionsState;
 use crate::cache::Presence as Cached;
 use crate::config::{Container, Method, WantedDriver};
 use crate::container_id::ContainerId;
-use crate::driver::cdi::{FILE, FILE_OF_TOOLKIT};
+use crate::driver::cdi::FILE_OF_TOOLKIT;
 use crate::driver::container_toolkit::{DAEMON_CONFIG, RUNTIME, RUNTIME_CONFIG};
 use crate::driver::device::DeviceNode;
 use crate::driver::foreign_packages;
@@ -235,8 +235,8 @@ fn ids_state(idmap: &IdMap) -> IdsState {
 fn engines_state(fleet: &Fleet<'_>, container: &Container, rootfs: &dyn Readable) -> Result<EnginesState> {
     let mut others = Vec::new();
     if container.cdi != Some(false) {
-        others.extend((cdi::look(rootfs)? == There::Foreign).then_some(FILE));
-        others.extend(rootfs.look(FILE_OF_TOOLKIT)?.map(|_| FILE_OF_TOOLKIT));
+        others.extend(cdi::of_others(rootfs)?);
+        others.extend(rootfs.look(FILE_OF_TOOLKIT)?.map(|_| FILE_OF_TOOLKIT.to_owned()));
     }
     let presence = presence::observe(&fleet.guest(container.id), rootfs)?;
     let is_installed = container.driver.as_ref().is_some_and(|driver| presence.satisfies(driver));

@@ -19,7 +19,7 @@ pub const FILE: &str = "/etc/cdi/nvidia.json";
 pub const FILE_OF_TOOLKIT: &str = "/var/run/cdi/nvidia.yaml";
 
 /// What an engine calls the devices.
-const KIND: &str = "nvidia.com/gpu";
+pub const KIND: &str = "nvidia.com/gpu";
 
 /// The variable that names the driver in an engine's containers, and by which our specification is known as ours.
 const MARKER: &str = "PHOENIX_NVIDIA_DRIVER=";

@@ -8,7 +8,6 @@ use crate::config::Method;
 use crate::container_id::ContainerId;
 use crate::driver::device::minor_of;
 use crate::driver::placement::Profile;
-use crate::error::Result;
 use crate::fleet::Fleet;
 use crate::hypervisor::AsItIs;
 use crate::install::presence::Presence;
@@ -49,19 +48,16 @@ impl Adoption {
 
 impl Fleet<'_> {
     /// Describes these containers of this host.
-    ///
-    /// # Errors
-    /// One of them cannot be looked into.
-    pub fn adoption(&self, containers: Vec<(ContainerId, AsItIs)>) -> Result<Adoption> {
-        let entries = containers.into_iter().map(|(id, as_it_is)| Ok((id.to_string(), self.entry(id, as_it_is)?)));
-        Ok(Adoption { nvidia_driver_version: "host", lxc_configs: entries.collect::<Result<_>>()? })
+    pub fn adoption(&self, containers: Vec<(ContainerId, AsItIs)>) -> Adoption {
+        let entries = containers.into_iter().map(|(id, as_it_is)| (id.to_string(), self.entry(id, as_it_is)));
+        Adoption { nvidia_driver_version: "host", lxc_configs: entries.collect() }
     }
 
-    fn entry(&self, id: ContainerId, as_it_is: AsItIs) -> Result<Entry> {
-        let (presence, profile) = self.installed_in(id)?;
+    fn entry(&self, id: ContainerId, as_it_is: AsItIs) -> Entry {
+        let (presence, profile) = self.installed_in(id);
         let gpus: BTreeSet<String> =
             as_it_is.nodes.iter().filter_map(|path| minor_of(path)).map(|minor| minor.to_string()).collect();
-        Ok(Entry {
+        Entry {
             // A container of plain LXC need not have a host name of its own.
             name: if as_it_is.name.is_empty() { id.to_string() } else { as_it_is.name },
             manage_settings: false,
@@ -77,12 +73,16 @@ impl Fleet<'_> {
             },
             nvidia_install_method: method_of(presence.as_ref()),
             nvidia_driver_profile: profile.word(),
-        })
+        }
     }
 
-    fn installed_in(&self, id: ContainerId) -> Result<(Option<Presence>, Profile)> {
-        let seen = self.look_into(id, |root| self.presence_and_profile(id, root))?;
-        Ok(seen.map_or((None, Profile::default()), |(presence, profile)| (Some(presence), profile)))
+    /// Of one that cannot be looked into, its settings can be described all the same.
+    fn installed_in(&self, id: ContainerId) -> (Option<Presence>, Profile) {
+        let seen = self.look_into(id, |root| self.presence_and_profile(id, root)).unwrap_or_else(|error| {
+            self.context.listener.warn(Some(id), format!("its driver was not looked at: {error}"));
+            None
+        });
+        seen.map_or((None, Profile::default()), |(presence, profile)| (Some(presence), profile))
     }
 }
 

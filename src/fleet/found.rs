@@ -21,7 +21,10 @@ impl Fleet<'_> {
         let mut found = Vec::new();
         for id in self.hypervisor.ids()?.into_iter().filter(|id| !self.configuration.knows(*id)) {
             match self.hypervisor.as_it_is(id) {
-                Ok(as_it_is) if as_it_is.has_gpus() => found.push((id, as_it_is)),
+                // Or has been given a driver by its name.
+                Ok(as_it_is) if as_it_is.has_gpus() || receipt::of_host(self.context.layout, id)?.is_some() => {
+                    found.push((id, as_it_is));
+                }
                 Ok(_) => {}
                 Err(error) => self.context.listener.warn(Some(id), format!("it was not looked at: {error}")),
             }

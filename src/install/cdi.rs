@@ -12,6 +12,8 @@ use crate::sys::rootfs::{Found, Rootfs};
 use super::receipt::Receipt;
 use super::{CURRENT, Guest, SHARED_DIRECTORY};
 
+const DIRECTORY: &str = "/etc/cdi";
+const NAMES_LIMIT: usize = 1000;
 // One of a full driver has some 60 KiB.
 const LIMIT: u64 = 4 << 20;
 /// Programs that read specifications.
@@ -43,6 +45,29 @@ pub fn look(rootfs: &dyn Readable) -> Result<There> {
     }
 }
 
+/// The specification of somebody else that engines take the GPUs from, or that stands in the way of ours: in the place of
+/// ours, or beside it, for engines refuse a device that two files of one directory describe (measured with Podman 4.3.1).
+///
+/// # Errors
+/// The container's files cannot be examined.
+pub fn of_others(rootfs: &dyn Readable) -> Result<Option<String>> {
+    if look(rootfs)? == There::Foreign {
+        return Ok(Some(FILE.to_owned()));
+    }
+    for name in rootfs.names(DIRECTORY, NAMES_LIMIT)? {
+        let path = format!("{DIRECTORY}/{name}");
+        let is_specification = name.ends_with(".json") || name.ends_with(".yaml");
+        if path == FILE || !is_specification || !matches!(rootfs.look(&path)?, Some(Found::File { .. })) {
+            continue;
+        }
+        let text = rootfs.read(&path, LIMIT)?.unwrap_or_default();
+        if String::from_utf8_lossy(&text).contains(cdi::KIND) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether an engine that reads specifications is in the container.
 ///
 /// # Errors
@@ -61,8 +86,7 @@ pub fn has_engine(rootfs: &dyn Readable) -> Result<bool> {
 /// # Errors
 /// A link is on the way, or the file system refused.
 pub fn write(guest: &Guest<'_>, rootfs: &Rootfs, text: &str) -> Result<()> {
-    let (directory, _) = FILE.rsplit_once('/').unwrap_or_default();
-    let written = rootfs.make_directory(directory, 0o755).and_then(|()| rootfs.write(FILE, text.as_bytes(), 0o644));
+    let written = rootfs.make_directory(DIRECTORY, 0o755).and_then(|()| rootfs.write(FILE, text.as_bytes(), 0o644));
     written.map_err(|error| error.about(format_args!("container {}", guest.id)))
 }
 
@@ -75,13 +99,13 @@ pub fn remove(rootfs: &Rootfs) -> Result<bool> {
         return Ok(false);
     }
     rootfs.remove(FILE)?;
-    rootfs.remove_if_empty("/etc/cdi");
+    rootfs.remove_if_empty(DIRECTORY);
     Ok(true)
 }
 
-/// The error about a file that is not ours where the specification belongs.
-pub fn foreign(guest: &Guest<'_>) -> Error {
-    let message = format!("container {}: `{FILE}` is there and not written by phoenix-nvidia, so it is kept", guest.id);
+/// The error about a specification of somebody else.
+pub fn foreign(guest: &Guest<'_>, path: &str) -> Error {
+    let message = format!("container {}: `{path}` is there and not written by phoenix-nvidia, so it is kept", guest.id);
     Error::new(Kind::Configuration, message)
         .hint("remove it in the container to get one that follows the driver; or set `nvidia_cdi` to false")
 }

@@ -231,7 +231,6 @@ impl Drop for World {
                 ["--lxcpath".as_ref(), lxcpath.as_ref(), "--name".as_ref(), &name, "--kill".as_ref()];
             // One that does not run cannot be stopped, and need not be.
             let _ = Ran::of("lxc-stop", &arguments, &[]);
-            remove_cgroups(&name.to_string_lossy());
         }
         remove_locks(&self.lxcpath());
         for point in self.mounts_below(self.directory.path()) {
@@ -241,21 +240,7 @@ impl Drop for World {
     }
 }
 
-/// liblxc (5.0.2) leaves the empty cgroups of a container's monitor, in every hierarchy. Those that are in use stay.
-fn remove_cgroups(name: &str) {
-    let below =
-        |directory: PathBuf| fs_err::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-    let root = PathBuf::from("/sys/fs/cgroup");
-    let hierarchies = std::iter::once(root.clone()).chain(below(root));
-    let left = hierarchies.flat_map(below).filter(|path| {
-        let directory = path.file_name().unwrap_or_default().to_string_lossy();
-        let of_container = ["lxc.monitor.", "lxc.payload."].iter().find_map(|prefix| directory.strip_prefix(prefix));
-        of_container.is_some_and(|it| it == name || it.strip_prefix(name).is_some_and(|rest| rest.starts_with('-')))
-    });
-    left.for_each(|path| drop(fs_err::remove_dir(path)));
-}
-
-/// And the files of its locks, in a directory that is named after the lxcpath.
+/// The files of liblxc's locks lie in a directory that is named after the lxcpath.
 fn remove_locks(lxcpath: &Path) {
     let locks = Path::new("/run/lxc/lock").join(lxcpath.strip_prefix("/").unwrap_or(lxcpath));
     let _ = fs_err::remove_dir_all(&locks);

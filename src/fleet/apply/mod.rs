@@ -239,8 +239,13 @@ impl Fleet<'_> {
                 // What prevents its start is found while it still runs.
                 self.mount_images(id)?;
                 self.hypervisor.stop(id).and_then(|()| self.start(id))?;
+                // It has other nodes now.
+                self.settle_specification(container)?;
             }
-            Step::Start => self.require_nodes(container).and_then(|()| self.start(id))?,
+            Step::Start => {
+                self.require_nodes(container).and_then(|()| self.start(id))?;
+                self.settle_specification(container)?;
+            }
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,
             Step::Snapshot { name } => return self.take_snapshot(container, name),

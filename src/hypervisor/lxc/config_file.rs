@@ -13,6 +13,14 @@ use crate::sys::idmap::{IdMap, Range};
 /// The name of our own file, beside the container's `config`.
 pub(super) const FILE: &str = "phoenix-nvidia.conf";
 
+/// Reads a file of settings. liblxc takes any bytes, in a comment for example; what is no text is only looked at.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn read(path: &Path) -> std::io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs_err::read(path)?).into_owned())
+}
+
 /// One line as liblxc reads it: `key = value`, or something else that is kept as it is.
 fn entry(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once('=')?;

@@ -33,7 +33,7 @@ impl Lxc<'_> {
         }
         let config = self.config(container.id);
         let is_there = config.exists();
-        let config = if is_there { fs_err::read_to_string(config)? } else { String::new() };
+        let config = if is_there { config_file::read(&config)? } else { String::new() };
         config_file::idmap_with(&config, liblxc::configured_idmap(container), container.id)?;
         if is_there {
             return Ok(());
@@ -129,7 +129,7 @@ impl Lxc<'_> {
     pub(super) fn drift_of(&self, desired: &Desired<'_>) -> Result<Drift> {
         let id = desired.container.id;
         self.require(id)?;
-        let config = fs_err::read_to_string(self.config(id))?;
+        let config = config_file::read(&self.config(id))?;
         let is_unprivileged = !config_file::idmap(&config, id)?.is_identity();
         let before = self.before(id, &config)?;
         let rendered = settings::render(desired, self.features()?, is_unprivileged, &before)?;
@@ -179,19 +179,26 @@ impl Lxc<'_> {
     pub(super) fn write_settings(&self, desired: &Desired<'_>) -> Result<()> {
         let id = desired.container.id;
         self.require(id)?;
-        let config = fs_err::read_to_string(self.config(id))?;
+        let config = fs_err::read_to_string(self.config(id)).map_err(|error| {
+            Error::from(error)
+                .about(format_args!("container {id}"))
+                .hint("its `config` must be text to be changed: rewrite what is not UTF-8 in it")
+        })?;
         // The settings first: a `config` that includes a file which is not there is a container that does not start.
         self.put_settings(&self.directory(id), desired, &self.idmap(id)?, &self.before(id, &config)?)?;
         let settled = config_file::settled(&config, &self.directory(id), NvidiaLines::of(desired, &Majors::read()?));
         if settled == config {
             return Ok(());
         }
-        atomic::write(&self.config(id), settled.as_bytes(), 0o640)
+        // Where it is a link, its operator keeps the file elsewhere; and who may read it stays as it is.
+        let file = fs_err::canonicalize(self.config(id))?;
+        let mode = fs_err::metadata(&file)?.permissions().mode() & 0o777;
+        atomic::write(&file, settled.as_bytes(), mode)
     }
 
     pub(super) fn idmap(&self, id: ContainerId) -> Result<IdMap> {
         let settings = read_if_there(&self.settings(id))?;
-        config_file::idmap(&format!("{}\n{settings}", fs_err::read_to_string(self.config(id))?), id)
+        config_file::idmap(&format!("{}\n{settings}", config_file::read(&self.config(id))?), id)
     }
 
     fn check_privilege_of_copy(&self, source: ContainerId, container: &Container) -> Result<()> {
@@ -235,7 +242,7 @@ fn with_includes(path: PathBuf, config: String) -> Vec<(PathBuf, String)> {
         let level = files.len();
         let included = files[read..].iter().flat_map(|(_, text)| config_file::includes(text).map(included_files));
         let paths: Vec<PathBuf> = included.flatten().collect();
-        files.extend(paths.into_iter().filter_map(|path| Some((path.clone(), fs_err::read_to_string(&path).ok()?))));
+        files.extend(paths.into_iter().filter_map(|path| Some((path.clone(), config_file::read(&path).ok()?))));
         read = level;
     }
     files
@@ -304,7 +311,7 @@ fn write_names(door: &Rootfs, container: &Container) -> Result<()> {
 }
 
 fn read_if_there(path: &Path) -> Result<String> {
-    match fs_err::read_to_string(path) {
+    match config_file::read(path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(error.into()),

@@ -104,7 +104,7 @@ impl Lxc<'_> {
         self.require(id)?;
         let name = format!("container {id}");
         let State::Running { init } = self.current_state(id)? else {
-            let config = fs_err::read_to_string(self.config(id))?;
+            let config = config_file::read(&self.config(id))?;
             let Some(root) = config_file::rootfs(&config) else {
                 return Err(Error::new(
                     Kind::Command,

@@ -7,7 +7,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hypervisor::proxmox;
 
-use super::Lxc;
+use super::{Lxc, config_file};
 
 /// Another hypervisor that liblxc runs containers for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Lxc<'_> {
             None => {}
         }
         let path = self.config(id);
-        match fs_err::read_to_string(&path) {
+        match config_file::read(&path) {
             Ok(config) => owner(&config).map_or(Ok(self), |owner| Err(owned(id, owner, &path))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(self),
             Err(error) => Err(error.into()),

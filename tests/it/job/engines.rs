@@ -171,8 +171,12 @@ fn an_engine_that_is_found_is_enough_and_a_file_of_others_is_kept() {
     fs_err::write(job.rootfs("usr/bin/podman"), "").unwrap();
     fs_err::create_dir_all(job.rootfs("etc/cdi")).unwrap();
     fs_err::write(job.rootfs(SPECIFICATION), "{ \"kind\": \"nvidia.com/gpu\" }").unwrap();
+    // Beside another one in the same directory, engines would have none.
+    fs_err::rename(job.rootfs(SPECIFICATION), job.rootfs("etc/cdi/toolkit.yaml")).unwrap();
     let found = job.run_on(&host, "doctor").exits(4).stdout;
-    assert!(found.contains("[cdi-shadowed]"), "{found}");
+    assert!(found.contains("`/etc/cdi/toolkit.yaml`") && found.contains("[cdi-shadowed]"), "{found}");
+    assert!(job.run_on(&host, "cdi").exits(3).stderr.contains("/etc/cdi/toolkit.yaml"));
+    fs_err::rename(job.rootfs("etc/cdi/toolkit.yaml"), job.rootfs(SPECIFICATION)).unwrap();
     let said = job.run_on(&host, "install");
     assert!(said.stderr.contains("not written by phoenix-nvidia, so it is kept"), "{}", said.stderr);
     assert!(job.run_on(&host, "cdi").exits(3).stderr.contains("remove it in the container"));
@@ -213,7 +217,7 @@ fn what_cannot_be_described_is_said() {
     job.bring_in_sync(&host, "create");
     job.run_on(&host, "uninstall").ok();
     let said = job.run_on(&host, "cdi").exits(3).stderr;
-    assert!(said.contains("its files are not known") && said.contains("phoenix-nvidia install"), "{said}");
+    assert!(said.contains("it has no driver") && said.contains("phoenix-nvidia install"), "{said}");
 }
 
 #[test]
@@ -225,10 +229,12 @@ fn engines_on_the_host_get_the_hosts_own_driver() {
     fs_err::write(&library, "").unwrap();
     let cache = LoaderCache::default().with("libcuda.so.1", &library, LibraryFlags::X86_64);
     fs_err::write(job.world.scratch("cache"), cache.to_bytes().unwrap()).unwrap();
+    let added = job.world.scratch("over");
+    fs_err::create_dir_all(&added).unwrap();
     let over = format!(
-        "mkdir -p /run/over && mount -t tmpfs over /run/over && mkdir /run/over/up /run/over/work && \
-         mount -t overlay over -o lowerdir=/etc,upperdir=/run/over/up,workdir=/run/over/work /etc && \
-         cp {} /etc/ld.so.cache",
+        "cd {} && mount -t tmpfs over . && cd {0} && mkdir up work && mount -t overlay over -o \
+         lowerdir=/etc,upperdir=$PWD/up,workdir=$PWD/work /etc && cp {} /etc/ld.so.cache",
+        added.display(),
         job.world.scratch("cache").display()
     );
     host.sh(&over).ok();

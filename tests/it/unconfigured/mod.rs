@@ -337,10 +337,15 @@ fn containers_of_another_hypervisor_are_left_to_it() {
     let by_hand = ByHand::new();
     let of_incus = "lxc.hook.pre-start = /proc/612/exe callhook /var/lib/incus \"default\" \"c1\" start";
     by_hand.world.create_by_hand("theirs", Privilege::Privileged, &[&LEAST[..], &[of_incus]].concat());
-    let over = "mkdir -p /run/over/up /run/over/work && mount -t tmpfs over /run/over && mkdir /run/over/up /run/over/work && \
-                mount -t overlay over -o lowerdir=/usr/bin,upperdir=/run/over/up,workdir=/run/over/work /usr/bin && \
-                touch /usr/bin/incus";
-    by_hand.host.sh(over).ok();
+    // Programs that this test adds, over those of the host.
+    let added = by_hand.world.scratch("over");
+    fs_err::create_dir_all(&added).unwrap();
+    let over = format!(
+        "cd {} && mount -t tmpfs over . && cd {0} && mkdir up work && mount -t overlay over -o \
+         lowerdir=/usr/bin,upperdir=$PWD/up,workdir=$PWD/work /usr/bin && touch /usr/bin/incus",
+        added.display()
+    );
+    by_hand.host.sh(&over).ok();
     let shown = by_hand.run(&["status", "--output", "json"]).ok();
     assert!(!rows(&shown.stdout).contains_key("theirs"), "{}", shown.stdout);
     assert!(shown.stderr.contains("this host also has Incus"), "{}", shown.stderr);
@@ -409,6 +414,9 @@ fn containers_of_every_fashion_are_found_and_brought_in_sync_without_a_change_of
     let text = fs_err::read_to_string(&config).unwrap();
     fs_err::write(&config, text.replace(&world.rootfs("included").display().to_string(), elsewhere.to_str().unwrap()))
         .unwrap();
+    // liblxc takes any bytes in a comment.
+    let config = world.lxcpath().join("tabs/config");
+    fs_err::write(&config, [b"# f\xfcr GPUs\n", &fs_err::read(&config).unwrap()[..]].concat()).unwrap();
     let by_hand = ByHand { world, host };
     let settings = by_hand.settings();
     let applied = by_hand.run(&["apply", "--all"]);
