@@ -108,7 +108,11 @@ impl<'a> Session<'a> {
     pub(crate) fn none_selected(&self, with_gpus: bool) {
         let looked_at = || {
             let counted = self.with_fleet(|fleet| Ok((fleet.hypervisor.name(), fleet.hypervisor.ids()?.len())));
-            counted.map(|(name, count)| format!(" (containers of `{name}`: {count})")).unwrap_or_default()
+            counted
+                .map(|(name, count)| {
+                    format!(" (containers of `{name}` below `{}`: {count})", self.global.lxcpath.display())
+                })
+                .unwrap_or_default()
         };
         let text = match (self.configuration.has_file(), with_gpus) {
             (false, _) => format!("no container of this host has NVIDIA devices in its settings{}", looked_at()),

@@ -56,6 +56,9 @@ pub struct Container {
     pub features: Vec<String>,
     /// Its GPUs.
     pub gpus: GpuAssignment,
+    /// Its entry says which, be it none.
+    #[serde(skip)]
+    pub says_gpus: bool,
     /// Who may use their device nodes.
     pub gpu_access: GpuAccess,
     /// Whether it gets the nodes below `/dev/dri` of its GPUs, where the configuration says it; see
@@ -132,6 +135,7 @@ impl Container {
                 let host = surroundings.host.map(|host| host.for_container(id));
                 GpuAssignment::read(&node, host, reader.findings)
             }),
+            says_gpus: reader.scalar("gpu_assignment").is_some(),
             gpu_access: reader.gpu_access(),
             dri: reader.boolean("nvidia_dri"),
             cdi: reader.boolean("nvidia_cdi"),

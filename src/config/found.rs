@@ -38,6 +38,7 @@ impl Container {
             unprivileged: None,
             features: driver.iter().map(|_| super::wanted::FEATURE.to_owned()).collect(),
             gpus,
+            says_gpus: true,
             gpu_access: GpuAccess::default(),
             dri: Some(false),
             cdi: None,

@@ -45,6 +45,8 @@ const RPM_DATABASES: [&str; 3] =
 pub(super) struct ContainerState {
     pub(super) id: ContainerId,
     pub(super) is_running: bool,
+    /// The command that starts it.
+    pub(super) start: String,
     /// How many GPUs are assigned to it.
     pub(super) gpus: usize,
     pub(super) versions: Result<VersionsState>,
@@ -78,6 +80,10 @@ fn container_state_in(fleet: &Fleet<'_>, container: &Container, state: State, ro
     ContainerState {
         id: container.id,
         is_running,
+        start: match container.keeps_settings {
+            true => fleet.hypervisor.start_command(container.id),
+            false => format!("phoenix-nvidia create {}", container.id),
+        },
         gpus: container.gpus.count(),
         devices: devices_state(fleet, container, rootfs, is_running),
         root: root_state(fleet, container, rootfs, presence.as_ref().ok()),

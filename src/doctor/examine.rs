@@ -76,7 +76,7 @@ fn examine_container(state: &ContainerState) -> Vec<Finding> {
     findings.extend(state.docker.iter().flat_map(|docker| findings_of(docker, docker::examine)));
     if !state.is_running && state.gpus > 0 {
         let cause = "the container does not run, so its devices and its driver were not checked";
-        findings.push(Finding::new(Rule::NotRunning, cause, format!("phoenix-nvidia create {}", state.id)));
+        findings.push(Finding::new(Rule::NotRunning, cause, &state.start));
     }
     findings
 }

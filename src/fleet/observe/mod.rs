@@ -10,7 +10,8 @@ pub mod passthrough;
 
 use crate::config::Container;
 use crate::container_id::ContainerId;
-use crate::error::Result;
+use crate::driver::device::minor_of;
+use crate::error::{Error, Kind, Result};
 use crate::hypervisor::{Drift, HostsDriver, State};
 use crate::install::leftovers;
 use crate::install::methods::shared;
@@ -57,6 +58,9 @@ impl Fleet<'_> {
     pub fn observe(&self, container: &Container) -> Result<Observation> {
         let state = self.hypervisor.state(container.id)?;
         let passthrough = self.passthrough(container)?;
+        if state != State::Absent {
+            self.require_said_gpus(container)?;
+        }
         if !container.keeps_settings || state == State::Absent {
             self.hypervisor.check(&self.desired(container)?)?;
         }
@@ -122,6 +126,28 @@ impl Fleet<'_> {
             features_done: record.features,
             feature_scripts,
         })
+    }
+
+    /// That a container loses no GPUs because its entry says nothing of them: those that its operator has passed, before this
+    /// program has given it any.
+    fn require_said_gpus(&self, container: &Container) -> Result<()> {
+        let id = container.id;
+        if container.says_gpus || container.keeps_settings {
+            return Ok(());
+        }
+        let nodes = self.hypervisor.as_it_is(id)?.nodes;
+        let Some(node) = nodes.iter().find(|node| minor_of(node).is_some()) else { return Ok(()) };
+        if !ContainerRecord::load(self.context.layout, id)?.gpus.is_empty() {
+            return Ok(());
+        }
+        let minors: Vec<String> =
+            nodes.iter().filter_map(|node| minor_of(node)).map(|minor| minor.to_string()).collect();
+        let message =
+            format!("container {id}: its settings pass `{}`, and its entry says nothing of GPUs", node.display());
+        Err(Error::new(Kind::Configuration, message).hint(format!(
+            "set `gpu_assignment` to \"{}\" to keep them or to \"none\" to take them away, or `manage_settings` to false",
+            minors.join(",")
+        )))
     }
 
     /// The size in GiB that a container's root has to be grown to.

@@ -13,6 +13,7 @@ use crate::test_driver::TestDriver;
 use crate::tree;
 use crate::world::{Privilege, World};
 
+mod fashions;
 mod proxmox;
 
 const VERSION: &str = "580.76.05";
@@ -197,8 +198,11 @@ fn a_host_without_gpu_containers_says_where_it_looked() {
     for words in [&["status"][..], &["apply", "--all"], &["plan", "--gpu"], &["install", "--all"], &["verify", "--gpu"]]
     {
         let ran = world.run_on(&host, words).ok();
-        let looked = "no container of this host has NVIDIA devices in its settings (containers of `lxc`: 1)";
-        assert!(ran.stderr.contains(looked), "{words:?}: {}", ran.stderr);
+        let place = world.lxcpath().display().to_string();
+        let looked = format!(
+            "no container of this host has NVIDIA devices in its settings (containers of `lxc` below `{place}`: 1)"
+        );
+        assert!(ran.stderr.contains(&looked), "{words:?}: {}", ran.stderr);
     }
     for words in [["cache", "list"], ["cache", "prune"], ["store", "list"], ["store", "prune"]] {
         world.run_on(&host, &words).ok();
@@ -282,6 +286,28 @@ fn called_alone_on_a_terminal_it_says_what_is_there_and_what_to_type() {
     by_hand.run(&[]).exits(2);
 }
 
+#[test]
+fn an_entry_that_says_nothing_of_gpus_takes_none_away() {
+    let by_hand = ByHand::new();
+    let entry = |gpus: &Value| {
+        let mut entry = json!({ "name": "test", "features": ["nvidia"] });
+        if !gpus.is_null() {
+            entry["gpu_assignment"] = gpus.clone();
+        }
+        by_hand.world.write_containers(&json!({ "nvidia_driver_version": VERSION, "lxc_configs": { "905": entry } }));
+    };
+    entry(&Value::Null);
+    let settings = by_hand.settings();
+    let said = by_hand.run(&["apply", "905"]).exits(3).stderr;
+    assert!(said.contains("its settings pass `/dev/nvidia0`") && said.contains("`gpu_assignment` to \"0\""), "{said}");
+    assert_eq!(by_hand.settings(), settings);
+    entry(&json!("none"));
+    by_hand.run(&["apply", "905"]).ok();
+    assert!(
+        !String::from_utf8_lossy(&by_hand.settings()[&by_hand.world.lxcpath().join("905/config")]).contains("nvidia0")
+    );
+}
+
 /// A package as distributions have it, installed in a running container: `libcuda1` with a library of an old driver.
 fn install_package(by_hand: &ByHand, container: &str) {
     let work = by_hand.world.scratch("package");
@@ -351,84 +377,6 @@ fn containers_of_another_hypervisor_are_left_to_it() {
     assert!(shown.stderr.contains("this host also has Incus"), "{}", shown.stderr);
     let said = by_hand.run(&["install", "theirs"]).exits(3).stderr;
     assert!(said.contains("container theirs belongs to Incus"), "{said}");
-}
-
-/// What guides have their readers write, each in its own fashion.
-const FASHIONS: [(&str, Privilege, &[&str]); 8] = [
-    ("no-blanks", Privilege::Privileged, &["lxc.mount.entry=/dev/nvidia0 dev/nvidia0 none bind,optional,create=file"]),
-    (
-        "tabs",
-        Privilege::Privileged,
-        &["lxc.mount.entry\t=\t/dev/nvidia0\tdev/nvidia0\tnone\tbind,optional,create=file\t0\t0"],
-    ),
-    (
-        "old-rules",
-        Privilege::Privileged,
-        &["lxc.cgroup.devices.allow = c 195:* rwm", "# lxc.mount.entry = /dev/nvidia9"],
-    ),
-    (
-        "new-rules",
-        Privilege::Privileged,
-        &["lxc.cgroup2.devices.allow = c 195:0 rw", "lxc.cgroup2.devices.allow = c 511:* rwm"],
-    ),
-    (
-        "absolute",
-        Privilege::Privileged,
-        &["lxc.mount.entry = /dev/nvidia0 /dev/nvidia0 none bind,optional,create=file 0 0"],
-    ),
-    (
-        "passed-group",
-        Privilege::Unprivileged,
-        &["lxc.mount.entry = /dev/nvidia0 dev/nvidia0 none bind,optional,create=file", "lxc.start.auto = 1"],
-    ),
-    (
-        "capabilities",
-        Privilege::Unprivileged,
-        &["lxc.mount.entry = /dev/nvidia-caps dev/nvidia-caps none bind,optional,create=dir"],
-    ),
-    (
-        "network",
-        Privilege::Privileged,
-        &[
-            "lxc.net.1.type = veth",
-            "lxc.net.1.link = br-none",
-            "lxc.mount.entry = /dev/nvidiactl dev/nvidiactl none bind,optional,create=file",
-        ],
-    ),
-];
-
-#[test]
-fn containers_of_every_fashion_are_found_and_brought_in_sync_without_a_change_of_their_files() {
-    let (world, host) = (World::new(), PretendedGpuHost::with_one_gpu(VERSION));
-    TestDriver::new(VERSION).write_into(&world.cache());
-    for (name, privilege, lines) in FASHIONS {
-        world.create_by_hand(name, privilege, lines);
-    }
-    // Lines in a file of their own, and a root elsewhere.
-    let included = world.scratch("gpu.conf");
-    fs_err::write(&included, LEAST.join("\n")).unwrap();
-    world.create_by_hand("included", Privilege::Privileged, &[&format!("lxc.include = {}", included.display())]);
-    let elsewhere = world.scratch("elsewhere");
-    fs_err::rename(world.rootfs("included"), &elsewhere).unwrap();
-    let config = world.lxcpath().join("included/config");
-    let text = fs_err::read_to_string(&config).unwrap();
-    fs_err::write(&config, text.replace(&world.rootfs("included").display().to_string(), elsewhere.to_str().unwrap()))
-        .unwrap();
-    // liblxc takes any bytes in a comment.
-    let config = world.lxcpath().join("tabs/config");
-    fs_err::write(&config, [b"# f\xfcr GPUs\n", &fs_err::read(&config).unwrap()[..]].concat()).unwrap();
-    let by_hand = ByHand { world, host };
-    let settings = by_hand.settings();
-    let applied = by_hand.run(&["apply", "--all"]);
-    let status = by_hand.status();
-    let not_in_sync: Vec<_> = status.iter().filter(|(_, row)| row[2] != IN_SYNC).collect();
-    assert_eq!((status.len(), not_in_sync), (FASHIONS.len() + 1, Vec::new()), "{}", applied.stderr);
-    assert_eq!(by_hand.settings(), settings);
-    assert!(elsewhere.join("usr/bin/nvidia-smi").exists());
-    by_hand.run(&["adopt", "--write"]).ok();
-    let planned = by_hand.run(&["plan", "--all"]).ok().stdout;
-    assert_eq!(planned.matches("nothing to do").count(), FASHIONS.len() + 1, "{planned}");
-    assert_eq!(by_hand.settings(), settings);
 }
 
 #[test]
