@@ -9,6 +9,7 @@ use phoenix_nvidia::config::WantedDriver;
 use phoenix_nvidia::driver::{DriverVersion, Variant};
 use phoenix_nvidia::error::{Kind, Result};
 use phoenix_nvidia::fleet;
+use phoenix_nvidia::install::receipt;
 
 use super::arguments::CacheVerb;
 use super::session::Session;
@@ -108,7 +109,10 @@ fn import(
 }
 
 fn prune(session: &Session<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ended> {
-    let keep = configured(session)?.into_iter().map(fleet::request).collect::<Vec<_>>();
+    let mut keep = configured(session)?.into_iter().map(fleet::request).collect::<Vec<_>>();
+    if !session.configuration.has_file() {
+        keep.extend(installed_and_loaded(session)?);
+    }
     let entries = if dry_run { cache.prunable(&keep)? } else { cache.prune(&keep)? };
     if session.wants_json() {
         show_entries(session, &entries)?;
@@ -121,6 +125,16 @@ fn prune(session: &Session<'_>, cache: &Cache<'_>, dry_run: bool) -> Result<Ende
         terminal::tell("nothing to remove");
     }
     Ok(Ended::Well)
+}
+
+/// What this host and its containers have, which is all that is known where no file says what they should have: a file
+/// that is only missing for the moment must not cost its run files.
+fn installed_and_loaded(session: &Session<'_>) -> Result<Vec<Request>> {
+    let mut versions: Vec<DriverVersion> =
+        receipt::all(&session.layout)?.into_iter().map(|receipt| receipt.version).collect();
+    versions.extend(session.host().loaded.clone());
+    versions.extend(session.host().on_disk(&session.cancel));
+    Ok(versions.iter().map(|version| fleet::request(&session.configuration.driver_of(version, None))).collect())
 }
 
 /// The drivers that containers are configured to have.

@@ -110,7 +110,9 @@ impl<'a> Session<'a> {
             let counted = self.with_fleet(|fleet| Ok((fleet.hypervisor.name(), fleet.hypervisor.ids()?.len())));
             counted
                 .map(|(name, count)| {
-                    format!(" (containers of `{name}` below `{}`: {count})", self.global.lxcpath.display())
+                    let is_lxc = self.backend() != Backend::Proxmox;
+                    let place = if is_lxc { &self.global.lxcpath } else { &self.global.pve_root };
+                    format!(" (containers of `{name}` below `{}`: {count})", place.display())
                 })
                 .unwrap_or_default()
         };

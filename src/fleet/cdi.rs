@@ -94,6 +94,16 @@ impl Fleet<'_> {
         })
     }
 
+    /// The same after another change of a container, which has succeeded: where it cannot be written, that is reported, and
+    /// no driver goes back for it.
+    pub(crate) fn follow_with_specification(&self, container: &Container) {
+        if let Err(error) = self.settle_specification(container) {
+            let hint = error.hint_text().map(|hint| format!("; {hint}")).unwrap_or_default();
+            let text = format!("its CDI specification could not be updated: {}{hint}", error.message());
+            self.context.listener.warn(Some(container.id), text);
+        }
+    }
+
     /// Brings the specification in line with the driver and the GPUs that a container has.
     pub(crate) fn settle_specification(&self, container: &Container) -> Result<()> {
         let (guest, rootfs) = (self.guest(container.id), self.hypervisor.rootfs(container.id)?);

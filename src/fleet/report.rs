@@ -99,18 +99,8 @@ mod tests {
     use super::*;
 
     fn report(kind: Option<Kind>) -> ContainerReport {
-        ContainerReport {
-            id: "901".parse().unwrap(),
-            name: "gpu".to_owned(),
-            done: Vec::new(),
-            notes: Vec::new(),
-            verification: None,
-            began_installation: false,
-            is_installed: false,
-            is_secured: false,
-            waits_for_restart: false,
-            error: kind.map(|kind| Error::new(kind, "it failed")),
-        }
+        let error = kind.map(|kind| Error::new(kind, "it failed"));
+        ContainerReport { error, ..ContainerReport::empty("901".parse().unwrap(), "gpu") }
     }
 
     #[test]

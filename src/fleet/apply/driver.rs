@@ -77,7 +77,7 @@ impl Fleet<'_> {
             if !left.is_empty() {
                 self.settle_images(container)?;
             }
-            self.settle_specification(container)?;
+            self.follow_with_specification(container);
             self.context.listener.note(Some(container.id), format!("driver {} is already installed", driver.version));
             return Ok(false);
         }
@@ -98,7 +98,8 @@ impl Fleet<'_> {
         drop(rootfs);
         // What an interrupted change has begun stays as it is until the next run brings it to its end.
         if installed.is_ok() || !files::is_interrupted(&guest)? {
-            let settled = self.settle_images(container).and_then(|()| self.settle_specification(container));
+            let settled = self.settle_images(container);
+            self.follow_with_specification(container);
             return installed.and(settled).map(|()| true);
         }
         installed.map(|()| true)

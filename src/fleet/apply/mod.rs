@@ -240,11 +240,11 @@ impl Fleet<'_> {
                 self.mount_images(id)?;
                 self.hypervisor.stop(id).and_then(|()| self.start(id))?;
                 // It has other nodes now.
-                self.settle_specification(container)?;
+                self.follow_with_specification(container);
             }
             Step::Start => {
                 self.require_nodes(container).and_then(|()| self.start(id))?;
-                self.settle_specification(container)?;
+                self.follow_with_specification(container);
             }
             Step::StopAgain => self.hypervisor.stop(id)?,
             Step::RunFeature { feature, script } => self.run_feature(id, feature, script)?,

@@ -123,6 +123,11 @@ fn without_any_file_containers_are_found_and_follow_the_host() {
     let verified = by_hand.run(&["verify", "--all"]).ok().stdout;
     assert!(verified.contains("jellyfin") && verified.contains("verified") && !verified.contains("905"), "{verified}");
 
+    by_hand.world.run(&["cache", "prune"]).ok();
+    let left = |version| by_hand.world.cache().join(TestDriver::new(version).file_name()).exists();
+    assert!(left(VERSION) && !left(NEWER), "what containers have is kept, whoever is not loaded now");
+    TestDriver::new(NEWER).write_into(&by_hand.world.cache());
+
     by_hand.upgrade(NEWER);
     assert_eq!(by_hand.status()["905"][2], "out of sync");
     by_hand.run(&["apply", "--gpu", "--target", "host"]).ok();
