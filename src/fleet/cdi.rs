@@ -133,10 +133,18 @@ impl Fleet<'_> {
         let is_engines = |feature: &String| feature == "docker" || feature == "podman";
         let is_wanted = match container.cdi {
             Some(said) => said,
-            None => container.features.iter().any(is_engines) || cdi::has_engine(rootfs)?,
+            // One that somebody had written by `cdi` is followed like any other.
+            None => {
+                container.features.iter().any(is_engines)
+                    || cdi::has_engine(rootfs)?
+                    || matches!(cdi::look(rootfs)?, There::Ours(_))
+            }
         };
-        if !is_wanted || container.driver.is_none() {
+        if !is_wanted {
             return Ok(Wanted::Nothing);
+        }
+        if container.driver.is_none() {
+            return Ok(Wanted::AsItIs("no driver is wanted in it for the moment"));
         }
         self.describable(container, rootfs)
     }
@@ -158,7 +166,7 @@ impl Fleet<'_> {
             return Ok(Wanted::AsItIs("the image of its driver is not mounted on this host"));
         };
         let text = specification(&receipt.version, &placed, &gpus, &others);
-        Ok(text.map_or(Wanted::Nothing, Wanted::Text))
+        Ok(text.map_or(Wanted::AsItIs("none of its GPUs has a device node in it"), Wanted::Text))
     }
 
     /// The nodes that a container has: while it runs, those that lie in it, for an engine refuses a device of which one node

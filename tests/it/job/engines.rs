@@ -221,6 +221,13 @@ fn what_cannot_be_described_is_said() {
     job.run_on(&host, "uninstall").ok();
     let said = job.run_on(&host, "cdi").exits(3).stderr;
     assert!(said.contains("it has no driver") && said.contains("phoenix-nvidia install"), "{said}");
+    // One that was asked for stays where no engine is found, and follows.
+    job.bring_in_sync(&host, "install");
+    job.run_on(&host, "cdi").ok();
+    let planned = job.run_on(&host, "plan").ok().stdout;
+    assert!(planned.contains("nothing to do"), "{planned}");
+    job.bring_in_sync(&host, "apply");
+    assert!(job.rootfs(SPECIFICATION).is_file());
 }
 
 #[test]
